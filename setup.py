@@ -1,0 +1,46 @@
+"""Package definition of tfface.
+
+TensorFlow comes in several distributions that install the same module (`tensorflow`, `tensorflow-cpu`, builds with CUDA).
+A hard requirement on one of them would put a second copy beside another, so the choice is an extra: `tfface[cpu]`,
+`tfface[gpu]` or, where TensorFlow is already installed, plain `tfface`.
+"""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+TENSORFLOW = ">=2.18,<2.22"
+
+setup(
+    name="tfface",
+    version="0.1.0",
+    description="Face-recognition training, evaluation and serving in TensorFlow and Keras",
+    long_description=(pathlib.Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["tfface", "tfface.*", "tfrecords_tools"]),
+    install_requires=[
+        "keras>=3.8,<3.16",
+        "numpy>=1.26",
+        "pandas>=2.1",
+        "absl-py>=2.0",
+        "matplotlib>=3.8",
+        "pillow>=10.0",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        # No tensorflow-cpu wheels exist for macOS; there the plain package is CPU-only anyway.
+        "cpu": [
+            f"tensorflow-cpu{TENSORFLOW}; platform_system != 'Darwin'",
+            f"tensorflow{TENSORFLOW}; platform_system == 'Darwin'",
+        ],
+        "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "test": ["pytest>=8.0"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -1,0 +1,38 @@
+"""How every command-line program of tfface starts and fails."""
+
+import errno
+import os
+import sys
+
+from absl import app
+
+
+def run(main):
+    """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
+
+    Expected are `ValueError` (bad input or flag values) and `OSError` (files); anything else is a bug and keeps its
+    traceback.
+
+    Args:
+      main: function without arguments; flags are parsed when it is called.
+    """
+    # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(argv):
+        if len(argv) > 1:
+            sys.exit(f"Error: unexpected argument {argv[1]!r}; options start with --.")
+        try:
+            main()
+        except (ValueError, OSError) as error:
+            sys.exit(f"Error: {_sentence(error)}")
+
+    app.run(guarded)
+
+
+def _sentence(error):
+    if isinstance(error, OSError) and error.errno is not None:
+        name = error.filename if error.filename is not None else "output"
+        reason = "no space left on the disk" if error.errno == errno.ENOSPC else os.strerror(error.errno)
+        return f"{name}: {reason}."
+    return str(error)
