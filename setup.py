@@ -1,7 +1,7 @@
 """Package definition of tfface.
 
-TensorFlow comes in several distributions that install the same module (`tensorflow`, `tensorflow-cpu`, builds with CUDA).
-A hard requirement on one of them would put a second copy beside another, so the choice is an extra: `tfface[cpu]`,
+TensorFlow comes in several distributions that install the same module (`tensorflow`, `tensorflow-cpu`, ...). A hard
+requirement on one of them would put a second copy beside another, so the choice is an extra: `tfface[cpu]`,
 `tfface[gpu]` or, where TensorFlow is already installed, plain `tfface`.
 """
 

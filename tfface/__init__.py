@@ -1,12 +1,13 @@
 """tfface: face-recognition training, evaluation and serving in TensorFlow and Keras."""
 
-import importlib
 from importlib import metadata
+
+from tfface import lazy
 
 __version__ = "0.1.0"
 
 _TENSORFLOW_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu")
-_SUBPACKAGES = ("backbones", "classifier", "data", "evaluation", "export", "heads", "losses", "training")
+_ROOMS = ("backbones", "classifier", "data", "evaluation", "export", "heads", "losses", "training")
 
 
 def _installed(distribution):
@@ -20,7 +21,7 @@ def _check_versions():
     """Raises ImportError outside the supported range, before anything fails in a less readable way."""
     found = {name: version for name in _TENSORFLOW_DISTRIBUTIONS if (version := _installed(name))}
     if not found:
-        raise ImportError("tfface needs TensorFlow >= 2.18: install `tfface[cpu]`, `tfface[gpu]`, or TensorFlow itself.")
+        raise ImportError("tfface needs TensorFlow >= 2.18: install `tfface[cpu]`, `tfface[gpu]` or TensorFlow itself.")
     for name, version in {**found, "keras": _installed("keras") or "none"}.items():
         oldest = (3, 8) if name == "keras" else (2, 18)
         parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -32,14 +33,4 @@ def _check_versions():
 _check_versions()
 
 
-def __getattr__(name):
-    # Rooms are imported on first use, so that tools which need no TensorFlow start at once.
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"tfface.{name}")
-    if name == "FaceModel":
-        return importlib.import_module("tfface.training").FaceModel
-    raise AttributeError(f"module 'tfface' has no attribute {name!r}")
-
-
-def __dir__():
-    return [*globals(), *_SUBPACKAGES, "FaceModel"]
+__getattr__, __dir__ = lazy.exports(__name__, {**dict.fromkeys(_ROOMS, ()), "training": ("FaceModel",)})

@@ -4,7 +4,10 @@ import errno
 import os
 import sys
 
-from absl import app
+from absl import app, logging
+
+# TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def run(main):
@@ -16,12 +19,11 @@ def run(main):
     Args:
       main: function without arguments; flags are parsed when it is called.
     """
-    # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def guarded(argv):
         if len(argv) > 1:
             sys.exit(f"Error: unexpected argument {argv[1]!r}; options start with --.")
+        logging.set_verbosity(logging.WARNING)
         try:
             main()
         except (ValueError, OSError) as error:

@@ -28,10 +28,10 @@ def test_published_parameter_counts():
     # The weights of batch norm and PReLU counted, moving statistics not.
     model = backbones.MobileFaceNet(128, 112)
     assert sum(np.prod(w.shape) for w in model.trainable_weights) == pytest.approx(0.99e6, rel=0.02)
-    # SphereFace, Table 2: 19 convolutions of 3×3 and one fully connected layer.
+    # SphereFace, Table 2: 3 + 5 + 9 + 3 convolutions and a fully connected layer.
     model = backbones.SFNet20(512, (112, 96))
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert len(convolutions) == 19
+    assert len(convolutions) == 20
     assert model.get_layer("embedding").kernel.shape == (512 * 7 * 6, 512)
 
 
@@ -41,9 +41,7 @@ def test_gradient_reaches_every_weight(make):
     images = np.random.default_rng(0).uniform(-1, 1, (4, 56, 56, 3)).astype(np.float32)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(images, training=True) * np.linspace(-1, 1, 64).reshape(4, 16))
-    for weight, gradient in zip(
-        model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True
-    ):
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True):
         assert gradient is not None and np.any(gradient), weight.path
 
 

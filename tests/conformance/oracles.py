@@ -43,15 +43,15 @@ def arcface(cos, label, scale, margin, overflow="fallback"):
 
 def losses(head_oracle, embeddings, class_weights, labels):
     """Losses [B] of a head given as function (cosines [K], label) -> loss."""
-    return np.array([
-        head_oracle(cosines(embedding, class_weights), label)
-        for embedding, label in zip(embeddings, labels, strict=True)
-    ])
+    return np.array(
+        [
+            head_oracle(cosines(embedding, class_weights), label)
+            for embedding, label in zip(embeddings, labels, strict=True)
+        ]
+    )
 
 
 def directional_derivatives(head_oracle, embeddings, class_weights, labels, by_embeddings, by_weights, step=1e-20):
     """d losses [B] along one direction (by_embeddings [B, d], by_weights [K, d]), exact to rounding."""
-    moved = losses(
-        head_oracle, embeddings + 1j * step * by_embeddings, class_weights + 1j * step * by_weights, labels
-    )
+    moved = losses(head_oracle, embeddings + 1j * step * by_embeddings, class_weights + 1j * step * by_weights, labels)
     return moved.imag / step

@@ -62,9 +62,7 @@ class ArcFace(MarginSoftmax):
         if self.overflow == "none":
             return with_margin
         # θ + m > π  ⇔  cos θ < cos(π − m)
-        return tf.where(
-            target > -math.cos(self.margin), with_margin, target - self.margin * math.sin(self.margin)
-        )
+        return tf.where(target > -math.cos(self.margin), with_margin, target - self.margin * math.sin(self.margin))
 
     def get_config(self):
         return {

@@ -1,0 +1,99 @@
+"""The picture of a report: what its curves and bars say, not how they look."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tfface.data.pair_lists import Pairs
+from tfface.evaluation import plot_report, plots, verify
+
+
+def _result(name="toy", pairs=600, noise=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    people = rng.normal(size=(pairs + 1, 8))
+    first, second = people + noise * rng.normal(size=(2, pairs + 1, 8))
+    keys = [f"{side}{number}" for side in "ab" for number in range(pairs + 1)]
+    same = np.arange(pairs) % 2 == 0
+    right = [f"b{number + (not genuine)}" for number, genuine in enumerate(same)]
+    protocol = Pairs(keys[:pairs], right, same, np.arange(pairs) * 5 // pairs)
+    return verify(np.concatenate([first, second]), keys, protocol, name, fars=(0.1, 0.01, 1e-4))
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_picture_is_written_whole(tmp_path, count):
+    path = tmp_path / "new" / "report.png"
+    plot_report((_result(f"protocol {number}", seed=number) for number in range(count)), path, "title")
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.png"]
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert picture.width > 1200 and picture.height > 600
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+
+
+def test_roc_shows_measured_rates_only():
+    results = [_result("before"), _result("after", pairs=200, noise=0.5, seed=1)]
+    axes = Figure().add_subplot()
+    plots._draw_roc(axes, results)
+    assert axes.get_xscale() == "log"
+    for result, curve, dots in zip(results, axes.get_lines()[::2], axes.get_lines()[1::2], strict=True):
+        far, tar = curve.get_data()
+        impostors = len(result.impostor_scores)
+        assert curve.get_drawstyle() == "steps-post"
+        assert (far[0], far[-1], tar[-1]) == (pytest.approx(1 / impostors), pytest.approx(1), 1)
+        for at in range(0, 500, 7):
+            allowed = int(far[at] * impostors + 1e-9)
+            threshold = np.sort(result.impostor_scores)[::-1][allowed:][:1]
+            assert tar[at] == np.mean(result.genuine_scores > (threshold if threshold.size else -2))
+        # A FAR of 1e-4 cannot be measured with so few impostors and gets no dot.
+        expected = {far: point.tar for far, point in result.tar_at_far.items() if far >= 1 / impostors}
+        assert dict(zip(*dots.get_data(), strict=True)) == expected
+        assert len(expected) == 2
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[0].startswith(f"before: accuracy {100 * results[0].accuracy.mean:.2f} ± ")
+    low, high = axes.get_ylim()
+    assert low < min(curve.get_ydata()[0] for curve in axes.get_lines()[::2]) and high > 1
+
+
+def test_histograms_hold_every_pair():
+    results = [_result("before"), dataclasses.replace(_result("after"), threshold=np.inf)]
+    panels = Figure().subplots(2)
+    plots._draw_histograms(panels, results)
+    for axes, result in zip(panels, results, strict=True):
+        filled = [patch for patch in axes.patches if patch.get_fill()]
+        for patch, scores in zip(filled, (result.impostor_scores, result.genuine_scores), strict=True):
+            values, edges, _ = patch.get_data()
+            assert sum(values) == pytest.approx(100)
+            assert np.dot(values / 100, (edges[1:] + edges[:-1]) / 2) == pytest.approx(scores.mean(), abs=0.02)
+        assert len(axes.get_lines()) == np.isfinite(result.threshold)
+    assert panels[0].get_lines()[0].get_xdata()[0] == results[0].threshold
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+
+
+@pytest.mark.parametrize("score", [1.0, np.nextafter(1.0, 0)])
+def test_collapsed_model_can_be_drawn(tmp_path, score):
+    collapsed = dataclasses.replace(_result(), genuine_scores=np.ones(4), impostor_scores=np.full(3, score))
+    axes = Figure().add_subplot()
+    plots._draw_histograms([axes], [collapsed])
+    edges = axes.patches[0].get_data().edges
+    assert np.diff(edges).min() > 1e-4
+    assert edges[0] < score <= 1 < edges[-1]
+    plot_report([collapsed], tmp_path / "report.png", "title")
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+def test_perfect_model_with_one_impostor_can_be_drawn(tmp_path):
+    perfect = dataclasses.replace(_result(), genuine_scores=np.ones(4), impostor_scores=np.zeros(1))
+    plot_report([perfect], tmp_path / "report.png", "title")
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+def test_number_of_results_is_bounded(tmp_path):
+    result = _result()
+    for count in (0, 7):
+        with pytest.raises(ValueError, match=f"1 to 6 results, got {count}"):
+            plot_report([result] * count, tmp_path / "report.png", "title")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,94 @@
+"""Encoded face images: which are accepted, and how their bytes become the input of a network."""
+
+import io
+import numbers
+
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 64_000_000
+
+
+def check_image(data):
+    """Checks that encoded bytes are one complete JPEG or PNG picture that training will be able to decode.
+
+    The format is found by content. CMYK, grey, palette and 16-bit pictures are accepted: TensorFlow decodes them to
+    8-bit RGB. Transparency and the EXIF orientation are ignored, as they are by `decode_image`.
+
+    Args:
+      data: bytes of the image file.
+
+    Returns:
+      (height, width) in pixels.
+
+    Raises:
+      ValueError: if the bytes are anything else; the message is a reason without a file name.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            # Opening reads the header only, so an image bomb is refused before its pixels need memory.
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if image.format == "PNG" and image.is_animated:
+                raise ValueError("an animation, not a single picture")
+            image.load()
+            size = image.height, image.width
+    except UnidentifiedImageError:
+        raise ValueError("not a JPEG or PNG image") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"more than {MAX_PIXELS // 10**6} megapixels") from None
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow meets damaged files with many types: OSError, SyntaxError, struct.error, ...
+        raise ValueError(f"a damaged image ({error})") from error
+    try:
+        # Pillow forgives damage that TensorFlow does not, such as a PNG without its end.
+        _decode_pixels(data)
+    except tf.errors.OpError as error:
+        raise ValueError("a damaged image (TensorFlow cannot decode it)") from error
+    return size
+
+
+def decode_image(data, image_size):
+    """Decodes an encoded image into network input; a pure graph function, the same in training, evaluation and export.
+
+    Pixels equal those of Pillow and OpenCV (accurate integer DCT). An image of another size is resized without regard
+    to its aspect ratio, bilinear with antialiasing.
+
+    Args:
+      data: string [], the bytes of a JPEG or PNG file.
+      image_size: side S or (height, width) of the result, in pixels.
+
+    Returns:
+      float32 [height, width, 3], RGB in [-1, 1]: (x - 127.5) / 127.5 of the 8-bit value x.
+
+    Raises:
+      ValueError: if `image_size` is not positive.
+    """
+    height, width = size_pair(image_size)
+    pixels = _decode_pixels(data)
+    image = tf.cond(
+        tf.reduce_all(tf.shape(pixels)[:2] == [height, width]),
+        lambda: tf.cast(pixels, tf.float32),
+        lambda: tf.image.resize(pixels, [height, width], antialias=True),
+    )
+    image.set_shape([height, width, 3])
+    # A product, because graph optimisation turns a division into one and would differ from eager by a rounding.
+    return (image - 127.5) * (1 / 127.5)
+
+
+def size_pair(image_size):
+    """Returns `image_size`, a side or (height, width), as (height, width).
+
+    Raises:
+      ValueError: if it is neither, or not positive.
+    """
+    pair = (image_size, image_size) if isinstance(image_size, numbers.Integral) else tuple(image_size)
+    if len(pair) != 2 or not all(isinstance(side, numbers.Integral) and side > 0 for side in pair):
+        raise ValueError(f"`image_size` must be a positive side or (height, width), got {image_size!r}.")
+    return pair
+
+
+def _decode_pixels(data):
+    # Despite its name the op also reads PNG; unlike `tf.io.decode_image` it offers the accurate DCT.
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")

@@ -1,0 +1,205 @@
+"""Datasets of TFRecord shards: the record schema, the description beside the shards, and finding them again.
+
+A dataset is a directory with shards `NAME-00000-of-000NN.tfrecord` and, written last, `dataset.json`: its presence
+means that the dataset is complete. Schema version 1 of a record, a `tf.train.Example`:
+
+| feature     | type       | content                                                                              |
+|-------------|------------|--------------------------------------------------------------------------------------|
+| `image`     | bytes      | the JPEG or PNG file, byte for byte as in the source                                 |
+| `label`     | int64      | index of the identity in `label_map`                                                 |
+| `identity`  | bytes      | name of the identity, UTF-8                                                          |
+| `key`       | bytes      | path of the image below the source's root, UTF-8 with `/`: `001/frontal/01.jpg`      |
+| `landmarks` | float × 10 | x1, y1, ..., x5, y5 in pixels (eyes, nose, mouth corners); absent where unknown      |
+
+Records are ordered by the SHA-256 of their key, so any run of them mixes identities, and equal inputs give equal bytes.
+"""
+
+import dataclasses
+import json
+import os
+import re
+
+import tensorflow as tf
+
+SCHEMA_VERSION = 1
+DATASET_FILE = "dataset.json"
+
+_SHARD = re.compile(r"(?P<name>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.tfrecord")
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "identity": tf.io.FixedLenFeature([], tf.string),
+    "key": tf.io.FixedLenFeature([], tf.string),
+    "landmarks": tf.io.FixedLenFeature([5, 2], tf.float32, default_value=[[float("nan")] * 2] * 5),
+}
+
+
+def shard_name(name, index, total):
+    """Returns the file name of shard `index` of `total`."""
+    return f"{name}-{index:05d}-of-{total:05d}.tfrecord"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of a dataset: its name without directory, its number of images and its SHA-256 in hexadecimal."""
+
+    file: str
+    images: int
+    sha256: str
+
+    def __post_init__(self):
+        if not (_SHARD.fullmatch(str(self.file)) and os.path.basename(self.file) == self.file and self.images > 0):
+            raise ValueError(f"bad shard {self!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What `dataset.json` says of a dataset.
+
+    Args:
+      name: first part of the shards' file names.
+      images: number of images.
+      identities: number of identities.
+      image_size: (height, width) in pixels where all images agree, else None.
+      landmarks: number of images whose five landmarks are known.
+      label_map: identity names, sorted; the position is the label.
+      shards: `Shard`s in order.
+
+    Raises:
+      ValueError: if the counts disagree with each other.
+    """
+
+    name: str
+    images: int
+    identities: int
+    image_size: tuple | None
+    landmarks: int
+    label_map: tuple
+    shards: tuple
+
+    def __post_init__(self):
+        if self.images != sum(shard.images for shard in self.shards):
+            raise ValueError(f"images is {self.images}, but the shards hold {sum(s.images for s in self.shards)}")
+        if not self.identities == len(self.label_map) == len(set(self.label_map)):
+            raise ValueError(f"identities is {self.identities}, but label_map has {len(set(self.label_map))} names")
+
+    @classmethod
+    def load(cls, location):
+        """Reads the description of a dataset.
+
+        Args:
+          location: directory of the dataset, or a file or glob in it.
+
+        Returns:
+          A `DatasetInfo`.
+
+        Raises:
+          ValueError: if there is none, or it is damaged or of another schema version.
+        """
+        location = os.fspath(location)
+        directory = location if tf.io.gfile.isdir(location) else os.path.dirname(location)
+        path = os.path.join(directory, DATASET_FILE)
+        if not tf.io.gfile.exists(path):
+            raise ValueError(f"{directory or '.'} holds no {DATASET_FILE}: it is not a (complete) dataset.")
+        try:
+            with tf.io.gfile.GFile(path) as file:
+                content = json.load(file)
+            if content.pop("schema_version") != SCHEMA_VERSION:
+                raise ValueError(f"this version of tfface reads schema_version {SCHEMA_VERSION} only")
+            content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
+            content["label_map"] = tuple(content["label_map"])
+            content["image_size"] = content["image_size"] and tuple(content["image_size"])
+            return cls(**content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not describe a dataset: {error}.") from error
+
+    def to_json(self):
+        """Returns the text of `dataset.json`."""
+        content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def resolve_shards(pattern):
+    """Finds the shards that a pattern means, and checks that none is missing.
+
+    Args:
+      pattern: directory of a dataset, glob of files, or a list of these.
+
+    Returns:
+      Sorted list of paths.
+
+    Raises:
+      ValueError: if nothing matches, a shard `...-of-NNNNN` is missing, or a directory is no complete dataset.
+    """
+    patterns = [pattern] if isinstance(pattern, str | os.PathLike) else list(pattern)
+    if not patterns:
+        raise ValueError(f"expected a dataset directory or a glob, got {pattern!r}.")
+    paths, needed = set(), set()
+    for one in map(os.fspath, patterns):
+        if tf.io.gfile.isdir(one):
+            found = [os.path.join(one, file) for file in tf.io.gfile.listdir(one)]
+            needed |= {os.path.join(one, shard.file) for shard in DatasetInfo.load(one).shards}
+            paths |= needed & set(found)
+        else:
+            found = tf.io.gfile.glob(one)
+            if not found:
+                raise ValueError(f"no file matches {one!r}.")
+            paths |= set(found)
+    for path in list(paths):
+        if part := _SHARD.fullmatch(path):
+            total = int(part["total"])
+            needed |= {shard_name(part["name"], index, total) for index in range(total)}
+    if missing := sorted(needed - paths):
+        raise ValueError(f"shard {missing[0]} is missing" + (f", and {len(missing) - 1} more." if missing[1:] else "."))
+    return sorted(paths)
+
+
+def count_images(shards):
+    """Counts the images of shards, from `dataset.json` where it lists them, else by reading them.
+
+    Args:
+      shards: list of paths.
+
+    Returns:
+      List of int, the images of each.
+    """
+    listed = {
+        os.path.join(directory, shard.file): shard.images
+        for directory, info in _descriptions(shards).items()
+        for shard in info.shards
+    }
+    return [listed[path] if path in listed else _count_records(path) for path in shards]
+
+
+def check_labels_agree(shards):
+    """Raises ValueError if shards are of datasets that mean different identities by the same label."""
+    first, *others = _descriptions(shards).items() or [(None, None)]
+    for directory, info in others:
+        if info.label_map != first[1].label_map:
+            raise ValueError(
+                f"{first[0]} and {directory} number their identities differently: they cannot be trained on together."
+            )
+
+
+def parse_example(serialized):
+    """Parses one record; a graph function.
+
+    Args:
+      serialized: string [], a serialized `tf.train.Example` of schema version 1.
+
+    Returns:
+      Dict of `image` string [], `label` int64 [], `identity` string [], `key` string [] and `landmarks` float32 [5, 2]
+      (x, y in pixels; NaN where unknown).
+    """
+    return tf.io.parse_single_example(serialized, _FEATURES)
+
+
+def _descriptions(shards):
+    directories = sorted({os.path.dirname(path) for path in shards})
+    described = [one for one in directories if tf.io.gfile.exists(os.path.join(one, DATASET_FILE))]
+    return {directory: DatasetInfo.load(directory or ".") for directory in described}
+
+
+def _count_records(path):
+    batches = tf.data.TFRecordDataset(path).batch(1024)
+    return int(batches.reduce(0, lambda total, batch: total + tf.shape(batch)[0]))

@@ -1,0 +1,90 @@
+"""One picture of a verification report: ROC curves, and how far genuine and impostor similarities lie apart."""
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfface import files
+from tfface.evaluation.verification import roc
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_IMPOSTOR_COLOUR = "#8C8C8C"
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+
+def plot_report(results, path, title):
+    """Draws the ROC curves of all results and the similarity histograms of each into one PNG.
+
+    A curve starts at the smallest FAR that its impostor pairs can measure, one in all; dots mark the reported TARs.
+
+    Args:
+      results: iterable of 1 to 6 VerificationResult.
+      path: PNG file to write; a reader sees the old file or the whole new one.
+      title: str above the picture.
+
+    Raises:
+      ValueError: if there are no results or more than 6.
+    """
+    results = list(results)
+    if not 1 <= len(results) <= len(_COLOURS):
+        raise ValueError(f"a picture shows 1 to {len(_COLOURS)} results, got {len(results)}.")
+    figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(results))), dpi=130, layout="constrained")
+    figure.suptitle(title, fontsize=14)
+    grid = figure.add_gridspec(len(results), 2, width_ratios=(1.05, 1))
+    _draw_roc(figure.add_subplot(grid[:, 0]), results)
+    _draw_histograms([figure.add_subplot(grid[row, 1]) for row in range(len(results))], results)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    files.write_atomically(path, picture.getvalue())
+
+
+def _draw_roc(axes, results):
+    lowest = 1.0
+    for result, colour, line in zip(results, _COLOURS, _LINES, strict=False):
+        far, tar, _ = roc(result.genuine_scores, result.impostor_scores)
+        # The steps at 500 FARs are all that can be seen of millions of points.
+        shown = np.geomspace(1 / len(result.impostor_scores), 1, 500)
+        accuracy = f"{100 * result.accuracy.mean:.2f} ± {100 * result.accuracy.std:.2f} %"
+        label = f"{result.name}: accuracy {accuracy}, EER {100 * result.eer:.2f} %"
+        # Rounding must not push the first point below the FAR of one impostor.
+        heights = tar[np.searchsorted(far, shown * (1 + 1e-12), "right") - 1]
+        lowest = min(lowest, heights[0])
+        axes.step(shown, heights, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
+        points = [(far, point.tar) for far, point in result.tar_at_far.items() if np.isfinite(point.tar)]
+        axes.plot(*np.transpose(points or [(np.nan, np.nan)]), "o", color=colour, markersize=5)
+    axes.set_xscale("log")
+    axes.set_ylim(lowest - 0.08 * (1 - lowest) - 0.002, 1 + 0.03 * (1 - lowest) + 0.001)
+    axes.set_xlim(right=1)
+    axes.set_xlabel("false accept rate FAR (fraction of impostor pairs)")
+    axes.set_ylabel("true accept rate TAR (fraction of genuine pairs)")
+    axes.grid(which="major", color="#DDDDDD", linewidth=0.8)
+    axes.grid(which="minor", axis="x", color="#EFEFEF", linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower right", fontsize=9, framealpha=0.95)
+
+
+def _draw_histograms(panels, results):
+    scores = [values for result in results for values in (result.genuine_scores, result.impostor_scores)]
+    # The margin keeps bins apart where a collapsed model gives every pair the same score.
+    edges = np.linspace(min(map(np.min, scores)) - 0.005, max(map(np.max, scores)) + 0.005, 81)
+    for axes, result, colour in zip(panels, results, _COLOURS, strict=False):
+        _draw_shares(axes, result.impostor_scores, edges, _IMPOSTOR_COLOUR, "impostor pairs")
+        _draw_shares(axes, result.genuine_scores, edges, colour, "genuine pairs")
+        if np.isfinite(result.threshold):
+            label = f"threshold {result.threshold:.3f}"
+            axes.axvline(result.threshold, color="black", linestyle="--", linewidth=1.2, label=label)
+        axes.set_title(result.name, fontsize=10, loc="left")
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylabel("% of pairs per bin")
+        # Beside the panel: inside, it would hide bars or the threshold.
+        axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[-1].set_xlabel(f"cosine similarity (bins of {edges[1] - edges[0]:.3f})")
+
+
+def _draw_shares(axes, scores, edges, colour, label):
+    heights = 100 * np.histogram(scores, edges)[0] / len(scores)
+    axes.stairs(heights, edges, fill=True, color=colour, alpha=0.45)
+    axes.stairs(heights, edges, color=colour, linewidth=1.4, label=label)

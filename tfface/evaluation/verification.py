@@ -1,0 +1,248 @@
+"""Metrics of face verification, computed exactly from similarity scores.
+
+A pair is accepted as one person when its score is at least the threshold. Scores are similarities: larger means more
+alike; negate distances. All functions sort once, so ten million scores are no trouble.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoldAccuracy:
+    """Accuracy of every fold at the threshold chosen on the others.
+
+    Attributes:
+      per_fold: float64 [F], fraction of correct decisions in each fold, in the order of the fold numbers.
+      thresholds: float64 [F], the threshold applied to each fold.
+    """
+
+    per_fold: np.ndarray
+    thresholds: np.ndarray
+
+    @property
+    def mean(self):
+        """Mean over the folds."""
+        return float(np.mean(self.per_fold))
+
+    @property
+    def std(self):
+        """Population standard deviation over the folds."""
+        return float(np.std(self.per_fold))
+
+
+class OperatingPoint(NamedTuple):
+    """What a verifier reaches at one threshold; all NaN where the requested FAR cannot be measured."""
+
+    tar: float
+    threshold: float
+    measured_far: float
+
+
+class Roc(NamedTuple):
+    """Points of a receiver operating characteristic, float64 [T + 1] each, by falling threshold."""
+
+    far: np.ndarray
+    tar: np.ndarray
+    thresholds: np.ndarray
+
+
+def kfold_accuracy(scores, same, fold):
+    """Measures verification accuracy by cross-validation: each fold is judged by a threshold chosen on all others.
+
+    Args:
+      scores: float [P], similarity of every pair.
+      same: bool [P], True for genuine pairs.
+      fold: int [P], the fold of every pair; at least two different ones.
+
+    Returns:
+      FoldAccuracy.
+
+    Raises:
+      ValueError: if there are fewer than two folds, the others of a fold lack genuine or impostor pairs, a score is
+        not finite, or types and lengths do not fit.
+
+    Reference:
+      Huang et al., Labeled Faces in the Wild, UMass Amherst technical report 07-49, 2007, section on View 2.
+    """
+    scores, same, fold = _checked(scores, "scores"), np.asarray(same), np.asarray(fold)
+    if fold.shape != scores.shape or fold.dtype.kind not in "iu":
+        raise ValueError(f"`fold` must be int [{scores.size}], got {fold.dtype} {fold.shape}.")
+    numbers = np.unique(fold)
+    if numbers.size < 2:
+        raise ValueError(f"each fold is judged by the others, so at least 2 are needed, got {numbers.tolist()}.")
+    scores, same, order = _sorted_pairs(scores, same)
+    fold = fold[order]
+    thresholds, per_fold = [], []
+    for number in numbers:
+        held_out = fold == number
+        threshold = _best_threshold(scores[~held_out], same[~held_out])
+        thresholds.append(threshold)
+        per_fold.append(np.mean((scores[held_out] >= threshold) == same[held_out]))
+    return FoldAccuracy(np.array(per_fold), np.array(thresholds))
+
+
+def best_threshold(scores, same):
+    """Finds the threshold with the most correct decisions on the given pairs.
+
+    It lies midway between two neighbouring different scores, or is -inf (accept all) or +inf (refuse all). Among
+    equally good thresholds the smallest is taken. Accuracy on the same pairs would be too high: see `kfold_accuracy`.
+
+    Args:
+      scores: float [P], similarity of every pair.
+      same: bool [P], True for genuine pairs.
+
+    Returns:
+      The threshold, float.
+
+    Raises:
+      ValueError: if genuine or impostor pairs are missing, a score is not finite, or types and lengths do not fit.
+    """
+    scores, same, _ = _sorted_pairs(_checked(scores, "scores"), np.asarray(same))
+    return _best_threshold(scores, same)
+
+
+def tar_at_far(genuine_scores, impostor_scores, fars):
+    """Finds the fraction of genuine pairs accepted (TAR) when at most a given fraction of impostors is (FAR).
+
+    The threshold is the smallest score in either set at which the fraction of impostors with that score or more does
+    not exceed the FAR (+inf where no score is high enough, with TAR 0). Nothing is interpolated. A FAR below one
+    impostor pair in all (1 / I) cannot be measured; its point is NaN.
+
+    Args:
+      genuine_scores: float [G].
+      impostor_scores: float [I].
+      fars: iterable of float in (0, 1].
+
+    Returns:
+      dict from FAR (float) to OperatingPoint.
+
+    Raises:
+      ValueError: if a FAR is outside (0, 1], there are no genuine or impostor scores, or a score is not finite.
+    """
+    genuine, impostor = _sorted_sets(genuine_scores, impostor_scores)
+    return {float(far): _operating_point(genuine, impostor, far) for far in fars}
+
+
+def roc(genuine_scores, impostor_scores):
+    """Lists the exact points of the ROC, one for every different score, after the point (0, 0) at +inf.
+
+    Args:
+      genuine_scores: float [G].
+      impostor_scores: float [I].
+
+    Returns:
+      Roc with T different scores; `far` and `tar` rise from 0 to 1.
+
+    Raises:
+      ValueError: if there are no genuine or impostor scores, or a score is not finite.
+    """
+    genuine, impostor = _sorted_sets(genuine_scores, impostor_scores)
+    thresholds = np.unique(np.concatenate([genuine, impostor]))[::-1]
+    far, tar = (
+        np.append(0.0, (scores.size - np.searchsorted(scores, thresholds, "left")) / scores.size)
+        for scores in (impostor, genuine)
+    )
+    return Roc(far, tar, np.append(np.inf, thresholds))
+
+
+def equal_error_rate(genuine_scores, impostor_scores):
+    """Finds the rate at which as many impostors are accepted as genuine pairs are refused.
+
+    It is where the straight lines that join the exact ROC points cross FAR = 1 - TAR; there is exactly one such point.
+
+    Args:
+      genuine_scores: float [G].
+      impostor_scores: float [I].
+
+    Returns:
+      The rate, a float in [0, 1].
+
+    Raises:
+      ValueError: if there are no genuine or impostor scores, or a score is not finite.
+    """
+    far, tar, _ = roc(genuine_scores, impostor_scores)
+    # far + tar rises strictly from 0 to 2, so the crossing is unique and has a point on its left.
+    after = int(np.argmax(far + tar >= 1))
+    before = after - 1
+    part = (1 - far[before] - tar[before]) / (far[after] + tar[after] - far[before] - tar[before])
+    return float(far[before] + part * (far[after] - far[before]))
+
+
+def area_under_curve(genuine_scores, impostor_scores):
+    """Finds the probability that a genuine pair scores higher than an impostor pair, ties counted half.
+
+    This is the area under the ROC, and the Mann-Whitney statistic.
+
+    Args:
+      genuine_scores: float [G].
+      impostor_scores: float [I].
+
+    Returns:
+      The area, a float in [0, 1].
+
+    Raises:
+      ValueError: if there are no genuine or impostor scores, or a score is not finite.
+    """
+    genuine, impostor = _sorted_sets(genuine_scores, impostor_scores)
+    below = np.searchsorted(impostor, genuine, "left").sum()
+    not_above = np.searchsorted(impostor, genuine, "right").sum()
+    return float((below + not_above) / (2 * genuine.size * impostor.size))
+
+
+def _best_threshold(scores, same):
+    """`best_threshold` of scores that are already sorted."""
+    if same.all() or not same.any():
+        missing = "impostor" if same.all() else "genuine"
+        raise ValueError(f"a threshold needs genuine and impostor pairs, got no {missing} among {same.size}.")
+    # Cut c refuses scores[:c] and accepts scores[c:]; equal scores cannot be cut apart.
+    cuts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1], [True]]))
+    refused_genuine = np.append(0, np.cumsum(same))[cuts]
+    correct = (cuts - refused_genuine) + (same.sum() - refused_genuine)
+    cut = cuts[np.argmax(correct)]
+    if cut in (0, scores.size):
+        return -np.inf if cut == 0 else np.inf
+    low, high = scores[cut - 1], scores[cut]
+    middle = low / 2 + high / 2
+    # Between adjacent floats the middle rounds to one of them, and it must not accept the lower.
+    return float(middle if middle > low else high)
+
+
+def _operating_point(genuine, impostor, far):
+    if not 0 < far <= 1:
+        raise ValueError(f"a FAR must be in (0, 1], got {far}.")
+    # The most impostors that may pass; rounding first keeps 0.29 * 100 = 28.999... from losing one.
+    allowed = round(far * impostor.size)
+    if allowed / impostor.size > far:
+        allowed -= 1
+    if allowed == 0:
+        return OperatingPoint(np.nan, np.nan, np.nan)
+    if allowed == impostor.size:
+        return OperatingPoint(1.0, float(min(genuine[0], impostor[0])), 1.0)
+    highest_refused = impostor[-1 - allowed]
+    accepted = [scores[np.searchsorted(scores, highest_refused, "right") :] for scores in (genuine, impostor)]
+    threshold = min((float(scores[0]) for scores in accepted if scores.size), default=np.inf)
+    return OperatingPoint(accepted[0].size / genuine.size, threshold, accepted[1].size / impostor.size)
+
+
+def _sorted_pairs(scores, same):
+    if same.shape != scores.shape or same.dtype != bool:
+        raise ValueError(f"`same` must be bool [{scores.size}], got {same.dtype} {same.shape}.")
+    order = np.argsort(scores, kind="stable")
+    return scores[order], same[order], order
+
+
+def _sorted_sets(genuine_scores, impostor_scores):
+    return np.sort(_checked(genuine_scores, "genuine_scores")), np.sort(_checked(impostor_scores, "impostor_scores"))
+
+
+def _checked(scores, name):
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or not scores.size:
+        raise ValueError(f"`{name}` must be a list of at least one score, got shape {scores.shape}.")
+    if not np.isfinite(scores).all():
+        first = int(np.argmin(np.isfinite(scores)))
+        raise ValueError(f"`{name}` must be finite, got {scores[first]} at index {first}.")
+    return scores

@@ -1,0 +1,191 @@
+"""Embeddings from an exported encoder, of single batches and of whole datasets, and the file that keeps them."""
+
+import dataclasses
+import pathlib
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from tfface import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of N images, with what identifies each image.
+
+    Attributes:
+      vectors: [N, D] float32, of unit length.
+      keys: N strings, such as file names.
+      labels: [N] int64 identities, or None where unknown.
+
+    Raises:
+      ValueError: if shapes or dtypes differ from these.
+    """
+
+    vectors: np.ndarray
+    keys: list[str]
+    labels: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
+            raise ValueError(f"vectors must be [N, D] float32, got {self.vectors.shape} {self.vectors.dtype}.")
+        if len(self.keys) != len(self.vectors):
+            raise ValueError(f"there must be one key a vector, got {len(self.keys)} for {len(self.vectors)}.")
+        if self.labels is not None and (self.labels.shape != (len(self.vectors),) or self.labels.dtype != np.int64):
+            raise ValueError(
+                f"labels must be [{len(self.vectors)}] int64, got {self.labels.shape} {self.labels.dtype}."
+            )
+
+
+class Embedder:
+    """A network as a function from aligned images to unit embeddings, from NumPy or tensors to NumPy.
+
+    Args:
+      embed: function from images [N, H, W, 3] to a float32 tensor [N, D] of unit rows.
+      image_size: (H, W), pixels.
+      embedding_dim: int, D.
+    """
+
+    def __init__(self, embed, image_size, embedding_dim):
+        self._embed = embed
+        self.image_size = image_size
+        self.embedding_dim = embedding_dim
+
+    def __call__(self, images):
+        """Embeds images.
+
+        Args:
+          images: float32 [N, H, W, 3], RGB in [-1, 1].
+
+        Returns:
+          NumPy float32 [N, D], of unit length.
+
+        Raises:
+          ValueError: another shape or dtype.
+        """
+        images = tf.convert_to_tensor(images)
+        # No cast: pixels from 0 to 255 would be embedded without complaint, and wrongly.
+        if images.shape[1:] != [*self.image_size, 3] or images.dtype != tf.float32:
+            expected = ["N", *self.image_size, 3]
+            raise ValueError(f"images must be {expected} float32, got {images.shape} {images.dtype.name}.")
+        return self._embed(images).numpy()
+
+
+def encoder_embedder(encoder):
+    """Makes an `Embedder` of a network in memory; it follows the network's weights.
+
+    Args:
+      encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H and W fixed.
+    """
+    embed = tf.function(lambda images: unit_embeddings(encoder, images))
+    return Embedder(embed, encoder.input_shape[1:3], encoder.output_shape[-1])
+
+
+def unit_embeddings(encoder, images):
+    """Returns the encoder's embeddings in inference mode, float32 [N, D] of unit length."""
+    # In float32, because squares of half-precision embeddings overflow from 256 on.
+    return tf.math.l2_normalize(tf.cast(encoder(images, training=False), tf.float32), axis=-1, epsilon=1e-12)
+
+
+def load_embedder(path):
+    """Loads a SavedModel as an `Embedder`.
+
+    Args:
+      path: SavedModel folder that `tfface.export.saved_model` made.
+
+    Raises:
+      ValueError: if `path` is no such folder.
+    """
+    path = pathlib.Path(path)
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
+    loaded = tf.saved_model.load(str(path))
+    if "aligned" not in loaded.signatures:
+        raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
+    aligned = loaded.signatures["aligned"]
+    (_, height, width, _) = aligned.structured_input_signature[1]["image"].shape
+    embedding_dim = aligned.structured_outputs["embedding"].shape[-1]
+    # `loaded` stays referenced: a signature alone does not keep the variables alive.
+    return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+
+
+def embed_dataset(embedder, dataset, flip=False, progress=None):
+    """Embeds every image of a dataset, in the dataset's order.
+
+    Args:
+      embedder: an `Embedder`.
+      dataset: `tf.data.Dataset` of batches, each a dict with `image` ([B, H, W, 3] float32 in [-1, 1]), `key` ([B]
+        string) and, optionally, `label` ([B] integers).
+      flip: whether to add the embedding of the mirrored image before normalising, as InsightFace does. (It adds raw
+        embeddings; here both have unit length already, so that image and mirror count the same.)
+      progress: function that wraps the iterable of batches to show progress, such as `tqdm.tqdm`, or None.
+
+    Returns:
+      The `Embeddings`, with labels if the dataset has them.
+
+    Raises:
+      ValueError: if the dataset's elements are not such dicts.
+    """
+    spec = dataset.element_spec
+    if not isinstance(spec, dict) or not {"image", "key"} <= spec.keys() or spec["image"].shape.rank != 4:
+        raise ValueError(f"dataset must give batches with keys 'image' and 'key', got elements {spec}.")
+    # Each list starts with an empty batch, for datasets without any.
+    vectors, keys, labels = [np.zeros([0, embedder.embedding_dim], np.float32)], [], [np.zeros([0], np.int64)]
+    for batch in progress(dataset) if progress else dataset:
+        embedding = embedder(batch["image"])
+        if flip:
+            embedding = embedding + embedder(batch["image"][:, :, ::-1])
+            embedding /= np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+        vectors.append(embedding)
+        keys.extend(key.decode() for key in batch["key"].numpy().tolist())
+        if "label" in spec:
+            labels.append(batch["label"].numpy().astype(np.int64))
+    return Embeddings(np.concatenate(vectors), keys, np.concatenate(labels) if "label" in spec else None)
+
+
+def save_embeddings(path, embeddings):
+    """Writes embeddings into one .npz file: `vectors` float32, `keys` unicode and, if known, `labels` int64.
+
+    The file appears, or replaces the one that was there, only when it is complete.
+
+    Args:
+      path: file to write, under exactly this name.
+      embeddings: `Embeddings`.
+    """
+    arrays = {"vectors": embeddings.vectors, "keys": np.array(embeddings.keys, dtype=np.str_)}
+    if embeddings.labels is not None:
+        arrays["labels"] = embeddings.labels
+    # Opened here, because np.savez appends .npz to a name that lacks it.
+    with files.replacing(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_embeddings(path):
+    """Reads what `save_embeddings` wrote; never unpickles.
+
+    Args:
+      path: .npz file.
+
+    Returns:
+      The `Embeddings`.
+
+    Raises:
+      ValueError: if the file holds anything else; the message names the file.
+      OSError: if it cannot be read.
+    """
+    try:
+        # Opened here, because np.load leaves its file open when it fails.
+        with open(path, "rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise ValueError("not an .npz archive.")
+            missing = {"vectors", "keys"} - set(arrays.files)
+            if missing:
+                raise ValueError(f"no array {sorted(missing)}, only {sorted(arrays.files)}.")
+            keys = arrays["keys"]
+            if keys.ndim != 1 or keys.dtype.kind != "U":
+                raise ValueError(f"keys must be [N] unicode, got {keys.shape} {keys.dtype}.")
+            return Embeddings(arrays["vectors"], keys.tolist(), arrays["labels"] if "labels" in arrays.files else None)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} is not a file of embeddings: {error}") from error

@@ -1,0 +1,39 @@
+"""Files that are either complete or absent."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+
+
+def write_atomically(path, data):
+    """Writes bytes to a temporary file beside `path`, then renames it."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a temporary path beside `path`, which takes its place when the block ends without an error.
+
+    The block writes a file, or makes a folder, at the temporary path. After an error nothing is left of it.
+
+    Args:
+      path: of the file or folder to be made. A file is replaced; a folder must not exist.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _remove(temporary)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,16 @@
+"""Progress bars on stderr."""
+
+import sys
+
+from tqdm import tqdm
+
+
+def bar(iterable=None, **options):
+    """Makes a tqdm bar; in a log file it writes a line now and then instead of many a second.
+
+    Args:
+      iterable: what is gone through, None where `update` is called.
+      **options: of `tqdm.tqdm`.
+    """
+    terminal = sys.stderr.isatty()
+    return tqdm(iterable, mininterval=0.2 if terminal else 15.0, dynamic_ncols=terminal, **options)

@@ -1,0 +1,140 @@
+"""Every setting of a training run, once: fields here are the flags of `scripts/train.py`."""
+
+import dataclasses
+import math
+import pathlib
+
+from absl import flags
+
+from tfface import files
+
+FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
+
+
+def setting(default, help, choices=None, **bounds):
+    """A field that is also a flag; `bounds` are lower_bound and upper_bound of numbers."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds})
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """Settings of `tfface.training.train`; the help text of each field is its documentation."""
+
+    run_dir: str = setting(None, "Folder of the run: checkpoints, logs, report and export. Required.")
+    resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.")
+    overwrite: bool = setting(False, "Start anew where run_dir already holds a run: its files are deleted.")
+
+    train_data: str = setting(None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.")
+    heldout_data: str = setting(None, "Records of held-out identities, for verification; none if 'synthetic'.")
+    heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20)
+    protocol: list = setting(
+        (), "Official pairs among the held-out records, instead of drawn ones: LFW pairs.txt, CFP Split/FF folder, ..."
+    )
+    synthetic_identities: int = setting(400, "Identities rendered for training.", lower_bound=2)
+    synthetic_heldout: int = setting(100, "Identities rendered and held out.", lower_bound=2)
+    synthetic_images: int = setting(12, "Images rendered of each identity.", lower_bound=2)
+
+    backbone: str = setting("MobileFaceNet", "Network.", choices=("MobileFaceNet", "SFNet20"))
+    width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
+    image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
+    embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
+
+    head: str = setting("ArcFace", "Loss.", choices=("ArcFace", "CosFace", "NormSoftmax"))
+    scale: float = setting(None, "Scale of the head; its own default if not given.")
+    margin: float = setting(None, "Margin of the head; its own default if not given.")
+
+    batch_size: int = setting(128, "Images a step.", lower_bound=2)
+    epochs: float = setting(20.0, "Passes over the training data.", lower_bound=0.0)
+    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw"))
+    learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
+    momentum: float = setting(0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0)
+    weight_decay: float = setting(5e-4, "Weight decay: decoupled, times the learning rate (Keras).", lower_bound=0.0)
+    schedule: str = setting("cosine", "Schedule.", choices=("constant", "steps", "polynomial", "cosine"))
+    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
+    decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
+    mirror: bool = setting(True, "Mirror half of the training images.")
+    shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
+
+    seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
+    deterministic: bool = setting(True, "Same flags and seed, same loss at every step (on the same kind of machine).")
+    log_every: int = setting(20, "Steps between lines of the log.", lower_bound=1)
+    verify_every: int = setting(500, "Steps between verifications on the held-out pairs.", lower_bound=1)
+    save_every: int = setting(500, "Steps between checkpoints.", lower_bound=1)
+    keep: int = setting(2, "Checkpoints kept.", lower_bound=1)
+
+    def __post_init__(self):
+        self.protocol = list(self.protocol)
+        self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
+        for field in dataclasses.fields(self):
+            self._check(field.name, getattr(self, field.name), **field.metadata)
+        if self.save_every % self.log_every:
+            raise ValueError(
+                f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "
+                f"got {self.save_every} and {self.log_every}."
+            )
+
+    def _check(self, name, value, help, choices, bounds):
+        if choices and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+        lowest, highest = bounds.get("lower_bound", -math.inf), bounds.get("upper_bound", math.inf)
+        if bounds and not lowest <= value <= highest:
+            raise ValueError(f"{name} must be in [{lowest}, {highest}]; got {value!r}.")
+        if name in ("run_dir", "train_data") and not value:
+            raise ValueError(f"--{name} is required: {help}")
+
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_bool,
+    list: flags.DEFINE_list,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+
+
+def define_flags(flag_values=flags.FLAGS):
+    """Defines one absl flag for each field of `TrainConfig`."""
+    for field in dataclasses.fields(TrainConfig):
+        default, choices = field.default, field.metadata["choices"]
+        options = {"help": field.metadata["help"], "flag_values": flag_values}
+        if choices:
+            flags.DEFINE_enum(field.name, default, choices, **options)
+        else:
+            default = list(default) if isinstance(default, tuple) else default
+            _DEFINE[field.type](field.name, default, **options, **field.metadata["bounds"])
+
+
+def from_flags(flag_values=flags.FLAGS):
+    """Makes a `TrainConfig` of parsed flags."""
+    return TrainConfig(**{field.name: flag_values[field.name].value for field in dataclasses.fields(TrainConfig)})
+
+
+def write_flagfile(config, path):
+    """Writes the settings as a flagfile that reruns them; settings without a value are left out."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in ("resume", "overwrite") or value is None:
+            continue
+        if field.type is bool:
+            lines.append(f"--{field.name}" if value else f"--no{field.name}")
+        else:
+            lines.append(f"--{field.name}={','.join(map(str, value)) if field.type is list else value}")
+    files.write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_flagfile(path):
+    """Reads a flagfile back.
+
+    Raises:
+      ValueError: the file does not exist, or holds an unknown flag or a bad value.
+    """
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"{path}: no such flagfile.")
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        values(["train", f"--flagfile={path}"])
+    except flags.Error as error:
+        raise ValueError(f"{path}: {error}") from None
+    return from_flags(values)

@@ -1,0 +1,186 @@
+"""The main job: from settings to a trained, evaluated and exported encoder."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from tfface import data, evaluation, export, progress
+from tfface.data import synthetic
+from tfface.training import callbacks, config, schedules
+from tfface.training.build import build_encoder, build_head
+from tfface.training.checkpoints import Checkpoints
+from tfface.training.evaluate import verification_pairs
+from tfface.training.model import FaceModel
+
+# What may change when a run is resumed: the curve of the loss does not depend on it.
+_FREE = {"run_dir", "resume", "overwrite", "log_every", "verify_every", "save_every", "keep", "heldout_data",
+         "heldout_pairs", "protocol"}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind.
+
+    Attributes:
+      before: list of `VerificationResult` of the untrained encoder; empty without held-out data.
+      after: list of `VerificationResult` of the trained encoder.
+      checkpoint: path of the newest checkpoint.
+      report: path of the report picture, None without held-out data.
+      saved_model: path of the exported SavedModel.
+    """
+
+    before: list
+    after: list
+    checkpoint: str
+    report: pathlib.Path | None
+    saved_model: pathlib.Path
+
+
+def train(settings):
+    """Trains a network as the settings say, verifies it on held-out identities and exports it.
+
+    Args:
+      settings: `TrainConfig`.
+
+    Returns:
+      `TrainResult`.
+
+    Raises:
+      ValueError: settings that contradict each other or the data, a run folder in use, a loss that is not finite.
+      OSError: a file cannot be read or written.
+    """
+    run_dir = _prepare_run_dir(settings)
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+    train_data, heldout_data = _data(settings, run_dir)
+    info = data.DatasetInfo.load(train_data)
+    steps_per_epoch = data.steps_per_epoch(train_data, settings.batch_size)
+    total_steps = max(1, round(settings.epochs * steps_per_epoch))
+
+    schedule = _schedule(settings, steps_per_epoch, total_steps)
+    encoder = build_encoder(settings)
+    model = FaceModel(encoder, build_head(settings, info.identities))
+    model.compile(optimizer=_optimizer(settings, schedule))
+    model.optimizer.build(model.trainable_variables)
+
+    checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
+    verify = _verifier(settings, encoder, heldout_data)
+    before = verify()
+    start_step = checkpoints.restore()
+
+    every = {"start_step": start_step, "total_steps": total_steps}
+    steps = [callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every)]
+    if heldout_data:
+        steps.append(callbacks.Verification(run_dir, verify, settings.verify_every, **every))
+    steps.append(callbacks.SaveCheckpoints(checkpoints, settings.save_every, **every))
+    if start_step < total_steps:
+        # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
+        batches = data.train_dataset(
+            train_data,
+            settings.batch_size,
+            settings.image_size,
+            seed=settings.seed,
+            mirror=settings.mirror,
+            shuffle_buffer=settings.shuffle_buffer,
+            start_step=start_step,
+            deterministic=settings.deterministic,
+        )
+        model.fit(batches, steps_per_epoch=total_steps - start_step, verbose=0, callbacks=steps)
+
+    after = verify()
+    saved_model = run_dir / "export" / "1"
+    if saved_model.exists():
+        shutil.rmtree(saved_model)
+    export.saved_model(encoder, saved_model)
+    report = None
+    if after:
+        report = run_dir / "report.png"
+        named = [dataclasses.replace(result, name=f"{result.name}, untrained") for result in before]
+        evaluation.plot_report([*named, *after], report, f"Verification of {run_dir.name}")
+        evaluation.to_json(after, run_dir / "results.json", {"checkpoint": checkpoints.latest, "flip": False})
+    return TrainResult(before, after, checkpoints.latest, report, saved_model)
+
+
+def _prepare_run_dir(settings):
+    run_dir = pathlib.Path(settings.run_dir)
+    flagfile = run_dir / config.FLAGFILE
+    if settings.overwrite and not settings.resume and flagfile.is_file():
+        shutil.rmtree(run_dir)
+    if flagfile.is_file():
+        if not settings.resume:
+            raise ValueError(f"{run_dir} already holds a run: --resume continues it, --overwrite starts anew.")
+        old = config.read_flagfile(flagfile)
+        changed = [
+            f"--{field.name} (was {getattr(old, field.name)!r}, now {getattr(settings, field.name)!r})"
+            for field in dataclasses.fields(settings)
+            if field.name not in _FREE and getattr(old, field.name) != getattr(settings, field.name)
+        ]
+        if changed:
+            raise ValueError(f"{run_dir} cannot be resumed with other settings: {'; '.join(changed)}.")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config.write_flagfile(settings, flagfile)
+    return run_dir
+
+
+def _data(settings, run_dir):
+    """Returns the locations of training and held-out records; renders faces first where they are asked for."""
+    if settings.train_data != "synthetic":
+        return settings.train_data, settings.heldout_data
+    records = run_dir / "records"
+    if not (records / "train" / "dataset.json").is_file():
+        identities = settings.synthetic_identities + settings.synthetic_heldout
+        with tempfile.TemporaryDirectory(dir=run_dir) as temporary:
+            faces = os.path.join(temporary, "faces")
+            images = settings.synthetic_images
+            with progress.bar(total=identities * images, desc="render", unit=" images") as bar:
+                synthetic.write_folder(
+                    faces, identities, images, settings.image_size, settings.seed, os.cpu_count(), bar.update
+                )
+            data.convert_folder(
+                faces,
+                records,
+                name="synthetic",
+                holdout_identities=settings.synthetic_heldout,
+                overwrite=True,
+                progress=True,
+            )
+    return str(records / "train"), str(records / "heldout")
+
+
+def _schedule(settings, steps_per_epoch, total_steps):
+    return schedules.learning_rate(
+        settings.schedule,
+        settings.learning_rate,
+        total_steps,
+        warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
+        boundaries=[round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
+    )
+
+
+def _optimizer(settings, schedule):
+    if settings.optimizer == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    return keras.optimizers.SGD(schedule, momentum=settings.momentum, weight_decay=settings.weight_decay or None)
+
+
+def _verifier(settings, encoder, heldout_data):
+    """Returns a function that verifies the encoder as it is then, and gives a list of `VerificationResult`."""
+    if not heldout_data:
+        return lambda: []
+    images = data.eval_dataset(heldout_data, 64, settings.image_size)
+    embedder = export.encoder_embedder(encoder)
+    embeddings = export.embed_dataset(embedder, images)
+    protocols = verification_pairs(embeddings, settings.protocol, settings.heldout_pairs, settings.seed)
+
+    def verify():
+        vectors = export.embed_dataset(embedder, images).vectors
+        return [evaluation.verify(vectors, embeddings.keys, pairs, name) for name, pairs in protocols.items()]
+
+    return verify

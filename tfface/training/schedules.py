@@ -1,0 +1,82 @@
+"""Learning-rate schedules by name, each with an optional linear warm-up."""
+
+import keras
+
+SCHEDULES = ("constant", "steps", "polynomial", "cosine")
+
+
+def learning_rate(schedule, base, total_steps, warmup_steps=0, boundaries=(), factor=0.1, power=2.0, final=0.0):
+    """Builds a schedule over `total_steps` steps, warm-up included.
+
+    Args:
+      schedule: one of `SCHEDULES`.
+      base: float, learning rate at the end of the warm-up.
+      total_steps: int.
+      warmup_steps: int, steps of linear growth from base / warmup_steps.
+      boundaries: steps at which "steps" multiplies the rate by `factor`, increasing.
+      factor: float, of "steps".
+      power: float, of "polynomial": rate = (base − final)·(1 − progress)^power + final.
+      final: float, rate at the end of "polynomial" and "cosine".
+
+    Returns:
+      A `keras.optimizers.schedules.LearningRateSchedule`.
+
+    Raises:
+      ValueError: unknown schedule, or steps that do not fit.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"warmup_steps must be in [0, {total_steps}), the steps of the run; got {warmup_steps}.")
+    decay_steps = total_steps - warmup_steps
+    schedules = keras.optimizers.schedules
+    if schedule == "constant":
+        after = schedules.PiecewiseConstantDecay([total_steps], [base, base])
+    elif schedule == "steps":
+        boundaries = list(boundaries)
+        if boundaries != sorted(set(boundaries)) or not all(warmup_steps < b < total_steps for b in boundaries):
+            raise ValueError(
+                f"boundaries must increase between warm-up and end ({warmup_steps}, {total_steps}), got {boundaries}."
+            )
+        if not boundaries:
+            raise ValueError("schedule 'steps' needs boundaries, got none.")
+        rates = [base * factor**i for i in range(len(boundaries) + 1)]
+        # Keras keeps the old rate at the boundary itself; a boundary here is the first step of the new rate.
+        after = schedules.PiecewiseConstantDecay([b - warmup_steps - 1 for b in boundaries], rates)
+    elif schedule == "polynomial":
+        after = schedules.PolynomialDecay(base, decay_steps, end_learning_rate=final, power=power)
+    else:
+        after = schedules.CosineDecay(base, decay_steps, alpha=final / base)
+    return WarmUp(after, base, warmup_steps) if warmup_steps else after
+
+
+@keras.saving.register_keras_serializable("tfface")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear growth to `base` over the first `steps` steps, then `after`, counted from their end.
+
+    Args:
+      after: LearningRateSchedule.
+      base: float, rate that the growth aims at.
+      steps: int, at least 1; step i < steps has the rate base·(i + 1)/steps.
+    """
+
+    def __init__(self, after, base, steps):
+        self.after = after
+        self.base = base
+        self.steps = steps
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        growing = self.base * (step + 1) / self.steps
+        return keras.ops.where(step < self.steps, growing, self.after(keras.ops.maximum(step - self.steps, 0)))
+
+    def get_config(self):
+        return {
+            "after": keras.optimizers.schedules.serialize(self.after),
+            "base": self.base,
+            "steps": self.steps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "after": keras.optimizers.schedules.deserialize(config["after"])})
