@@ -13,8 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def run(main):
     """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
 
-    Expected are `ValueError` (bad input or flag values) and `OSError` (files); anything else is a bug and keeps its
-    traceback.
+    Expected are `ValueError` (bad input or flag values), `OSError` (files) and TensorFlow's operation errors (its own
+    file access, memory, damaged records); anything else is a bug and keeps its traceback.
 
     Args:
       main: function without arguments; flags are parsed when it is called.
@@ -26,10 +26,18 @@ def run(main):
         logging.set_verbosity(logging.WARNING)
         try:
             main()
-        except (ValueError, OSError) as error:
+        except Exception as error:
+            if not isinstance(error, _expected()):
+                raise
             sys.exit(f"Error: {_sentence(error)}")
 
     app.run(guarded)
+
+
+def _expected():
+    # Programs that never imported TensorFlow have none of its errors either.
+    tensorflow = sys.modules.get("tensorflow")
+    return (ValueError, OSError, *([tensorflow.errors.OpError] if tensorflow else []))
 
 
 def _sentence(error):

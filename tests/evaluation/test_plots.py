@@ -22,7 +22,7 @@ def _result(name="toy", pairs=600, noise=1.0, seed=0):
     return verify(np.concatenate([first, second]), keys, protocol, name, fars=(0.1, 0.01, 1e-4))
 
 
-@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("count", [1, 2, 8])
 def test_picture_is_written_whole(tmp_path, count):
     path = tmp_path / "new" / "report.png"
     plot_report((_result(f"protocol {number}", seed=number) for number in range(count)), path, "title")
@@ -91,9 +91,16 @@ def test_perfect_model_with_one_impostor_can_be_drawn(tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 10_000
 
 
-def test_number_of_results_is_bounded(tmp_path):
+def test_results_look_different_beyond_the_palette():
+    axes = Figure().add_subplot()
     result = _result()
-    for count in (0, 7):
-        with pytest.raises(ValueError, match=f"1 to 6 results, got {count}"):
-            plot_report([result] * count, tmp_path / "report.png", "title")
+    plots._draw_roc(axes, [result] * 12)
+    looks = [(curve.get_color(), curve.get_linestyle()) for curve in axes.get_lines()[::2]]
+    styles = {(handle.get_color(), str(handle._dash_pattern)) for handle in axes.get_lines()[::2]}
+    assert len(looks) == len(styles) == 12
+
+
+def test_no_results_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="got none"):
+        plot_report([], tmp_path / "report.png", "title")
     assert not list(tmp_path.iterdir())

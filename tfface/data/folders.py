@@ -142,7 +142,7 @@ def check_images(root, listing, *, skip_bad=False, workers=None, progress=False)
 
     check = functools.partial(_check_files, root)
     chunks = [listing.keys[start : start + _CHUNK] for start in range(0, len(listing.keys), _CHUNK)]
-    bar = progress_bar(total=len(listing.keys), desc="check", unit=" images", disable=None if progress else True)
+    bar = progress_bar(total=len(listing.keys), desc="check", unit=" images", disable=not progress)
     with bar, concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
             for chunk, results in zip(chunks, pool.map(check, chunks), strict=True):

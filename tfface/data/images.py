@@ -52,7 +52,7 @@ def check_image(data):
 def decode_image(data, image_size):
     """Decodes an encoded image into network input; a pure graph function, the same in training, evaluation and export.
 
-    Pixels equal those of Pillow and OpenCV (accurate integer DCT). An image of another size is resized without regard
+    Pixels equal those of Pillow (accurate integer DCT). An image of another size is resized without regard
     to its aspect ratio, bilinear with antialiasing.
 
     Args:
@@ -83,7 +83,7 @@ def size_pair(image_size):
     Raises:
       ValueError: if it is neither, or not positive.
     """
-    pair = (image_size, image_size) if isinstance(image_size, numbers.Integral) else tuple(image_size)
+    pair = tuple(image_size) if isinstance(image_size, list | tuple) else (image_size, image_size)
     if len(pair) != 2 or not all(isinstance(side, numbers.Integral) and side > 0 for side in pair):
         raise ValueError(f"`image_size` must be a positive side or (height, width), got {image_size!r}.")
     return pair

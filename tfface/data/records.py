@@ -173,11 +173,11 @@ def count_images(shards):
 
 def check_labels_agree(shards):
     """Raises ValueError if shards are of datasets that mean different identities by the same label."""
-    first, *others = _descriptions(shards).items() or [(None, None)]
+    first, *others = _descriptions(shards).items() or [("", None)]
     for directory, info in others:
         if info.label_map != first[1].label_map:
             raise ValueError(
-                f"{first[0]} and {directory} number their identities differently: they cannot be trained on together."
+                f"{first[0]} and {directory} number identities differently: do not train on both together."
             )
 
 

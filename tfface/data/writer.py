@@ -111,9 +111,7 @@ def stage_dataset(
         return info
 
     try:
-        with progress_bar(
-            total=len(images), desc=f"write {name}", unit=" images", disable=None if progress else True
-        ) as bar:
+        with progress_bar(total=len(images), desc=f"write {name}", unit=" images", disable=not progress) as bar:
             shards = [images[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
             digests = _write_shards(paths, shards, labels, read_image, workers or os.cpu_count(), bar)
         sizes = {tuple(image.size) for image in images}

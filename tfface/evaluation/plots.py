@@ -1,6 +1,7 @@
 """One picture of a verification report: ROC curves, and how far genuine and impostor similarities lie apart."""
 
 import io
+import itertools
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,16 +21,16 @@ def plot_report(results, path, title):
     A curve starts at the smallest FAR that its impostor pairs can measure, one in all; dots mark the reported TARs.
 
     Args:
-      results: iterable of 1 to 6 VerificationResult.
+      results: iterable of VerificationResult; beyond six, colours come again with other dashes.
       path: PNG file to write; a reader sees the old file or the whole new one.
       title: str above the picture.
 
     Raises:
-      ValueError: if there are no results or more than 6.
+      ValueError: if there are no results.
     """
     results = list(results)
-    if not 1 <= len(results) <= len(_COLOURS):
-        raise ValueError(f"a picture shows 1 to {len(_COLOURS)} results, got {len(results)}.")
+    if not results:
+        raise ValueError("a picture needs at least one result, got none.")
     figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(results))), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=14)
     grid = figure.add_gridspec(len(results), 2, width_ratios=(1.05, 1))
@@ -42,7 +43,7 @@ def plot_report(results, path, title):
 
 def _draw_roc(axes, results):
     lowest = 1.0
-    for result, colour, line in zip(results, _COLOURS, _LINES, strict=False):
+    for result, colour, line in zip(results, *_styles(), strict=False):
         far, tar, _ = roc(result.genuine_scores, result.impostor_scores)
         # The steps at 500 FARs are all that can be seen of millions of points.
         shown = np.geomspace(1 / len(result.impostor_scores), 1, 500)
@@ -69,7 +70,7 @@ def _draw_histograms(panels, results):
     scores = [values for result in results for values in (result.genuine_scores, result.impostor_scores)]
     # The margin keeps bins apart where a collapsed model gives every pair the same score.
     edges = np.linspace(min(map(np.min, scores)) - 0.005, max(map(np.max, scores)) + 0.005, 81)
-    for axes, result, colour in zip(panels, results, _COLOURS, strict=False):
+    for axes, result, colour in zip(panels, results, _styles()[0], strict=False):
         _draw_shares(axes, result.impostor_scores, edges, _IMPOSTOR_COLOUR, "impostor pairs")
         _draw_shares(axes, result.genuine_scores, edges, colour, "genuine pairs")
         if np.isfinite(result.threshold):
@@ -82,6 +83,13 @@ def _draw_histograms(panels, results):
         axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel(f"cosine similarity (bins of {edges[1] - edges[0]:.3f})")
+
+
+def _styles():
+    """Endless colours and line styles; the styles shift by one with every round of the colours."""
+    colours = itertools.cycle(_COLOURS)
+    lines = (_LINES[(number + number // len(_COLOURS)) % len(_LINES)] for number in itertools.count())
+    return colours, lines
 
 
 def _draw_shares(axes, scores, edges, colour, label):

@@ -48,6 +48,7 @@ class ClassificationHead(keras.layers.Layer):
             shape=(self.num_classes, embeddings_shape[-1]),
             initializer=self.class_weights_initializer,
             dtype="float32",
+            autocast=False,
         )
 
     def call(self, embeddings, labels):

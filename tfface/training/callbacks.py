@@ -64,14 +64,14 @@ class StepLog(StepCallback):
         super().on_train_batch_end(batch, logs)
         self.bar.update()
 
-    def on_train_end(self, logs=None):
+    def close(self):
+        """Ends the progress bar; Keras tells callbacks of a `fit` that succeeds only."""
         self.bar.close()
         self.writer.close()
 
     def at_step(self, step, logs):
         loss, rate = float(logs["loss"]), float(self.schedule(step - 1))
         if not math.isfinite(loss):
-            self.bar.close()
             raise ValueError(
                 f"the loss became {loss} within steps {self.since_step + 1} to {step}: "
                 "a smaller learning_rate or a longer warm-up helps."
@@ -102,12 +102,14 @@ class Verification(StepCallback):
         self.verify = verify
         self.log = CsvLog(pathlib.Path(folder) / "verification.csv", ("step", "pairs", "accuracy", "std"), start_step)
         self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
-        self.results = None
 
     def at_step(self, step, logs):
-        self.results = self.verify()
+        self.record(step, self.verify())
+
+    def record(self, step, results):
+        """Writes results that the weights after `step` steps gave."""
         with self.writer.as_default(step):
-            for result in self.results:
+            for result in results:
                 accuracy = result.accuracy
                 self.log.append(step, result.name, f"{accuracy.mean:.6f}", f"{accuracy.std:.6f}")
                 tf.summary.scalar(f"verification/{result.name}", accuracy.mean)

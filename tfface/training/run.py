@@ -60,8 +60,8 @@ def train(settings):
         tf.config.experimental.enable_op_determinism()
 
     train_data, heldout_data = _data(settings, run_dir)
-    info = data.DatasetInfo.load(train_data)
     steps_per_epoch = data.steps_per_epoch(train_data, settings.batch_size)
+    info = data.DatasetInfo.load(train_data)
     total_steps = max(1, round(settings.epochs * steps_per_epoch))
 
     schedule = _schedule(settings, steps_per_epoch, total_steps)
@@ -76,10 +76,16 @@ def train(settings):
     start_step = checkpoints.restore()
 
     every = {"start_step": start_step, "total_steps": total_steps}
-    steps = [callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every)]
+    log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every)
+    steps = [log]
     if heldout_data:
-        steps.append(callbacks.Verification(run_dir, verify, settings.verify_every, **every))
+        verification = callbacks.Verification(run_dir, verify, settings.verify_every, **every)
+        if start_step == 0:
+            verification.record(0, before)
+        steps.append(verification)
     steps.append(callbacks.SaveCheckpoints(checkpoints, settings.save_every, **every))
+    # Only now, so that an attempt which failed before is no run that would have to be resumed or overwritten.
+    config.write_flagfile(settings, run_dir / config.FLAGFILE)
     if start_step < total_steps:
         # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
         batches = data.train_dataset(
@@ -92,7 +98,10 @@ def train(settings):
             start_step=start_step,
             deterministic=settings.deterministic,
         )
-        model.fit(batches, steps_per_epoch=total_steps - start_step, verbose=0, callbacks=steps)
+        try:
+            model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
+        finally:
+            log.close()
 
     after = verify()
     saved_model = run_dir / "export" / "1"
@@ -125,7 +134,6 @@ def _prepare_run_dir(settings):
         if changed:
             raise ValueError(f"{run_dir} cannot be resumed with other settings: {'; '.join(changed)}.")
     run_dir.mkdir(parents=True, exist_ok=True)
-    config.write_flagfile(settings, flagfile)
     return run_dir
 
 
@@ -134,7 +142,8 @@ def _data(settings, run_dir):
     if settings.train_data != "synthetic":
         return settings.train_data, settings.heldout_data
     records = run_dir / "records"
-    if not (records / "train" / "dataset.json").is_file():
+    # Without the settings of a run, records are those of an attempt that failed, perhaps of other settings.
+    if not (run_dir / config.FLAGFILE).is_file():
         identities = settings.synthetic_identities + settings.synthetic_heldout
         with tempfile.TemporaryDirectory(dir=run_dir) as temporary:
             faces = os.path.join(temporary, "faces")

@@ -1,0 +1,34 @@
+"""Small folders of images for the tests of datasets."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """Function that makes an encoded image: a smooth random field, so that JPEG represents it well."""
+
+    def make(seed, size=(24, 20), mode="RGB", **save):
+        field = np.random.default_rng(seed).integers(0, 256, (5, 4, 3), np.uint8)
+        image = Image.fromarray(field).resize(size[::-1], Image.Resampling.BICUBIC).convert(mode)
+        buffer = io.BytesIO()
+        image.save(buffer, **{"format": "PNG", **save})
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def faces(tmp_path, picture):
+    """Folder `root/identity/view/image` of 6 identities with 5 images each, half JPEG and half PNG."""
+    root = tmp_path / "faces"
+    for person in range(6):
+        for shot in range(5):
+            extension = (".jpg", ".PNG")[shot % 2]
+            path = root / f"person_{person}" / ("frontal", "profile")[shot // 3] / f"{shot:02d}{extension}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(10 * person + shot, format=("JPEG", "PNG")[shot % 2]))
+    return root

@@ -1,0 +1,245 @@
+"""The scripts as a user runs them: train, interrupt, resume, evaluate, export."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+FLAGS = """
+--train_data=synthetic
+--synthetic_identities=60
+--synthetic_heldout=20
+--synthetic_images=8
+--image_size=56
+--width=0.25
+--embedding_dim=64
+--head=ArcFace
+--scale=16
+--margin=0.2
+--batch_size=32
+--learning_rate=0.1
+--epochs=8
+--warmup_epochs=1
+--heldout_pairs=1000
+--log_every=1
+--save_every=30
+--verify_every=60
+"""
+
+
+def script(name, *arguments, wait=True):
+    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    if not wait:
+        return process
+    stdout, stderr = process.communicate(timeout=500)
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def curve(run_dir):
+    """(step, loss) of every step, as the text in the log: equal means equal to the last bit."""
+    with (run_dir / "log.csv").open() as file:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("main_job")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """One finished run: (its folder, what the script printed)."""
+    (folder / "tiny.flags").write_text(FLAGS)
+    result = script("scripts/train.py", f"--flagfile={folder / 'tiny.flags'}", f"--run_dir={folder / 'run'}")
+    assert result.returncode == 0, result.stderr
+    return folder / "run", result.stdout
+
+
+def test_held_out_accuracy_rises(run):
+    run_dir, printed = run
+    with (run_dir / "verification.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["step"] == "0"
+    before, after = float(rows[0]["accuracy"]), float(rows[-1]["accuracy"])
+    # Identities are unseen, 1,000 pairs: a deviation of chance is 1.6 points.
+    assert before < 0.65
+    assert after > before + 0.06
+    for part in (
+        f"{100 * after:.2f} ±",
+        "checkpoints/step-120",
+        "report.png",
+        "export/1",
+        "scripts/evaluate.py --model=",
+    ):
+        assert part in printed
+
+
+def test_killed_and_resumed_run_has_the_same_curve(run, folder):
+    uninterrupted, _ = run
+    # The flagfile that the first run wrote reruns it; its records are the same data.
+    arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={folder / 'killed'}"]
+    process = script("scripts/train.py", *arguments, wait=False)
+    deadline = time.monotonic() + 300
+    # Killed some steps after the first checkpoint, so that the resume goes back.
+    while not (folder / "killed/log.csv").is_file() or len(curve(folder / "killed")) < 40:
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped_at = len(curve(folder / "killed"))
+    assert 40 <= stopped_at < len(curve(uninterrupted))
+    assert curve(folder / "killed") == curve(uninterrupted)[:stopped_at]
+
+    resumed = script("scripts/train.py", *arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert curve(folder / "killed") == curve(uninterrupted)
+
+    ours, theirs = (np.load(embed(path, folder)) for path in (folder / "killed", uninterrupted))
+    np.testing.assert_array_equal(ours["vectors"], theirs["vectors"])
+
+
+def embed(run_dir, folder):
+    """Embeds the first run's held-out images with the export of a run; returns the file."""
+    from tfface import data, export
+
+    path = folder / f"{run_dir.name}.npz"
+    embedder = export.load_embedder(run_dir / "export/1")
+    images = data.eval_dataset(folder / "run/records/heldout", 64, 56)
+    export.save_embeddings(path, export.embed_dataset(embedder, images))
+    return path
+
+
+def test_evaluate_gives_the_same_numbers_for_export_run_and_embeddings(run, folder):
+    run_dir, _ = run
+    results = {}
+    for name, model in {
+        "export": run_dir / "export/1",
+        "run": run_dir,
+        "embeddings": embed(run_dir, folder),
+    }.items():
+        output = folder / f"evaluation_{name}"
+        heldout = run_dir / "records/heldout"
+        result = script(
+            "scripts/evaluate.py", f"--model={model}", f"--data={heldout}", "--pairs=1000", f"--output={output}"
+        )
+        assert result.returncode == 0, result.stderr
+        assert "accuracy %" in result.stdout
+        assert (output / "report.png").read_bytes().startswith(b"\x89PNG")
+        results[name] = json.loads((output / "results.json").read_text())["results"][0]
+    assert results["export"]["accuracy"] == results["embeddings"]["accuracy"]
+    assert results["run"]["accuracy"]["mean"] == pytest.approx(results["export"]["accuracy"]["mean"], abs=0.002)
+
+
+def test_export_script_writes_what_the_run_exported(run, folder):
+    run_dir, _ = run
+    result = script("scripts/export.py", f"--model={run_dir}", f"--output={folder / 'exported/1'}")
+    assert result.returncode == 0, result.stderr
+    from tfface import export
+
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 56, 56, 3)).astype(np.float32)
+    ours, theirs = (export.load_embedder(path)(images) for path in (folder / "exported/1", run_dir / "export/1"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "already holds a run: --resume continues it"),
+        (["--resume", "--batch_size=16"], r"cannot be resumed with other settings: --batch_size (was 32, now 16)"),
+        (["--run_dir=NEW", "--head=ArcFase"], "ArcFase"),
+        (["--run_dir=NEW", "--batch_size=x"], "batch_size=x"),
+        (["--run_dir=NEW", "--no_such_flag"], "no_such_flag"),
+        (["--run_dir=NEW", "--train_data=nowhere/*.tfrecord"], "nowhere/*.tfrecord"),
+        (
+            ["--run_dir=NEW", "--batch_size=4000", "--train_data=RECORDS"],
+            "480 images do not fill one batch of batch_size 4000",
+        ),
+        (["--run_dir=NEW", "--head=NormSoftmax", "--train_data=RECORDS"], "head NormSoftmax has no margin"),
+        (["--run_dir=NEW", "--learning_rate=1e9", "--warmup_epochs=0", "--train_data=RECORDS"], "the loss became nan"),
+    ],
+)
+def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
+    run_dir, _ = run
+    places = {"=NEW": f"={folder / 'new'}", "=RECORDS": f"={run_dir / 'records/train'}"}
+    for short, place in places.items():
+        arguments = [argument.replace(short, place) for argument in arguments]
+    result = script("scripts/train.py", f"--flagfile={run_dir / 'flags.txt'}", *arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "new/export").exists()
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("scripts/evaluate.py", ["--model=nowhere"], "nowhere: neither a run folder"),
+        ("scripts/evaluate.py", [], "model"),
+        ("scripts/export.py", ["--model=nowhere", "--output=x"], "nowhere: neither a run folder"),
+        ("scripts/evaluate.py", ["--model=a", "b"], "unexpected argument 'b'"),
+    ],
+)
+def test_bad_models_end_in_one_sentence(name, arguments, message):
+    result = script(name, *arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_labels_outside_the_head_are_named(run):
+    import keras
+
+    import tfface
+    from tfface import data
+
+    run_dir, _ = run
+    model = tfface.FaceModel(tfface.backbones.MobileFaceNet(16, 56, width=0.25), tfface.heads.ArcFace(10))
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    batches = data.train_dataset(run_dir / "records/train", 32, 56)
+    with pytest.raises(Exception, match=r"labels must be in \[0, 10\)"):
+        model.fit(batches, steps_per_epoch=1, verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+@pytest.mark.parametrize("megabytes", [1, 2, 3])
+def test_full_disk_ends_in_one_sentence(run, tmp_path, megabytes):
+    run_dir, _ = run
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", disk], check=True)
+    try:
+        result = script(
+            "scripts/train.py",
+            f"--flagfile={run_dir / 'flags.txt'}",
+            f"--run_dir={disk / 'run'}",
+            f"--train_data={run_dir / 'records/train'}",
+            f"--heldout_data={run_dir / 'records/heldout'}",
+        )
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert "space" in result.stderr.splitlines()[-1].lower()
+        assert not (disk / "run/export/1").exists()
+        # What claims to be a checkpoint is one.
+        for index in disk.glob("run/checkpoints/*.index"):
+            assert all(np.isfinite(array).all() for array in checkpoint_arrays(index.with_suffix("")))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def checkpoint_arrays(path):
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(path))
+    names = [name for name, dtype in reader.get_variable_to_dtype_map().items() if dtype.is_floating]
+    return [reader.get_tensor(name) for name in names]
