@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,19 @@ def test_labels_outside_the_head_are_named(run):
     batches = data.train_dataset(run_dir / "records/train", 32, 56)
     with pytest.raises(Exception, match=r"labels must be in \[0, 10\)"):
         model.fit(batches, steps_per_epoch=1, verbose=0)
+
+
+def test_records_with_more_labels_than_their_description_are_named(run, folder):
+    run_dir, _ = run
+    shutil.copytree(run_dir / "records/train", folder / "damaged")
+    description = json.loads((folder / "damaged/dataset.json").read_text())
+    description.update(identities=10, label_map=description["label_map"][:10])
+    (folder / "damaged/dataset.json").write_text(json.dumps(description))
+    flags = (f"--flagfile={run_dir / 'flags.txt'}", f"--run_dir={folder / 'outside'}")
+    result = script("scripts/train.py", *flags, f"--train_data={folder / 'damaged'}")
+    assert result.returncode == 1
+    assert "labels must be in [0, 10), the classes of the head; got" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.slow

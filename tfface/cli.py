@@ -41,6 +41,10 @@ def _expected():
 
 
 def _sentence(error):
+    if not isinstance(error, (ValueError, OSError)):
+        # The message of a failed operation ends in its reason, after a traceback of the graph.
+        reasons = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
+        return reasons[-1].removeprefix("assertion failed: ") if reasons else type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         name = error.filename if error.filename is not None else "output"
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else os.strerror(error.errno)
