@@ -79,6 +79,13 @@ def test_order_differs_between_epochs_and_seeds(dataset):
     assert (np.sort(labels[:STEPS], axis=None) != labels[:STEPS].ravel()).any()
 
 
+def test_a_single_shard_is_shuffled_anew_in_every_epoch(faces, tmp_path):
+    conversion.convert_folder(faces, tmp_path / "one", num_shards=1)
+    stream = batches(tmp_path / "one", 3, batch_size=IMAGES, mirror=False)
+    orders = {tuple(image.tobytes() for image in batch["image"]) for batch in stream}
+    assert len(orders) == 3 and len({frozenset(order) for order in orders}) == 1
+
+
 def test_labels_belong_to_their_images(dataset):
     truth = {
         image.tobytes(): label
@@ -123,13 +130,13 @@ def test_a_worker_resumes_too(dataset):
 
 def test_mirror_turns_about_half_of_the_images_and_nothing_else(dataset):
     plain, turned = batches(dataset, 60, mirror=False), batches(dataset, 60)
-    count = 0
-    for one, other in zip(plain, turned, strict=True):
-        for image, augmented in zip(one["image"], other["image"], strict=True):
-            if not np.array_equal(image, augmented):
-                np.testing.assert_array_equal(image[:, ::-1], augmented)
-                count += 1
-    assert abs(count - 120) < 4 * 60**0.5  # binomial, n = 240: four standard deviations
+    flips = np.zeros((60, BATCH), bool)
+    for step, (one, other) in enumerate(zip(plain, turned, strict=True)):
+        for place, (image, augmented) in enumerate(zip(one["image"], other["image"], strict=True)):
+            flips[step, place] = not np.array_equal(image, augmented)
+            np.testing.assert_array_equal(image[:, ::-1] if flips[step, place] else image, augmented)
+    assert abs(flips.sum() - 120) < 4 * 60**0.5  # binomial, n = 240: four standard deviations
+    assert (flips[:STEPS] != flips[STEPS : 2 * STEPS]).any(), "every epoch should draw anew"
 
 
 def test_out_of_order_reading_still_has_every_image_once(dataset):

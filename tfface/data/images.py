@@ -31,7 +31,7 @@ def check_image(data):
                 raise Image.DecompressionBombError
             if image.format == "PNG" and image.is_animated:
                 raise ValueError("an animation, not a single picture")
-            image.load()
+            image.load()  # Says what is wrong, where libjpeg inside TensorFlow would write to stderr past Python.
             size = image.height, image.width
     except UnidentifiedImageError:
         raise ValueError("not a JPEG or PNG image") from None
