@@ -27,6 +27,7 @@ setup(
         "absl-py>=2.0",
         "matplotlib>=3.8",
         "pillow>=10.0",
+        "tensorboard>=2.18",
         "tqdm>=4.65",
     ],
     extras_require={
