@@ -14,7 +14,7 @@ def test_straight_through_has_the_values_of_exact_and_a_slope_of_one():
     cosines = tf.constant(COSINES)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(cosines)
-        values = exact.margin_target(cosines), through.margin_target(cosines)
+        values = exact.margin_target(cosines, {}), through.margin_target(cosines, {})
     np.testing.assert_allclose(*values, atol=1e-6)
     np.testing.assert_array_equal(tape.gradient(values[1], cosines), np.ones_like(COSINES))
     # The factor that straight-through leaves out: sin(θ + m) / sin θ, 3.60 at 10 degrees for m = 0.5.
@@ -26,7 +26,7 @@ def test_straight_through_has_the_values_of_exact_and_a_slope_of_one():
 
 def test_fallback_is_monotone_and_none_is_not():
     for overflow, monotone in (("fallback", True), ("none", False)):
-        values = heads.ArcFace(3, margin=0.5, overflow=overflow).margin_target(tf.constant(COSINES)).numpy()
+        values = heads.ArcFace(3, margin=0.5, overflow=overflow).margin_target(tf.constant(COSINES), {}).numpy()
         assert (np.diff(values) > 0).all() == monotone
 
 

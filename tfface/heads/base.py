@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfface.classifier.engine import classification_loss, inverse_norms, unit_rows
+from tfface.classifier.engine import Engine
+from tfface.classifier.labels import check_labels
+from tfface.classifier.rows import inverse_norms, unit_rows
 
 
 class ClassificationHead(keras.layers.Layer):
@@ -13,61 +15,124 @@ class ClassificationHead(keras.layers.Layer):
 
     Args:
       num_classes: int, identities K, at least 2.
-      class_weights_initializer: Keras initializer of the class weights [K, d].
-      **kwargs: of `keras.layers.Layer`.
+      class_weights_initializer: Keras initializer of the class weights [K, d]; None: normal with deviation 0.01.
+      chunk_size: int, classes at a time; the matrix [B, K] then never exists. None: all at once.
+      sampler: sampler of `tfface.classifier.samplers`, which chooses the classes of a training step; None: all classes.
+      jit_compile: bool, XLA for the loss; None: where there are many classes.
+      **kwargs: of `keras.layers.Layer`. `dtype="mixed_bfloat16"` takes the operands of the matrix products in bfloat16;
+        the default is float32 whatever the global policy, because a scale of 64 magnifies the rounding of cosines.
 
     Raises:
-      ValueError: `num_classes` is smaller than 2.
+      ValueError: `num_classes` is smaller than 2, or `chunk_size` than 1.
     """
 
-    def __init__(self, num_classes, class_weights_initializer=None, **kwargs):
-        # Cosines and sums over many classes need float32, so inputs are not cast to the policy's compute dtype.
+    # How the negatives are summed, and of what: see `Engine`.
+    reduction = "logsumexp"
+    normalize = True
+    sub_centers = 1
+
+    def __init__(
+        self,
+        num_classes,
+        class_weights_initializer=None,
+        chunk_size=None,
+        sampler=None,
+        jit_compile=None,
+        **kwargs,
+    ):
+        kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if int(num_classes) != num_classes or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size!r}.")
         self.num_classes = int(num_classes)
         if class_weights_initializer is None:
             class_weights_initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.class_weights_initializer = keras.initializers.get(class_weights_initializer)
+        self.chunk_size = chunk_size
+        self.sampler = sampler
+        self.jit_compile = jit_compile
+        self.seed_generator = keras.random.SeedGenerator() if sampler is not None else None
 
-    def negative(self, cosines):
-        """Exponent u of a negative's cost φ(z) = e^{u(z)}, elementwise on [B, K]."""
+    def context(self, embeddings, labels, training):
+        """Numbers [B] of the examples that `negative` and `loss` need beside the cosines, by name."""
+        return {}
+
+    def negative(self, cosines, context):
+        """u: what a negative costs (its exponent, or itself), elementwise on [B, n]; context tensors are [B, 1]."""
         raise NotImplementedError
 
-    def loss(self, target, log_negatives):
-        """F: losses [B] from target cosines [B] and log Σ φ over the negatives [B]."""
+    def loss(self, target, total, context):
+        """F: losses [B] from target cosines [B] and the log-sum (or sum) of the negatives [B]; context is [B]."""
         raise NotImplementedError
 
-    def target_logit(self, target):
+    def target_logit(self, target, context):
         """Logit [B] that stands for the target class in `logits`, from target cosines [B]."""
+        raise NotImplementedError
+
+    def negative_logit(self, cosines, context):
+        """Logits [B, K] that stand for the negatives in `logits`."""
+        return self.negative(cosines, context)
+
+    def plain_logit(self, cosines):
+        """Logits [B, K] without a margin, from cosines."""
         raise NotImplementedError
 
     def build(self, embeddings_shape, labels_shape=None):
         self.class_weights = self.add_weight(
             name="class_weights",
-            shape=(self.num_classes, embeddings_shape[-1]),
+            shape=(self.num_classes * self.sub_centers, embeddings_shape[-1]),
             initializer=self.class_weights_initializer,
             dtype="float32",
             autocast=False,
         )
+        self.class_bias = None
+        self._engine = Engine(
+            self.negative,
+            self.loss,
+            reduction=self.reduction,
+            normalize=self.normalize,
+            sub_centers=self.sub_centers,
+            chunk_size=self.chunk_size,
+            compute_dtype=self.compute_dtype,
+            jit_compile=self.jit_compile,
+        )
 
-    def call(self, embeddings, labels):
+    def call(self, embeddings, labels, training=None):
         """Computes the per-example losses.
 
         Args:
           embeddings: float [B, d], any norm.
           labels: integer [B], each in [0, num_classes).
+          training: bool; False: all classes, without sampling.
 
         Returns:
           float32 [B].
 
         Raises:
           ValueError: wrong rank, or labels that are not integers.
-          tf.errors.InvalidArgumentError: a label is out of range.
+          tf.errors.InvalidArgumentError: a label is out of range, or an embedding is not finite.
         """
-        return classification_loss(
-            _embeddings(embeddings), tf.convert_to_tensor(self.class_weights), labels, self.negative, self.loss
-        )
+        embeddings = as_embeddings(embeddings)
+        labels = check_labels(labels, self.num_classes)
+        context = self.context(embeddings, labels, training)
+        weights = tf.convert_to_tensor(self.class_weights)
+        bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
+        if self.sampler is None or training is False:
+            return self._engine(embeddings, weights, labels, context, bias)
+        sample = self.sampler(labels, self.num_classes, self.seed_generator.next())
+        rows = sample.rows[:, None] * self.sub_centers + tf.range(self.sub_centers)
+        weights = tf.gather(weights, tf.reshape(rows, [-1]))
+        bias = None if bias is None else tf.gather(bias, sample.rows)
+        return self._engine(embeddings, weights, labels, context, bias, sample.classes, sample.counts)
+
+    def target_cosines(self, embeddings, labels):
+        """Cosines [B] between embeddings [B, d] and the weights of their own classes."""
+        weights = tf.reshape(tf.convert_to_tensor(self.class_weights), [self.num_classes, self.sub_centers, -1])
+        rows = tf.gather(weights, labels)
+        rows *= inverse_norms(rows)
+        return tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], rows), axis=1)
 
     def logits(self, embeddings, labels=None):
         """Computes logits for a cross-entropy of the caller's; gradients are those of automatic differentiation.
@@ -79,25 +144,34 @@ class ClassificationHead(keras.layers.Layer):
         Returns:
           float32 [B, K].
         """
-        embeddings = _embeddings(embeddings)
+        embeddings = as_embeddings(embeddings)
         if not self.built:
             self.build(embeddings.shape)
-        weights = tf.convert_to_tensor(self.class_weights)
-        cosines = tf.matmul(unit_rows(embeddings)[0], weights * inverse_norms(weights), transpose_b=True)
-        logits = self.negative(cosines)
+        products = self._products(embeddings)
         if labels is None:
-            return logits
-        labels = tf.convert_to_tensor(labels)
+            return self.plain_logit(products)
+        labels = check_labels(labels, self.num_classes)
+        context = self.context(embeddings, labels, training=False)
+        logits = self.negative_logit(products, {name: value[:, None] for name, value in context.items()})
+        target = self.target_logit(tf.gather(products, labels, batch_dims=1), context)
         is_target = tf.one_hot(labels, self.num_classes, on_value=True, off_value=False, dtype=tf.bool)
-        target = self.target_logit(tf.gather(cosines, labels, batch_dims=1))
         return tf.where(is_target, target[:, None], logits)
 
+    def _products(self, embeddings):
+        """Cosines (or raw products) [B, K] of all classes."""
+        weights = tf.convert_to_tensor(self.class_weights)
+        if self.normalize:
+            embeddings, weights = unit_rows(embeddings)[0], weights * inverse_norms(weights)
+        products = tf.matmul(embeddings, weights, transpose_b=True)
+        products = tf.reduce_max(tf.reshape(products, [-1, self.num_classes, self.sub_centers]), axis=2)
+        return products if self.class_bias is None else products + self.class_bias
+
     def get_class_weights(self):
-        """Returns the class weights as NumPy float32 [K, d]."""
+        """Returns the class weights as NumPy float32 [K, d] (with sub-centers [K · sub_centers, d])."""
         return self.class_weights.numpy()
 
     def set_class_weights(self, class_weights):
-        """Replaces the class weights by an array [K, d].
+        """Replaces the class weights by an array of the shape that `get_class_weights` returns.
 
         Raises:
           ValueError: the shape differs.
@@ -116,11 +190,21 @@ class ClassificationHead(keras.layers.Layer):
             **super().get_config(),
             "num_classes": self.num_classes,
             "class_weights_initializer": keras.initializers.serialize(self.class_weights_initializer),
+            "chunk_size": self.chunk_size,
+            "sampler": keras.saving.serialize_keras_object(self.sampler),
+            "jit_compile": self.jit_compile,
         }
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "sampler": keras.saving.deserialize_keras_object(config["sampler"])})
 
-def _embeddings(embeddings):
+
+def as_embeddings(embeddings):
     embeddings = tf.convert_to_tensor(embeddings)
     if embeddings.shape.rank != 2:
         raise ValueError(f"embeddings must have shape [B, d], got {embeddings.shape}.")
-    return tf.cast(embeddings, tf.float32)
+    embeddings = tf.cast(embeddings, tf.float32)
+    finite = tf.reduce_all(tf.math.is_finite(embeddings))
+    with tf.control_dependencies([tf.debugging.Assert(finite, ["embeddings must be finite, got NaN or infinity"])]):
+        return tf.identity(embeddings)

@@ -2,6 +2,7 @@
 
 import keras
 
+from tfface.checks import check_range
 from tfface.heads.margin_softmax import MarginSoftmax
 
 
@@ -24,11 +25,10 @@ class CosFace(MarginSoftmax):
 
     def __init__(self, num_classes, scale=64.0, margin=0.35, **kwargs):
         super().__init__(num_classes, scale, **kwargs)
-        if not 0 <= margin <= 1:
-            raise ValueError(f"margin must be a cosine difference in [0, 1], got {margin!r}.")
+        check_range("margin", margin, 0, 1)
         self.margin = float(margin)
 
-    def margin_target(self, target):
+    def margin_target(self, target, context):
         return target - self.margin
 
     def get_config(self):

@@ -25,18 +25,21 @@ class MarginSoftmax(ClassificationHead):
             raise ValueError(f"scale must be positive, got {scale!r}.")
         self.scale = float(scale)
 
-    def margin_target(self, target):
+    def margin_target(self, target, context):
         """ψ, elementwise on target cosines [B]."""
         raise NotImplementedError
 
-    def negative(self, cosines):
+    def negative(self, cosines, context):
         return self.scale * cosines
 
-    def loss(self, target, log_negatives):
-        return tf.math.softplus(log_negatives - self.scale * self.margin_target(target))
+    def loss(self, target, total, context):
+        return tf.math.softplus(total - self.target_logit(target, context))
 
-    def target_logit(self, target):
-        return self.scale * self.margin_target(target)
+    def target_logit(self, target, context):
+        return self.scale * self.margin_target(target, context)
+
+    def plain_logit(self, cosines):
+        return self.scale * cosines
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}

@@ -18,5 +18,5 @@ class NormSoftmax(MarginSoftmax):
       Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017.
     """
 
-    def margin_target(self, target):
+    def margin_target(self, target, context):
         return target

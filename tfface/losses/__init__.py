@@ -1,0 +1,29 @@
+"""Losses on embeddings and regularisers of class weights, for use beside any classification head or alone.
+
+Each is a Keras layer in float32 without a weight of its own, so that weights stay visible where losses meet:
+`head(e, y) + 0.1 * losses.TripletLoss()(e, y)`, and `losses.IntraLoss()(e, y, head.class_weights)` for those on class
+weights. `HeadWithLosses(head, [(0.1, losses.IntraLoss())])` is the same sum as one head, for `FaceModel`.
+
+A functional model that is saved and loaded keeps a mere copy of class weights passed as an argument; such models take
+`HeadWithLosses`, which saves the tie.
+"""
+
+from tfface.losses.center import CenterLoss
+from tfface.losses.contrastive import ContrastiveLoss
+from tfface.losses.head_with_losses import HeadWithLosses
+from tfface.losses.hyperspherical_energy import HypersphericalEnergy
+from tfface.losses.inter import InterLoss
+from tfface.losses.intra import IntraLoss
+from tfface.losses.ring import RingLoss
+from tfface.losses.triplet import TripletLoss
+
+__all__ = [
+    "CenterLoss",
+    "ContrastiveLoss",
+    "HeadWithLosses",
+    "HypersphericalEnergy",
+    "InterLoss",
+    "IntraLoss",
+    "RingLoss",
+    "TripletLoss",
+]

@@ -10,6 +10,28 @@ from tfface import files
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
+# As text, because importing the heads would import TensorFlow before the flags are read.
+HEADS = (
+    "AdaFace",
+    "ArcFace",
+    "CircleLoss",
+    "CoCo",
+    "CombinedMargin",
+    "CosFace",
+    "CurricularFace",
+    "DSoftmax",
+    "DSoftmaxB",
+    "DSoftmaxK",
+    "MagFace",
+    "NormSoftmax",
+    "RandArcFace",
+    "RandSoftmax",
+    "Softmax",
+    "SphereFace",
+    "SphereFace2",
+    "SubCenterArcFace",
+)
+
 
 def setting(default, help, choices=None, **bounds):
     """A field that is also a flag; `bounds` are lower_bound and upper_bound of numbers."""
@@ -39,7 +61,7 @@ class TrainConfig:
     image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
     embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
 
-    head: str = setting("ArcFace", "Loss.", choices=("ArcFace", "CosFace", "NormSoftmax"))
+    head: str = setting("ArcFace", "Loss.", choices=HEADS)
     scale: float = setting(None, "Scale of the head; its own default if not given.")
     margin: float = setting(None, "Margin of the head; its own default if not given.")
 

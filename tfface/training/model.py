@@ -14,7 +14,7 @@ class FaceModel(keras.Model):
 
     Args:
       encoder: keras.Model, images [B, height, width, 3] -> embeddings [B, d].
-      head: Keras layer, (embeddings [B, d], integer labels [B]) -> losses [B].
+      head: Keras layer, (embeddings [B, d], integer labels [B], training) -> losses [B].
       **kwargs: of `keras.Model`.
 
     Raises:
@@ -42,7 +42,7 @@ class FaceModel(keras.Model):
         labels = x["label"] if isinstance(x, dict) else y
         if labels is None:
             raise ValueError("FaceModel needs labels: pass batches {'image', 'label'} or (images, labels).")
-        losses = self.head(y_pred, labels)
+        losses = self.head(y_pred, labels, training=training)
         if sample_weight is not None:
             losses = losses * tf.cast(sample_weight, losses.dtype)
         return tf.add_n([tf.reduce_mean(losses), *self.losses])

@@ -1,0 +1,31 @@
+"""Draws the curves of the heads that docs/heads shows.
+
+Example:
+  python scripts/plot_heads.py --output=docs/heads/curves
+"""
+
+import io
+import os
+
+from absl import flags
+
+from tfface import cli
+
+_OUTPUT = flags.DEFINE_string("output", "docs/heads/curves", "Folder for the PNG files.")
+
+
+def main():
+    # Imported here, so that --help and wrong flags answer at once.
+    from tfface import files
+    from tfface.heads import curves
+
+    for name, plot in curves.PLOTS.items():
+        picture = io.BytesIO()
+        plot().savefig(picture, format="png")
+        path = os.path.join(_OUTPUT.value, f"{name}.png")
+        files.write_atomically(path, picture.getvalue())
+        print(f"Wrote {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,22 @@
+"""Labels, checked before they choose rows."""
+
+import tensorflow as tf
+
+
+def check_labels(labels, num_classes):
+    """Returns `labels` [B], checked to be integers of [0, num_classes), whatever the device does on a wrong gather.
+
+    Raises:
+      ValueError: labels are not integers, or not a vector.
+      tf.errors.InvalidArgumentError: a label is out of range; names the labels and the limit.
+    """
+    labels = tf.convert_to_tensor(labels)
+    if not labels.dtype.is_integer:
+        raise ValueError(f"labels must be integers, got {labels.dtype.name}.")
+    if labels.shape.rank is not None and labels.shape.rank != 1:
+        raise ValueError(f"labels must have shape [B], got {labels.shape}.")
+    limit = tf.cast(num_classes, labels.dtype)
+    in_range = tf.reduce_all((labels >= 0) & (labels < limit))
+    message = f"labels must be in [0, {num_classes}), the classes of the head; got"
+    with tf.control_dependencies([tf.debugging.Assert(in_range, [message, labels], summarize=16)]):
+        return tf.identity(labels)

@@ -1,0 +1,75 @@
+"""Which classes a training step looks at."""
+
+import typing
+
+import keras
+import tensorflow as tf
+
+from tfface.checks import check_option
+
+
+class Sample(typing.NamedTuple):
+    """Classes chosen for one batch."""
+
+    rows: tf.Tensor  # int32 [n], class whose weights stand in each place
+    classes: tf.Tensor  # int32 [n], the same, or -1 where the place is void
+    counts: tf.Tensor  # bool [n], whether the class counts as a negative
+
+
+@keras.saving.register_keras_serializable("tfface")
+class UniformSampler:
+    """Draws a fraction of all classes without replacement and adds those of the batch.
+
+    The draw is the beginning of a pseudo-random permutation, which touches the chosen classes alone. Shapes are static:
+    ⌊rate·K⌋ drawn places (at least one) and one for each example; repetitions are void.
+
+    Args:
+      rate: float in (0, 1].
+      batch_classes: "included": classes of the batch are negatives of the other examples, as in Partial FC;
+        "excluded": they are no one's negatives, as in D-Softmax-K's Eq. 11.
+
+    Raises:
+      ValueError: `rate` or `batch_classes` is out of range.
+
+    Reference:
+      An et al., "Partial FC", 2021; He et al., "Softmax Dissection", 2020, Eq. 11.
+    """
+
+    def __init__(self, rate, batch_classes="included"):
+        if not 0 < rate <= 1:
+            raise ValueError(f"sampling rate must be in (0, 1], got {rate!r}.")
+        check_option("batch_classes", batch_classes, ("included", "excluded"))
+        self.rate = float(rate)
+        self.batch_classes = batch_classes
+
+    def __call__(self, labels, num_classes, seed):
+        """Chooses the classes of a batch.
+
+        Args:
+          labels: int [B].
+          num_classes: int K.
+          seed: uint32 or int32 [2].
+
+        Returns:
+          `Sample` with n = max(1, ⌊rate·K⌋) + B places.
+        """
+        count = max(1, int(self.rate * num_classes))
+        # Hashed, because permutations of neighbouring seeds (a counter's) are alike: some classes came up too often.
+        seed = tf.random.stateless_uniform([2], tf.cast(seed, tf.int32), minval=None, maxval=None, dtype=tf.int32)
+        drawn = tf.random.experimental.index_shuffle(tf.range(count), seed, num_classes - 1)
+        ordered = tf.sort(tf.cast(labels, tf.int32))
+        first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0)
+        nearest = tf.minimum(tf.searchsorted(ordered, drawn), tf.size(ordered) - 1)
+        in_batch = tf.gather(ordered, nearest) == drawn
+        return Sample(
+            rows=tf.concat([drawn, ordered], axis=0),
+            classes=tf.concat([tf.where(in_batch, -1, drawn), tf.where(first, ordered, -1)], axis=0),
+            counts=tf.concat([~in_batch, first & (self.batch_classes == "included")], axis=0),
+        )
+
+    def get_config(self):
+        return {"rate": self.rate, "batch_classes": self.batch_classes}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

@@ -1,0 +1,61 @@
+"""AdaFace: a margin that adapts to image quality, read from the norm of the embedding."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfface.checks import check_range
+from tfface.heads.margin_softmax import MarginSoftmax
+from tfface.heads.margins import angle
+
+_MAX_COSINE = 1.0 - 1e-3
+_MIN_ANGLE = 1e-3
+
+
+@keras.saving.register_keras_serializable("tfface")
+class AdaFace(MarginSoftmax):
+    """Angular margin −m·q and cosine margin m + m·q, where q in [−1, 1] says how large an embedding's norm is.
+
+    q is the norm, standardised by mean and deviation of the batch, times h and clipped; it takes no gradient.
+
+    Args:
+      num_classes: int, identities K.
+      scale: float, s.
+      margin: float, m, in [0, 1].
+      concentration: float, h, positive.
+      **kwargs: of `ClassificationHead`.
+
+    Raises:
+      ValueError: `margin` or `concentration` is out of range.
+
+    Reference:
+      Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", 2022, Eqs. 14-16.
+    """
+
+    def __init__(self, num_classes, scale=64.0, margin=0.4, concentration=0.333, **kwargs):
+        super().__init__(num_classes, scale, **kwargs)
+        check_range("margin", margin, 0, 1)
+        check_range("concentration", concentration, 1e-6, math.inf)
+        self.margin = float(margin)
+        self.concentration = float(concentration)
+
+    def context(self, embeddings, labels, training):
+        norm = tf.clip_by_value(tf.stop_gradient(tf.norm(embeddings, axis=1)), 0.001, 100.0)
+        mean = tf.reduce_mean(norm)
+        count = tf.cast(tf.size(norm), tf.float32)
+        # The unbiased deviation; a single example has none.
+        deviation = tf.sqrt(tf.reduce_sum(tf.square(norm - mean)) / tf.maximum(count - 1.0, 1.0))
+        quality = self.concentration * (norm - mean) / (deviation + 1e-3)
+        return {"quality": tf.clip_by_value(quality, -1.0, 1.0)}
+
+    def negative(self, cosines, context):
+        return self.scale * tf.clip_by_value(cosines, -_MAX_COSINE, _MAX_COSINE)
+
+    def margin_target(self, target, context):
+        theta = angle(tf.clip_by_value(target, -_MAX_COSINE, _MAX_COSINE)) - self.margin * context["quality"]
+        theta = tf.clip_by_value(theta, _MIN_ANGLE, math.pi - _MIN_ANGLE)
+        return tf.cos(theta) - self.margin * (1.0 + context["quality"])
+
+    def get_config(self):
+        return {**super().get_config(), "margin": self.margin, "concentration": self.concentration}

@@ -1,0 +1,69 @@
+"""D-Softmax: intra-class and inter-class objectives, dissected."""
+
+import keras
+import tensorflow as tf
+
+from tfface.checks import check_option, check_range
+from tfface.heads.margin_softmax import MarginSoftmax
+from tfface.heads.margins import angular_margin
+
+INTERS = ("own", "softmax", "arcface")
+
+
+@keras.saving.register_keras_serializable("tfface")
+class DSoftmax(MarginSoftmax):
+    """Dissected softmax: the target is drawn to cos θ = d whatever the negatives do, and they are repelled regardless.
+
+        F(t, a) = softplus(s(d − t)) + softplus(a)          u(z) = s z
+
+    With `inter="softmax"` or `"arcface"` the second term is that loss with its target blocked from the gradient:
+    softplus(a − s·ψ(t)).
+
+    Args:
+      num_classes: int, identities K.
+      scale: float, s.
+      termination: float d in [−1, 2], where the intra-class objective ends; ε = e^{s d} in the paper's Eq. 6.
+      inter: "own", "softmax" or "arcface".
+      margin: float, m of `inter="arcface"`, radians in [0, π/2].
+      **kwargs: of `ClassificationHead`.
+
+    Raises:
+      ValueError: an option is out of range.
+
+    Reference:
+      He et al., "Softmax Dissection: Towards Understanding Intra- and Inter-class Objective for Embedding Learning",
+      2020, Eqs. 6, 9, 10 and Table 1.
+    """
+
+    def __init__(self, num_classes, scale=64.0, termination=0.9, inter="own", margin=0.5, **kwargs):
+        super().__init__(num_classes, scale, **kwargs)
+        check_range("termination", termination, -1, 2)
+        check_option("inter", inter, INTERS)
+        check_range("margin", margin, 0, 1.5707963268, "radians")
+        self.termination = float(termination)
+        self.inter = inter
+        self.margin = float(margin)
+
+    def intra(self, target):
+        """Intra-class losses [B] of target cosines [B]: Eq. 6."""
+        return tf.math.softplus(self.scale * (self.termination - target))
+
+    def loss(self, target, total, context):
+        return self.intra(target) + tf.math.softplus(total - self._blocked(target))
+
+    def _blocked(self, target):
+        if self.inter == "own":
+            return 0.0
+        margin = 0.0 if self.inter == "softmax" else self.margin
+        return tf.stop_gradient(self.scale * angular_margin(target, m2=margin))
+
+    def margin_target(self, target, context):
+        return target
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "termination": self.termination,
+            "inter": self.inter,
+            "margin": self.margin,
+        }

@@ -1,0 +1,60 @@
+"""Rand-Softmax and Rand-ArcFace: losses on a random fraction of the classes (Partial FC)."""
+
+import keras
+
+from tfface.classifier.samplers import UniformSampler
+from tfface.heads.arcface import ArcFace
+from tfface.heads.norm_softmax import NormSoftmax
+
+
+@keras.saving.register_keras_serializable("tfface")
+class RandSoftmax(NormSoftmax):
+    """Normalised softmax on the classes of the batch and a random fraction of all.
+
+    Args:
+      num_classes: int, identities K.
+      scale: float, s.
+      sampling_rate: float in (0, 1], fraction of the classes.
+      **kwargs: of `ClassificationHead`, without `sampler`.
+
+    Raises:
+      ValueError: `sampling_rate` is out of range.
+
+    Reference:
+      He et al., "Softmax Dissection", 2020, Section 4.3; Zhang et al., "Accelerated Training for Massive Classification
+      via Dynamic Class Hierarchy", 2018.
+    """
+
+    def __init__(self, num_classes, scale=64.0, sampling_rate=0.1, **kwargs):
+        kwargs["sampler"] = UniformSampler(sampling_rate)
+        super().__init__(num_classes, scale, **kwargs)
+        self.sampling_rate = float(sampling_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "sampling_rate": self.sampling_rate}
+
+
+@keras.saving.register_keras_serializable("tfface")
+class RandArcFace(ArcFace):
+    """ArcFace on the classes of the batch and a random fraction of all (Partial FC).
+
+    Args:
+      num_classes: int, identities K.
+      scale, margin: of `ArcFace`.
+      sampling_rate: float in (0, 1], fraction of the classes.
+      **kwargs: of `ArcFace`, without `sampler`.
+
+    Raises:
+      ValueError: `sampling_rate` is out of range, or what `ArcFace` refuses.
+
+    Reference:
+      An et al., "Partial FC: Training 10 Million Identities on a Single Machine", 2021.
+    """
+
+    def __init__(self, num_classes, scale=64.0, margin=0.5, sampling_rate=0.1, **kwargs):
+        kwargs["sampler"] = UniformSampler(sampling_rate)
+        super().__init__(num_classes, scale, margin, **kwargs)
+        self.sampling_rate = float(sampling_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "sampling_rate": self.sampling_rate}

@@ -1,0 +1,49 @@
+"""Softmax: the plain linear classifier."""
+
+import keras
+import tensorflow as tf
+
+from tfface.heads.base import ClassificationHead
+
+
+@keras.saving.register_keras_serializable("tfface")
+class Softmax(ClassificationHead):
+    """Softmax cross-entropy on raw dot products: z = w·x + b, F(t, a) = softplus(a − t).
+
+    Args:
+      num_classes: int, identities K.
+      use_bias: bool, learns b.
+      **kwargs: of `ClassificationHead`; class weights start by Glorot's rule here.
+
+    Reference:
+      Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, Eq. 1.
+    """
+
+    normalize = False
+
+    def __init__(self, num_classes, use_bias=True, **kwargs):
+        kwargs.setdefault("class_weights_initializer", "glorot_uniform")
+        super().__init__(num_classes, **kwargs)
+        self.use_bias = use_bias
+
+    def build(self, embeddings_shape, labels_shape=None):
+        super().build(embeddings_shape, labels_shape)
+        if self.use_bias:
+            self.class_bias = self.add_weight(
+                name="bias", shape=(self.num_classes,), initializer="zeros", dtype="float32", autocast=False
+            )
+
+    def negative(self, cosines, context):
+        return cosines
+
+    def loss(self, target, total, context):
+        return tf.math.softplus(total - target)
+
+    def target_logit(self, target, context):
+        return target
+
+    def plain_logit(self, cosines):
+        return cosines
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": self.use_bias}
