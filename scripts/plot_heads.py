@@ -4,7 +4,6 @@ Example:
   python scripts/plot_heads.py --output=docs/heads/curves
 """
 
-import io
 import os
 
 from absl import flags
@@ -20,10 +19,8 @@ def main():
     from tfface.heads import curves
 
     for name, plot in curves.PLOTS.items():
-        picture = io.BytesIO()
-        plot().savefig(picture, format="png")
         path = os.path.join(_OUTPUT.value, f"{name}.png")
-        files.write_atomically(path, picture.getvalue())
+        files.write_atomically(path, curves.to_png(plot()))
         print(f"Wrote {path}")
 
 

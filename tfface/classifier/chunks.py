@@ -1,10 +1,10 @@
-"""Walking a long axis in chunks of equal size, with a remainder at the end."""
+"""Walking the classes in chunks of equal size, with a remainder at the end."""
 
 import tensorflow as tf
 
 
 def walk(add, state, length, chunk_size):
-    """Folds `add` over the chunks of an axis.
+    """Folds `add` over the chunks of an axis, one after the other.
 
     Args:
       add: function (state, start, size) -> state; `start` is an int or an int32 tensor, `size` an int.
@@ -29,12 +29,23 @@ def walk(add, state, length, chunk_size):
 
 
 def take(array, start, size):
-    """Returns `size` rows from `start`; unlike a slice [start:start + size] of a static shape for XLA."""
+    """Returns `size` rows from `start`, of a static shape."""
+    if size == array.shape[0]:
+        return array
     return tf.slice(array, [start] + [0] * (array.shape.rank - 1), [size] + [-1] * (array.shape.rank - 1))
 
 
+def buffer(like):
+    """Returns a tensor of the shape of `like` for `write` to fill; its content is undefined until then."""
+    return tf.raw_ops.Empty(shape=like.shape, dtype=like.dtype)
+
+
 def write(buffer, block, start, size):
-    """Returns `buffer` with `size` rows from `start` replaced by `block`, in place where nothing else reads it."""
+    """Returns `buffer` with `size` rows from `start` replaced by `block`.
+
+    The buffer is changed in place, whatever else refers to it: TensorFlow's other updates copy a loop's state, which
+    for the gradient of all class weights would be a copy of [K, d] for every chunk.
+    """
     if size == buffer.shape[0]:
         return block
-    return tf.tensor_scatter_nd_update(buffer, (start + tf.range(size))[:, None], block)
+    return tf.raw_ops.InplaceUpdate(x=buffer, i=start + tf.range(size), v=block)

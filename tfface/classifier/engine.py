@@ -25,15 +25,25 @@ _XLA_FROM_CLASSES = 8192
 
 
 class Operands(typing.NamedTuple):
-    """What both phases read."""
+    """What both phases read, of all classes or of one chunk."""
 
-    x: tf.Tensor  # [B, d], unit rows if cosines are wanted
+    x: tf.Tensor  # [B, d], unit rows where cosines are wanted
     weights: tf.Tensor  # [n · sub_centers, d]
     bias: tf.Tensor  # [n], or [0]
     context: dict  # of [B]
     labels: tf.Tensor  # int32 [B]
     classes: tf.Tensor  # int32 [n], -1 for none
     counts: tf.Tensor  # bool [n]
+
+    def part(self, start, size):
+        """The same for `size` classes from `start`."""
+        rows = self.weights.shape[0] // self.classes.shape[0]
+        return self._replace(
+            weights=chunks.take(self.weights, start * rows, size * rows),
+            bias=chunks.take(self.bias, start, size) if self.bias.shape[0] else self.bias,
+            classes=chunks.take(self.classes, start, size),
+            counts=chunks.take(self.counts, start, size),
+        )
 
 
 class Engine:
@@ -69,8 +79,10 @@ class Engine:
         self.chunk_size = chunk_size
         self.compute_dtype = tf.as_dtype(compute_dtype)
         self.jit_compile = jit_compile
-        self._phases = {
-            jit: (tf.function(self._sums, jit_compile=jit), tf.function(self._gradients, jit_compile=jit))
+        self._compiled = {
+            jit: [
+                tf.function(part, jit_compile=jit, autograph=False) for part in (self._sums_part, self._gradients_part)
+            ]
             for jit in (False, True)
         }
 
@@ -95,7 +107,6 @@ class Engine:
         classes = tf.range(n) if classes is None else tf.cast(classes, tf.int32)
         counts = classes >= 0 if counts is None else counts & (classes >= 0)
         bias = tf.zeros([0]) if bias is None else bias
-        sums, gradients = self._phases[n >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
 
         @tf.custom_gradient
         def differentiable(embeddings, weights, bias, *values):
@@ -104,7 +115,7 @@ class Engine:
             context = dict(zip(names, values, strict=True))
             x, x_scale = unit_rows(embeddings) if self.normalize else (embeddings, None)
             operands = Operands(x, weights, bias, context, labels, classes, counts)
-            target, total = sums(operands)
+            target, total, known = self._sums(operands)
             with tf.GradientTape() as tape:
                 tape.watch([target, total, *values])
                 losses = self.loss(target, total, context)
@@ -113,7 +124,9 @@ class Engine:
 
             def gradient(upstream):
                 upstream = tf.convert_to_tensor(upstream)
-                by_x, by_weights, by_bias, by_context = gradients(operands, total, by_target, by_total, upstream)
+                by_x, by_weights, by_bias, by_context = self._gradients(
+                    operands, known, total, by_target, by_total, upstream
+                )
                 if self.normalize:
                     by_x = (by_x - tf.reduce_sum(by_x * x, axis=1, keepdims=True) * x) * x_scale
                 by_values_and_negatives = [
@@ -126,75 +139,107 @@ class Engine:
         return differentiable(embeddings, weights, bias, *values)
 
     def _sums(self, operands):
-        """Phase 1: target cosines [B] and sums a [B]."""
+        """Phase 1: target cosines [B], sums a [B], and the products if they were made at once."""
+        sums_part, _ = self._parts(operands)
+        whole = not self._chunked(operands)
+        known = []
 
         def add(state, start, size):
             target, peak, total = state
-            part = self._part(operands, start, size)
-            z = self._pool(part.products)
-            u = self.negative(z, _as_columns(operands.context))
-            target += tf.reduce_sum(tf.where(part.is_target, z, 0.0), axis=1)
+            part_target, part_peak, part_total, products = sums_part(operands.part(start, size), keep=whole)
+            if whole:
+                known.append(products)
             if not self.log:
-                return target, peak, total + tf.reduce_sum(tf.where(part.is_negative, u, 0.0), axis=1)
-            higher = tf.maximum(peak, tf.reduce_max(tf.where(part.is_negative, u, u.dtype.min), axis=1))
-            shares = tf.where(part.is_negative, tf.exp(u - higher[:, None]), 0.0)
-            return target, higher, total * tf.exp(peak - higher) + tf.reduce_sum(shares, axis=1)
+                return target + part_target, peak, total + part_total
+            higher = tf.maximum(peak, part_peak)
+            total = total * tf.exp(peak - higher) + part_total * tf.exp(part_peak - higher)
+            return target + part_target, higher, total
 
         zeros = tf.zeros_like(operands.x[:, 0])
-        target, peak, total = chunks.walk(
-            add, (zeros, zeros + zeros.dtype.min, zeros), operands.classes.shape[0], self.chunk_size
-        )
-        return target, (peak + tf.math.log(total) if self.log else total)
+        start = zeros, zeros + zeros.dtype.min, zeros
+        target, peak, total = chunks.walk(add, start, operands.classes.shape[0], self.chunk_size)
+        return target, (peak + tf.math.log(total) if self.log else total), known[0] if whole else None
 
-    def _gradients(self, operands, total, by_target, by_total, upstream):
+    def _sums_part(self, operands, keep):
+        products, scale = self._products(operands)
+        z = self._pool(products)
+        is_target, is_negative = _masks(operands)
+        u = self.negative(z, _as_columns(operands.context))
+        target = tf.reduce_sum(tf.where(is_target, z, 0.0), axis=1)
+        known = (products, scale) if keep else None
+        if not self.log:
+            total = tf.reduce_sum(tf.where(is_negative, u, 0.0), axis=1)
+            return target, tf.zeros_like(total), total, known
+        peak = tf.reduce_max(tf.where(is_negative, u, u.dtype.min), axis=1)
+        total = tf.reduce_sum(tf.where(is_negative, tf.exp(u - peak[:, None]), 0.0), axis=1)
+        return target, peak, total, known
+
+    def _gradients(self, operands, known, total, by_target, by_total, upstream):
         """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context."""
-        x, weights, context = operands.x, operands.weights, _as_columns(operands.context)
-        weighted_x = x * upstream[:, None]
+        _, gradients_part = self._parts(operands)
 
         def add(state, start, size):
             by_x, by_weights, by_bias, by_context = state
-            part = self._part(operands, start, size)
-            with tf.GradientTape() as tape:
-                tape.watch([part.products, context])
-                z = self._pool(part.products)
-                u = self.negative(z, context)
-            share = tf.exp(u - total[:, None]) if self.log else tf.ones_like(u)
-            by_u = tf.where(part.is_negative, by_total[:, None] * share, 0.0)
-            by_z = tf.where(part.is_target, by_target[:, None], 0.0)
-            by_products, by_context_part = tape.gradient(
-                [u, z], [part.products, context], output_gradients=[by_u, by_z], unconnected_gradients="zero"
+            part_x, part_weights, part_bias, part_context = gradients_part(
+                operands.part(start, size), known, total, by_target, by_total, upstream
             )
-            by_context = {name: value + by_context_part[name][:, 0] for name, value in by_context.items()}
-            scaled = by_products * part.scale if self.normalize else by_products
-            by_x += self._matmul(scaled, part.weights)
-            block = self._matmul(scaled, weighted_x, transpose_a=True)
-            if self.normalize:
-                # ∂z/∂w = (x̂ − z ŵ)/‖w‖: the second term, summed over the batch.
-                along = tf.reduce_sum(by_products * part.products * upstream[:, None], axis=0) * part.scale**2
-                block -= along[:, None] * part.weights
-            by_weights = chunks.write(by_weights, block, start * self.sub_centers, size * self.sub_centers)
-            if operands.bias.shape[0]:
-                column = tf.linalg.matvec(by_products, upstream, transpose_a=True)
-                by_bias = chunks.write(by_bias, column, start, size)
-            return by_x, by_weights, by_bias, by_context
+            by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, size * self.sub_centers)
+            by_bias = chunks.write(by_bias, part_bias, start, size) if operands.bias.shape[0] else by_bias
+            return (
+                by_x + part_x,
+                by_weights,
+                by_bias,
+                {name: by_context[name] + part_context[name] for name in by_context},
+            )
 
+        empty = chunks.buffer if self._chunked(operands) else tf.identity
         by_context = {name: tf.zeros_like(value) for name, value in operands.context.items()}
-        state = tf.zeros_like(x), tf.zeros_like(weights), tf.zeros_like(operands.bias), by_context
-        by_x, by_weights, by_bias, by_context = chunks.walk(add, state, operands.classes.shape[0], self.chunk_size)
-        by_context = {name: upstream * value for name, value in by_context.items()}
-        return by_x * upstream[:, None], by_weights, by_bias, by_context
+        state = tf.zeros_like(operands.x), empty(operands.weights), empty(operands.bias), by_context
+        return chunks.walk(add, state, operands.classes.shape[0], self.chunk_size)
 
-    def _part(self, operands, start, size):
-        """The products of one chunk of classes, and what its columns are."""
-        weights = chunks.take(operands.weights, start * self.sub_centers, size * self.sub_centers)
-        products = self._matmul(operands.x, weights, transpose_b=True)
-        scale = inverse_norms(weights)[:, 0] if self.normalize else None
+    def _gradients_part(self, operands, known, total, by_target, by_total, upstream):
+        products, scale = self._products(operands) if known is None else known
+        is_target, is_negative = _masks(operands)
+        context = _as_columns(operands.context)
+        with tf.GradientTape() as tape:
+            tape.watch([products, context])
+            z = self._pool(products)
+            u = self.negative(z, context)
+        share = tf.exp(u - total[:, None]) if self.log else 1.0
+        by_u = tf.where(is_negative, by_total[:, None] * share, 0.0)
+        by_z = tf.where(is_target, by_target[:, None], 0.0)
+        by_products, by_context = tape.gradient(
+            [u, z], [products, context], output_gradients=[by_u, by_z], unconnected_gradients="zero"
+        )
+        by_context = {name: upstream * value[:, 0] for name, value in by_context.items()}
+        by_bias = tf.linalg.matvec(by_products, upstream, transpose_a=True) if operands.bias.shape[0] else operands.bias
+        scaled = by_products * scale if self.normalize else by_products
+        by_x = self._matmul(scaled, operands.weights) * upstream[:, None]
+        by_weights = self._matmul(scaled, operands.x * upstream[:, None], transpose_a=True)
+        if self.normalize:
+            # ∂z/∂w = (x̂ − z ŵ)/‖w‖: the second term, summed over the batch.
+            along = tf.reduce_sum(by_products * products * upstream[:, None], axis=0) * scale**2
+            by_weights -= along[:, None] * operands.weights
+        return by_x, by_weights, by_bias, by_context
+
+    def _chunked(self, operands):
+        return self.chunk_size is not None and self.chunk_size < operands.classes.shape[0]
+
+    def _parts(self, operands):
+        """`_sums_part` and `_gradients_part`, compiled or not. Loops over them stay outside of XLA, which copies its
+        loops' inputs, here the class weights."""
+        at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0]
+        return self._compiled[at_once >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
+
+    def _products(self, operands):
+        """Products [B, n · sub_centers], and the factors 1/‖w‖ [n · sub_centers] in them."""
+        products = self._matmul(operands.x, operands.weights, transpose_b=True)
+        scale = inverse_norms(operands.weights)[:, 0] if self.normalize else tf.zeros([0])
         if self.normalize:
             products *= scale
         if operands.bias.shape[0]:
-            products += chunks.take(operands.bias, start, size)
-        is_target = operands.labels[:, None] == chunks.take(operands.classes, start, size)
-        return _Part(weights, scale, products, is_target, chunks.take(operands.counts, start, size) & ~is_target)
+            products += operands.bias
+        return products, scale
 
     def _pool(self, products):
         """Cosines [B, n] of the classes from products [B, n · sub_centers]."""
@@ -210,12 +255,10 @@ class Engine:
         return tf.matmul(a, b, **options)
 
 
-class _Part(typing.NamedTuple):
-    weights: tf.Tensor  # [n · sub_centers, d]
-    scale: tf.Tensor | None  # [n · sub_centers], 1/‖w‖
-    products: tf.Tensor  # [B, n · sub_centers]
-    is_target: tf.Tensor  # bool [B, n]
-    is_negative: tf.Tensor  # bool [B, n]
+def _masks(operands):
+    """Which of [B, n] is the target, and which a negative."""
+    is_target = operands.labels[:, None] == operands.classes
+    return is_target, operands.counts & ~is_target
 
 
 def _as_columns(context):

@@ -54,6 +54,8 @@ class ClassificationHead(keras.layers.Layer):
         self.sampler = sampler
         self.jit_compile = jit_compile
         self.seed_generator = keras.random.SeedGenerator() if sampler is not None else None
+        # Asked by Keras before it compiles a whole model: neither chunks nor samplers can be inside of XLA.
+        self.supports_jit = chunk_size is None and sampler is None
 
     def context(self, embeddings, labels, training):
         """Numbers [B] of the examples that `negative` and `loss` need beside the cosines, by name."""

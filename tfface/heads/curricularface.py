@@ -20,7 +20,7 @@ class CurricularFace(MarginSoftmax):
       num_classes: int, identities K.
       scale: float, s.
       margin: float, m, radians in [0, π/2].
-      momentum: float in [0, 1), of τ.
+      momentum: float in [0, 1], of τ.
       **kwargs: of `ClassificationHead`.
 
     Raises:

@@ -3,10 +3,13 @@
 Each `plot_*` function returns a matplotlib Figure; `scripts/plot_heads.py` writes them for the documentation.
 """
 
+import io
+
 import matplotlib
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tfface.heads.arcface import ArcFace
 from tfface.heads.combined_margin import CombinedMargin
@@ -129,22 +132,22 @@ def plot_sphereface2_losses():
     binary.legend()
 
     _axes(margins, "angle θ (degrees)", "term of the loss, unweighted")
-    margins.set_title("(c) margins m around 90°, r = 30, t = 1, b = 0")
+    margins.set_title("(c) margins m, r = 30, t = 1, b = 0")
     degrees = np.linspace(0, 180, 361)
     z = np.cos(np.radians(degrees)).astype(np.float32)
     values = (0.0, 0.2, 0.4)
     for margin, style in zip(values, _shades(len(values)), strict=True):
         head = SphereFace2(2, balance=None, radius=30, margin=margin, adjustment=1, use_bias=False)
-        negative = head.negative(tf.constant(z), {"bias": 0.0}).numpy()
+        negative = head.negative(tf.constant(z), {"bias": 0.0})
         margins.plot(degrees, losses(head, z, 0.0), label=f"own class, m = {margin:g}", **{**style, "linestyle": "-"})
         margins.plot(degrees, negative, label=f"other class, m = {margin:g}", **{**style, "linestyle": (0, (5, 2))})
         # The decision boundaries, where the logits are zero.
-        for logits in (head.target_logit(tf.constant(z), {"bias": 0.0}), head.negative_logit(z, {"bias": 0.0})):
-            crossing = np.interp(0.0, -logits.numpy(), degrees)
+        for logit in (head.target_logit, head.negative_logit):
+            crossing = np.interp(0.0, -logit(tf.constant(z), {"bias": 0.0}).numpy(), degrees)
             margins.plot([crossing], [0], "o", color=style["color"], markersize=5, clip_on=False, zorder=5)
     margins.set_xticks(range(0, 181, 30))
     margins.set_xlim(0, 180)
-    margins.set_ylim(0, 1.75)
+    margins.set_ylim(0, 1.95)
     margins.legend(fontsize=8, ncols=2, title="dots: decision boundaries", title_fontsize=8)
     return figure
 
@@ -193,14 +196,18 @@ def plot_dsoftmax_intra():
         dissected = isinstance(head, DSoftmax)
         axes.set_title(f"({panel}) {name}" + (", intra-class term" if dissected else ""))
         for end, style in zip(ends, _shades(len(ends)), strict=True):
-            values = head.intra(tf.constant(target)).numpy() if dissected else losses(head, target, _SCALE * end)
-            style = {**style, "linestyle": "-"} if dissected else style
-            axes.plot(target, values / _SCALE, label=f"log M = {end:g}·s", **style)
+            if dissected:
+                values, label, style = head.intra(tf.constant(target)).numpy(), "any M", _STYLES[0]
+            else:
+                values, label = losses(head, target, _SCALE * end), f"log M = {end:g}·s"
+            axes.plot(target, values / _SCALE, label=label, **style)
             stop = intra_termination(head, _SCALE * end)
             axes.plot([stop], [0], "o", color=style["color"], markersize=6, clip_on=False, zorder=5)
-        axes.set_xlim(-1, 1)
-        axes.set_ylim(0, 2)
-    grid.flat[0].legend(title="dots: termination point d", title_fontsize=9)
+            if dissected:
+                break
+        axes.set_xlim(-0.5, 1)
+        axes.set_ylim(0, 1.5)
+        axes.legend(title="dots: termination point d", title_fontsize=9)
     summary = _axes(grid.flat[5], "log M / s", "termination point d (cosine)")
     summary.set_title("(f) where the objective ends")
     sums = np.linspace(-0.2, 0.7, 91)
@@ -248,6 +255,16 @@ PLOTS = {
     "dsoftmax_intra": plot_dsoftmax_intra,
     "dsoftmax_inter": plot_dsoftmax_inter,
 }
+
+
+def to_png(figure):
+    """Returns the bytes of a PNG file of 256 colours, enough for curves on white and less than half the size."""
+    picture, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(picture, format="png")
+    Image.open(picture).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(
+        small, format="png", optimize=True
+    )
+    return small.getvalue()
 
 
 def _figure(width, height):

@@ -22,7 +22,7 @@ class RandSoftmax(NormSoftmax):
 
     Reference:
       He et al., "Softmax Dissection", 2020, Section 4.3; Zhang et al., "Accelerated Training for Massive Classification
-      via Dynamic Class Hierarchy", 2018.
+      via Dynamic Class Selection", 2018.
     """
 
     def __init__(self, num_classes, scale=64.0, sampling_rate=0.1, **kwargs):

@@ -1,0 +1,62 @@
+"""RowSGD against the update written out row by row."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfface import heads
+from tfface.classifier.row_sgd import RowSGD
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [None, 0.05])
+def test_rows_with_gradients_move_as_by_hand_and_others_stay(momentum, weight_decay):
+    start = RNG.normal(size=(10, 3)).astype(np.float32)
+    variable = keras.Variable(start)
+    optimizer = RowSGD(0.1, momentum=momentum, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay([variable])
+    optimizer.build([variable])
+    weights, velocity = start.astype(np.float64), np.zeros((10, 3))
+    for rows in ([1, 4, 1], [4, 0], [1, 1, 1], [9]):
+        values = RNG.normal(size=(len(rows), 3)).astype(np.float32)
+        optimizer.apply([tf.IndexedSlices(values, tf.constant(rows), tf.constant([10, 3]))], [variable])
+        for row in set(rows):
+            gradient = sum(value.astype(np.float64) for value, at in zip(values, rows, strict=True) if at == row)
+            velocity[row] = momentum * velocity[row] - 0.1 * gradient
+            weights[row] += velocity[row] - 0.1 * (weight_decay or 0) * weights[row]
+    np.testing.assert_allclose(variable, weights, rtol=1e-5, atol=1e-6)
+
+
+def test_dense_gradients_are_those_of_sgd():
+    start = RNG.normal(size=(10, 3)).astype(np.float32)
+    variables = []
+    for optimizer in (RowSGD(0.1, momentum=0.9, weight_decay=0.1), keras.optimizers.SGD(0.1, 0.9, weight_decay=0.1)):
+        variable = keras.Variable(start)
+        optimizer.build([variable])
+        for step in range(3):
+            optimizer.apply([tf.constant(start * step)], [variable])
+        variables.append(variable.numpy())
+    np.testing.assert_allclose(*variables, rtol=1e-6)
+
+
+def test_sampled_head_leaves_unsampled_rows_alone():
+    head = heads.RandArcFace(1000, sampling_rate=0.02)
+    x = RNG.normal(size=(4, 8)).astype(np.float32)
+    head.build(x.shape)
+    before = head.get_class_weights()
+    optimizer = RowSGD(0.1, momentum=0.9)
+    optimizer.build(head.trainable_variables)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(head(x, np.array([3, 5, 5, 999]), training=True))
+    optimizer.apply(tape.gradient(loss, [head.class_weights.value]), head.trainable_variables)
+    moved = np.flatnonzero(np.any(head.get_class_weights() != before, axis=1))
+    assert 20 <= len(moved) <= 23
+    assert {3, 5, 999} <= set(moved)
+
+
+def test_nesterov_is_refused():
+    with pytest.raises(ValueError, match="nesterov=True"):
+        RowSGD(nesterov=True)
