@@ -10,7 +10,7 @@ class RowSGD(keras.optimizers.SGD):
 
     Keras' own SGD lets the momentum of every row decay and move its weights at every step, which for a million classes
     costs as much as the full loss. Here weights, momentum and weight decay of the sampled rows alone are read and
-    written. Variables with ordinary gradients are treated as by Keras' SGD.
+    written. Variables with ordinary gradients get the update of Keras' SGD, without its temporary arrays.
 
     Keras decays all rows of a variable; exclude the class weights from that, their sampled rows are decayed here:
 
@@ -30,25 +30,43 @@ class RowSGD(keras.optimizers.SGD):
         super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, **kwargs)
 
     def update_step(self, gradient, variable, learning_rate):
-        if not isinstance(gradient, tf.IndexedSlices):
-            return super().update_step(gradient, variable, learning_rate)
-        dtype = gradient.values.dtype
-        rate = tf.cast(learning_rate, dtype)
+        weights = variable.value if isinstance(variable, keras.Variable) else variable
+        momentum = self.momentums[self._get_variable_index(variable)].value if self.momentum else None
+        rate = tf.cast(learning_rate, weights.dtype)
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(weights, momentum, gradient, rate)
+        elif momentum is None:
+            weights.assign_sub(rate * tf.cast(gradient, weights.dtype))
+        else:
+            # Fused, so that no array of the variable's size is made beside the three that there are.
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=weights.handle,
+                accum=momentum.handle,
+                lr=rate,
+                grad=tf.cast(gradient, weights.dtype),
+                momentum=self.momentum,
+            )
+
+    def _update_rows(self, weights, momentum, gradient, rate):
         rows = gradient.indices
         # Rows may repeat: gradients of all occurrences add up, what the row itself brings counts at the first.
-        first = tf.cast(_first_occurrences(rows), dtype)[:, None]
-        weights = variable.value if isinstance(variable, keras.Variable) else variable
-        change = change_of_momentum = -rate * gradient.values
+        first = tf.cast(_first_occurrences(rows), weights.dtype)[:, None]
+        of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, 1])
+        of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, 1])
+        change, change_of_momentum = _changes(
+            gradient.values, rate, first, of_momentum, of_weights, self.momentum, self.weight_decay or 0.0
+        )
         if self.momentum:
-            momentum = self.momentums[self._get_variable_index(variable)].value
-            old = first * _rows_of(momentum, rows)
-            change_of_momentum += (self.momentum - 1.0) * old
-            change += self.momentum * old
             momentum.scatter_add(tf.IndexedSlices(change_of_momentum, rows))
-        if self.weight_decay:
-            change -= rate * self.weight_decay * first * _rows_of(weights, rows)
         weights.scatter_add(tf.IndexedSlices(change, rows))
-        return None
+
+
+@tf.function(jit_compile=True)
+def _changes(gradient, rate, first, of_momentum, of_weights, momentum, weight_decay):
+    """What to add to rows of weights and of momentum; compiled into one pass over the rows."""
+    step = -rate * gradient
+    change = step + first * (momentum * of_momentum - rate * weight_decay * of_weights)
+    return change, step + first * (momentum - 1.0) * of_momentum
 
 
 def _rows_of(variable, rows):

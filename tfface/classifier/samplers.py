@@ -42,13 +42,14 @@ class UniformSampler:
         self.rate = float(rate)
         self.batch_classes = batch_classes
 
-    def __call__(self, labels, num_classes, seed):
+    def __call__(self, labels, num_classes, seed, embeddings=None):
         """Chooses the classes of a batch.
 
         Args:
           labels: int [B].
           num_classes: int K.
           seed: uint32 or int32 [2].
+          embeddings: float32 [B, d], for samplers that look for near classes; not used here.
 
         Returns:
           `Sample` with n = max(1, ⌊rate·K⌋) + B places.

@@ -119,13 +119,13 @@ class ClassificationHead(keras.layers.Layer):
         embeddings = as_embeddings(embeddings)
         labels = check_labels(labels, self.num_classes)
         context = self.context(embeddings, labels, training)
-        weights = tf.convert_to_tensor(self.class_weights)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
         if self.sampler is None or training is False:
-            return self._engine(embeddings, weights, labels, context, bias)
-        sample = self.sampler(labels, self.num_classes, self.seed_generator.next())
+            return self._engine(embeddings, tf.convert_to_tensor(self.class_weights), labels, context, bias)
+        sample = self.sampler(labels, self.num_classes, self.seed_generator.next(), tf.stop_gradient(embeddings))
         rows = sample.rows[:, None] * self.sub_centers + tf.range(self.sub_centers)
-        weights = tf.gather(weights, tf.reshape(rows, [-1]))
+        # Gathered from the variable, not from its value: once rows were updated, TensorFlow copies what it reads whole.
+        weights = tf.gather(self.class_weights.value, tf.reshape(rows, [-1]))
         bias = None if bias is None else tf.gather(bias, sample.rows)
         return self._engine(embeddings, weights, labels, context, bias, sample.classes, sample.counts)
 

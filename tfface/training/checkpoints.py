@@ -1,4 +1,4 @@
-"""Checkpoints of a run: weights, optimizer and step, complete or absent."""
+"""Checkpoints of a run: weights, optimizer, seeds and step, complete or absent."""
 
 import pathlib
 
@@ -18,7 +18,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder, model, keep=2):
-        checkpoint = tf.train.Checkpoint(encoder=model.encoder, head=model.head, optimizer=model.optimizer)
+        # Which Keras keeps beside the layers: without them dropout and class samplers would start anew on a resume.
+        seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
+        checkpoint = tf.train.Checkpoint(encoder=model.encoder, head=model.head, optimizer=model.optimizer, seeds=seeds)
         self._manager = tf.train.CheckpointManager(checkpoint, str(folder), keep, checkpoint_name="step")
 
     def save(self, step):
@@ -39,7 +41,7 @@ class Checkpoints:
             return 0
         try:
             self._manager.checkpoint.restore(path).assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
             raise ValueError(f"{path}: cannot be restored into this model: {_first_line(error)}") from None
         return int(path.rpartition("-")[2])
 
@@ -64,7 +66,7 @@ def restore_encoder(encoder, folder):
     try:
         status = tf.train.Checkpoint(encoder=encoder).restore(path)
         status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{path}: cannot be restored into {encoder.name}: {_first_line(error)}") from None
     return path
 

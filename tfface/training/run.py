@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfface import data, evaluation, export, progress
+from tfface.classifier.row_sgd import RowSGD
 from tfface.data import synthetic
 from tfface.training import callbacks, config, schedules
 from tfface.training.build import build_encoder, build_head
@@ -66,8 +67,9 @@ def train(settings):
 
     schedule = _schedule(settings, steps_per_epoch, total_steps)
     encoder = build_encoder(settings)
-    model = FaceModel(encoder, build_head(settings, info.identities))
-    model.compile(optimizer=_optimizer(settings, schedule))
+    head = build_head(settings, info.identities)
+    model = FaceModel(encoder, head)
+    model.compile(optimizer=_optimizer(settings, schedule, head))
     model.optimizer.build(model.trainable_variables)
 
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
@@ -173,10 +175,16 @@ def _schedule(settings, steps_per_epoch, total_steps):
     )
 
 
-def _optimizer(settings, schedule):
+def _optimizer(settings, schedule, head):
+    decay = settings.weight_decay or None
     if settings.optimizer == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    return keras.optimizers.SGD(schedule, momentum=settings.momentum, weight_decay=settings.weight_decay or None)
+    if getattr(head, "sampler", None) is None:
+        return keras.optimizers.SGD(schedule, momentum=settings.momentum, weight_decay=decay)
+    optimizer = RowSGD(schedule, momentum=settings.momentum, weight_decay=decay)
+    if decay:
+        optimizer.exclude_from_weight_decay([head.class_weights])
+    return optimizer
 
 
 def _verifier(settings, encoder, heldout_data):
