@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfface.data import folders, images
+from tfface.data import folders, images, landmarks
 
-_CSV_HEADER = "path," + ",".join(folders.LANDMARK_COLUMNS) + "\n"
+_CSV_HEADER = "path," + ",".join(landmarks.LANDMARK_COLUMNS) + "\n"
 
 
 @contextlib.contextmanager
@@ -224,7 +224,7 @@ def test_landmarks_are_read_by_path(tmp_path):
     values = np.random.default_rng(0).uniform(0, 112, (2, 10)).round(3)
     rows = [",".join(map(str, row)) for row in values.tolist()]
     path.write_text(f"{_CSV_HEADER}001/01.jpg,{rows[0]}\nNA,{rows[1]}\n")
-    table = folders.read_landmarks(path)
+    table = landmarks.read_landmarks(path)
     assert list(table) == ["001/01.jpg", "NA"]
     np.testing.assert_array_equal(list(table.values()), values)
 
@@ -246,4 +246,4 @@ def test_bad_landmarks_are_refused_by_name(tmp_path, text, message):
     path = tmp_path / "marks.csv"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=rf"{path}: .*({message})"):
-        folders.read_landmarks(path)
+        landmarks.read_landmarks(path)

@@ -6,7 +6,8 @@ import functools
 import hashlib
 import pathlib
 
-from tfface.data.folders import EXTENSIONS, Listing, check_images, find_images, read_landmarks
+from tfface.data.folders import EXTENSIONS, Listing, check_images, find_images
+from tfface.data.landmarks import read_landmarks
 from tfface.data.records import DATASET_FILE
 from tfface.data.writer import check_output, stage_dataset
 

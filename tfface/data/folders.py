@@ -5,15 +5,11 @@ import dataclasses
 import functools
 import os
 
-import numpy as np
-import pandas as pd
-
 from tfface.data.images import check_image
 from tfface.data.writer import SourceImage
 from tfface.progress import bar as progress_bar
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
-LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 _CHUNK = 256
 _MAX_BYTES = 1 << 28
@@ -76,38 +72,6 @@ def find_images(root):
             else:
                 ignored += 1
     return Listing(sorted(keys), sorted(folders), sorted(unreadable), ignored, links)
-
-
-def read_landmarks(path):
-    """Reads the five landmarks of images from a CSV file with the columns path, x1, y1, ..., x5, y5.
-
-    Args:
-      path: the file; its paths are relative to the root of the images, coordinates are in pixels.
-
-    Returns:
-      Dict from path to a tuple of 10 floats.
-
-    Raises:
-      ValueError: if the file is not such a table, a coordinate is not finite, or a path occurs twice.
-      OSError: if it cannot be read.
-    """
-    try:
-        table = pd.read_csv(
-            path,
-            usecols=["path", *LANDMARK_COLUMNS],
-            dtype={"path": str, **dict.fromkeys(LANDMARK_COLUMNS, np.float64)},
-            keep_default_na=False,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: not a table of path, x1, y1, ..., x5, y5 ({str(error).splitlines()[0]}).") from error
-    coordinates = table[LANDMARK_COLUMNS].to_numpy()
-    for wrong, reason in (
-        (~np.isfinite(coordinates).all(axis=1), "has a coordinate that is not finite"),
-        (table["path"].duplicated().to_numpy(), "occurs twice"),
-    ):
-        if wrong.any():
-            raise ValueError(f"{path}: {table['path'][wrong.argmax()]!r} {reason}.")
-    return dict(zip(table["path"], map(tuple, coordinates.tolist()), strict=True))
 
 
 def check_images(root, listing, *, skip_bad=False, workers=None, progress=False):

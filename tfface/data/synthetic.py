@@ -9,36 +9,34 @@ import contextlib
 import itertools
 import math
 import multiprocessing
-import os
 import pathlib
-import shutil
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfface import files
 from tfface.data import _synthetic_parts as parts
 from tfface.data import _synthetic_scene as scene
-
-LANDMARK_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+from tfface.data.landmarks import LANDMARK_COLUMNS
 
 
 def render_face(seed, identity, index, size=112):
     """Draws one image of one identity.
 
     Args:
-        seed: int >= 0. Another seed gives another set of identities.
-        identity: int >= 0, the person.
-        index: int >= 0, the image of that person.
-        size: int >= 32, height and width of the image in pixels.
+      seed: int >= 0. Another seed gives another set of identities.
+      identity: int >= 0, the person.
+      index: int >= 0, the image of that person.
+      size: int >= 32, height and width of the image in pixels.
 
     Returns:
-        image: uint8 [size, size, 3], RGB, aligned about as well as a face detector would.
-        landmarks: float32 [5, 2], x and y in pixels (0, 0 is the centre of the first pixel) of the left eye, the right
-            eye, the nose tip and the left and right corners of the mouth, left being that of the image.
+      image: uint8 [size, size, 3], RGB, aligned about as well as a face detector would.
+      landmarks: float32 [5, 2], x and y in pixels (0, 0 is the centre of the first pixel) of the left eye, the right
+        eye, the nose tip and the left and right corners of the mouth, left being that of the image.
 
     Raises:
-        ValueError: if a number is negative or the size is below 32.
+      ValueError: if a number is negative or the size is below 32.
     """
     for name, value in (("seed", seed), ("identity", identity), ("index", index)):
         if value < 0:
@@ -129,17 +127,17 @@ def write_folder(root, identities, images_per_identity, size=112, seed=0, worker
     of `render_face`. The folder appears under its name only once it is complete.
 
     Args:
-        root: str or path of the folder to make, which must not exist.
-        identities: int >= 1, number of persons.
-        images_per_identity: int >= 1, number of images of each.
-        size: int >= 32, height and width of the images in pixels.
-        seed: int >= 0, see `render_face`.
-        workers: int >= 1, number of processes; it does not change the files. Scripts that ask for more than one need an
-            `if __name__ == "__main__":` guard.
-        progress: optional callable, called with 1 for each image that is done.
+      root: str or path of the folder to make, which must not exist.
+      identities: int >= 1, number of persons.
+      images_per_identity: int >= 1, number of images of each.
+      size: int >= 32, height and width of the images in pixels.
+      seed: int >= 0, see `render_face`.
+      workers: int >= 1, number of processes; it does not change the files. Scripts that ask for more than one need an
+        `if __name__ == "__main__":` guard.
+      progress: optional callable, called with 1 for each image that is done.
 
     Raises:
-        ValueError: if `root` exists, or a number is out of its range.
+      ValueError: if `root` exists, or a number is out of its range.
     """
     root = pathlib.Path(root)
     counts = {"identities": identities, "images_per_identity": images_per_identity, "workers": workers}
@@ -149,10 +147,8 @@ def write_folder(root, identities, images_per_identity, size=112, seed=0, worker
     _check_size(size)
     if root.exists():
         raise ValueError(f"root must not exist yet, got {root}.")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = root.with_name(f".{root.name}.{os.getpid()}.unfinished")
-    unfinished.mkdir()
-    try:
+    with files.replacing(root) as unfinished:
+        unfinished.mkdir()
         rows = []
         # Closing ends the workers before a failure removes the folder under their hands.
         with contextlib.closing(_write_all(unfinished, identities, images_per_identity, size, seed, workers)) as people:
@@ -162,10 +158,6 @@ def write_folder(root, identities, images_per_identity, size=112, seed=0, worker
                     progress(1)
         table = pd.DataFrame(rows, columns=["path", *LANDMARK_COLUMNS])
         table.to_csv(unfinished / "landmarks.csv", index=False, float_format="%.3f")
-        unfinished.rename(root)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _write_all(folder, identities, images, size, seed, workers):

@@ -14,7 +14,8 @@ class HeadWithLosses(keras.layers.Layer):
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: a term needs what a head is not given, as pairs for `ContrastiveLoss`.
+      ValueError: a term needs what a head is not given, as pairs for `ContrastiveLoss`, or one row of weights a class
+        where the head has sub-centers.
     """
 
     def __init__(self, head, terms, **kwargs):
@@ -22,6 +23,8 @@ class HeadWithLosses(keras.layers.Layer):
         for _, loss in terms:
             if not {*loss.takes} <= {"embeddings", "labels", "class_weights"}:
                 raise ValueError(f"terms must take embeddings, labels or class_weights, got {loss!r}.")
+            if "class_weights" in loss.takes and getattr(head, "sub_centers", 1) != 1:
+                raise ValueError(f"{loss.name} needs one row of weights a class, got sub_centers={head.sub_centers}.")
         self.head = head
         self.weights_of_terms = [float(weight) for weight, _ in terms]
         self.terms = [loss for _, loss in terms]
