@@ -59,14 +59,9 @@ class UniformSampler:
         seed = tf.random.stateless_uniform([2], tf.cast(seed, tf.int32), minval=None, maxval=None, dtype=tf.int32)
         drawn = tf.random.experimental.index_shuffle(tf.range(count), seed, num_classes - 1)
         ordered = tf.sort(tf.cast(labels, tf.int32))
-        first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0)
         nearest = tf.minimum(tf.searchsorted(ordered, drawn), tf.size(ordered) - 1)
         in_batch = tf.gather(ordered, nearest) == drawn
-        return Sample(
-            rows=tf.concat([drawn, ordered], axis=0),
-            classes=tf.concat([tf.where(in_batch, -1, drawn), tf.where(first, ordered, -1)], axis=0),
-            counts=tf.concat([~in_batch, first & (self.batch_classes == "included")], axis=0),
-        )
+        return with_batch(drawn, in_batch, ordered, self.batch_classes)
 
     def get_config(self):
         return {"rate": self.rate, "batch_classes": self.batch_classes}
@@ -74,3 +69,20 @@ class UniformSampler:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def with_batch(drawn, in_batch, ordered, batch_classes):
+    """Makes a `Sample` of drawn classes [n] and the sorted labels [B] of the batch; repetitions are void.
+
+    Args:
+      drawn: int32 [n], different classes.
+      in_batch: bool [n], which of them the batch has.
+      ordered: int32 [B], its labels, sorted.
+      batch_classes: "included" or "excluded", see `UniformSampler`.
+    """
+    first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0)
+    return Sample(
+        rows=tf.concat([drawn, ordered], axis=0),
+        classes=tf.concat([tf.where(in_batch, -1, drawn), tf.where(first, ordered, -1)], axis=0),
+        counts=tf.concat([~in_batch, first & (batch_classes == "included")], axis=0),
+    )

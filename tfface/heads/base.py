@@ -90,6 +90,8 @@ class ClassificationHead(keras.layers.Layer):
             autocast=False,
         )
         self.class_bias = None
+        if hasattr(self.sampler, "build"):
+            self.sampler.build(self.num_classes, embeddings_shape[-1])
         self._engine = Engine(
             self.negative,
             self.loss,
@@ -207,6 +209,7 @@ def as_embeddings(embeddings):
     if embeddings.shape.rank != 2:
         raise ValueError(f"embeddings must have shape [B, d], got {embeddings.shape}.")
     embeddings = tf.cast(embeddings, tf.float32)
+    message = "embeddings must be finite, got NaN or infinity; a smaller learning rate or a longer warm-up may help"
     finite = tf.reduce_all(tf.math.is_finite(embeddings))
-    with tf.control_dependencies([tf.debugging.Assert(finite, ["embeddings must be finite, got NaN or infinity"])]):
+    with tf.control_dependencies([tf.debugging.Assert(finite, [message])]):
         return tf.identity(embeddings)

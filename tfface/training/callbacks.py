@@ -74,7 +74,7 @@ class StepLog(StepCallback):
         if not math.isfinite(loss):
             raise ValueError(
                 f"the loss became {loss} within steps {self.since_step + 1} to {step}: "
-                "a smaller learning_rate or a longer warm-up helps."
+                "a smaller learning rate or a longer warm-up may help."
             )
         speed = (step - self.since_step) * self.batch_size / (time.perf_counter() - self.since)
         self.log.append(step, repr(loss), f"{rate:.6g}", f"{speed:.1f}")

@@ -1,0 +1,45 @@
+"""Keras callback that keeps the forest of a `HashForestSampler` up to date."""
+
+import keras
+import numpy as np
+
+
+class RebuildForest(keras.callbacks.Callback):
+    """Rebuilds the forest of a head's sampler when training begins and every so many batches.
+
+    The sub-centers of a class stand in the forest as the mean of their directions.
+
+    Args:
+      head: `ClassificationHead` whose sampler is a `HashForestSampler`.
+      every: int, batches from one rebuild to the next.
+
+    Raises:
+      ValueError: the head's sampler has no forest, or `every` is smaller than 1.
+    """
+
+    def __init__(self, head, every=1000):
+        super().__init__()
+        if not hasattr(head.sampler, "rebuild"):
+            raise ValueError(f"the head's sampler must have a forest to rebuild, got {head.sampler!r}.")
+        if int(every) != every or every < 1:
+            raise ValueError(f"every must be an integer of at least 1, got {every!r}.")
+        self.head = head
+        self.every = int(every)
+
+    def on_train_begin(self, logs=None):
+        self.batches = 0
+        self.rebuild()
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Counted here, because Keras counts from zero in every epoch.
+        self.batches += 1
+        if self.batches % self.every == 0:
+            self.rebuild()
+
+    def rebuild(self):
+        """Rebuilds the forest from the class weights of now."""
+        weights = self.head.get_class_weights()
+        if self.head.sub_centers > 1:
+            weights = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
+            weights = weights.reshape(self.head.num_classes, self.head.sub_centers, -1).mean(axis=1)
+        self.head.sampler.rebuild(weights)
