@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 
 from absl import flags
 
@@ -24,12 +25,14 @@ _STEPS = flags.DEFINE_integer("steps", 7, "Steps measured; the median counts.", 
 
 BATCH, DIM = 128, 512
 
-# name: (head, its options, classes). "autodiff" differentiates a cross-entropy of the head's dense logits instead.
+# name: (head, its options, classes). "autodiff" differentiates a cross-entropy of the head's dense logits instead;
+# "pml" is pytorch-metric-learning, where that is installed.
 ROWS = {
     "arcface_100k": ("ArcFace", {}, 100_000),
     "arcface_100k_autodiff": ("ArcFace", {}, 100_000),
     "arcface_100k_chunks": ("ArcFace", {"chunk_size": 8192}, 100_000),
     "arcface_100k_bfloat16": ("ArcFace", {"dtype": "mixed_bfloat16"}, 100_000),
+    "arcface_100k_pml": ("ArcFace", {}, 100_000),
     "sphereface2_100k": ("SphereFace2", {}, 100_000),
     "curricularface_100k": ("CurricularFace", {}, 100_000),
     "arcface_1m": ("ArcFace", {}, 1_000_000),
@@ -50,7 +53,7 @@ def main():
     print(f"{'row':24} {'K':>9} {'ms':>8} {'floor ms':>9} {'ratio':>6} {'of full':>8} {'peak GB':>8} {'of W+G+M':>9}")
     times = {}
     for name, (_, _, classes) in ROWS.items():
-        if _ONLY.value not in name:
+        if _ONLY.value not in name or (name.endswith("pml") and not find_spec("pytorch_metric_learning")):
             continue
         command = [sys.executable, __file__, f"--row={name}", f"--steps={_STEPS.value}"]
         child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -70,6 +73,9 @@ def main():
 
 def measure(name):
     """Returns times and memory of one row."""
+    if name.endswith("pml"):
+        return measure_pml(ROWS[name][2])
+
     import tensorflow as tf
 
     from tfface import heads
@@ -117,6 +123,37 @@ def measure(name):
         by_weights = tf.matmul(by_products, x, transpose_a=True)
         return products[0, 0], by_x[0, 0], by_weights[0, 0]
 
+    return summary(step, floor, classes, peak)
+
+
+def measure_pml(classes):
+    """Returns times and memory of pytorch-metric-learning's ArcFace on the CPU."""
+    import torch
+    from pytorch_metric_learning.losses import ArcFaceLoss
+
+    base = resident_gb()
+    x = torch.randn(BATCH, DIM, requires_grad=True)
+    labels = torch.randint(0, classes, (BATCH,))
+    head = ArcFaceLoss(classes, DIM, margin=28.6, scale=64)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    by_products, weights = torch.randn(BATCH, classes), torch.randn(classes, DIM)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        head(x, labels).backward()
+        optimizer.step()
+
+    def floor():
+        return x.detach() @ weights.T, by_products @ weights, by_products.T @ x.detach()
+
+    step()
+    with PeakMemory() as memory:
+        step()
+    return summary(step, floor, classes, memory.gb - base)
+
+
+def summary(step, floor, classes, peak):
+    """Times step and floor alternately; returns the medians beside the memory."""
     times = {step: [], floor: []}
     floor()
     for _ in range(_STEPS.value):

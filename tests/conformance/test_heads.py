@@ -293,6 +293,32 @@ def test_bfloat16_operands_are_near(name):
 
 
 @every_head
+@pytest.mark.parametrize("chunk_size", [None, 10])
+def test_gradients_go_where_they_are_asked(name, chunk_size):
+    problem = problem_for(name, 53)
+
+    def gradients(reach):
+        keras.utils.set_random_seed(0)
+        head = HEADS[name].make(53, chunk_size=chunk_size)
+        head.build((None, DIM))
+        head.set_class_weights(problem.class_weights)
+        embeddings = tf.constant(problem.embeddings, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            losses = head(embeddings, problem.labels, training=True, reach=reach)
+        by = tape.gradient(losses, [embeddings, head.class_weights.value])
+        return losses, *(None if value is None else tf.convert_to_tensor(value) for value in by)
+
+    both, to_embeddings, to_weights = (gradients(reach) for reach in ("both", "embeddings", "weights"))
+    for one in (to_embeddings, to_weights):
+        np.testing.assert_allclose(one[0], both[0], rtol=1e-6)
+    np.testing.assert_allclose(to_embeddings[1], both[1], rtol=1e-5, atol=1e-6 * np.abs(both[1]).max())
+    np.testing.assert_allclose(to_weights[2], both[2], rtol=1e-5, atol=1e-6 * np.abs(both[2]).max())
+    assert to_embeddings[2] is None or not np.any(to_embeddings[2])
+    assert to_weights[1] is None or not np.any(to_weights[1])
+
+
+@every_head
 def test_cosines_of_exactly_one_and_minus_one(name):
     rows = HEADS[name].weight_rows
     problem = problem_for(name, 4, batch=2)
@@ -412,6 +438,8 @@ def test_bad_input_is_refused_by_name(name):
         head(x, np.array([[0], [1], [1]]))
     with pytest.raises(ValueError, match=r"shape \[B, d\], got"):
         head(np.ones((3, 2, 8), np.float32), np.array([0, 1, 1]))
+    with pytest.raises(ValueError, match="reach must be one of .* got 'encoder'"):
+        head(x, np.array([0, 1, 1]), reach="encoder")
     with pytest.raises(ValueError, match="num_classes must be .* at least 2, got 1"):
         HEADS[name].make(1)
     with pytest.raises(ValueError, match="chunk_size must be at least 1, got 0"):

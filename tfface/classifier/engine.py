@@ -86,7 +86,7 @@ class Engine:
             for jit in (False, True)
         }
 
-    def __call__(self, embeddings, weights, labels, context=None, bias=None, classes=None, counts=None):
+    def __call__(self, embeddings, weights, labels, context=None, bias=None, classes=None, counts=None, reach="both"):
         """Computes the losses of a batch.
 
         Args:
@@ -97,6 +97,8 @@ class Engine:
           bias: float32 [n], added to the products; None: no bias.
           classes: integer [n], class of each row, or -1 for a row that is none; None: row k is class k.
           counts: bool [n], classes that count as negatives; None: all. A label never is its own negative.
+          reach: where gradients go: "both", "embeddings" or "weights" (with the bias). Queued rows of past embeddings
+            reach the weights only; what is not reached costs no matrix product.
 
         Returns:
           float32 [B].
@@ -125,9 +127,9 @@ class Engine:
             def gradient(upstream):
                 upstream = tf.convert_to_tensor(upstream)
                 by_x, by_weights, by_bias, by_context = self._gradients(
-                    operands, known, total, by_target, by_total, upstream
+                    operands, known, total, by_target, by_total, upstream, reach
                 )
-                if self.normalize:
+                if self.normalize and by_x is not None:
                     by_x = (by_x - tf.reduce_sum(by_x * x, axis=1, keepdims=True) * x) * x_scale
                 by_values_and_negatives = [
                     upstream * by_value + by_context[name] for name, by_value in zip(names, by_values, strict=True)
@@ -174,30 +176,31 @@ class Engine:
         total = tf.reduce_sum(tf.where(is_negative, tf.exp(u - peak[:, None]), 0.0), axis=1)
         return target, peak, total, known
 
-    def _gradients(self, operands, known, total, by_target, by_total, upstream):
-        """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context."""
+    def _gradients(self, operands, known, total, by_target, by_total, upstream, reach):
+        """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context; None where none is asked."""
         _, gradients_part = self._parts(operands)
+        to_x, to_weights = reach in ("both", "embeddings"), reach in ("both", "weights")
 
         def add(state, start, size):
             by_x, by_weights, by_bias, by_context = state
             part_x, part_weights, part_bias, part_context = gradients_part(
-                operands.part(start, size), known, total, by_target, by_total, upstream
+                operands.part(start, size), known, total, by_target, by_total, upstream, to_x, to_weights
             )
-            by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, size * self.sub_centers)
-            by_bias = chunks.write(by_bias, part_bias, start, size) if operands.bias.shape[0] else by_bias
-            return (
-                by_x + part_x,
-                by_weights,
-                by_bias,
-                {name: by_context[name] + part_context[name] for name in by_context},
-            )
+            if to_x:
+                by_x += part_x
+            if to_weights:
+                by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, size * self.sub_centers)
+            if to_weights and operands.bias.shape[0]:
+                by_bias = chunks.write(by_bias, part_bias, start, size)
+            return by_x, by_weights, by_bias, {name: by_context[name] + part_context[name] for name in by_context}
 
-        empty = chunks.buffer if self._chunked(operands) else tf.identity
+        empty = chunks.buffer if self._chunked(operands) and to_weights else tf.identity
         by_context = {name: tf.zeros_like(value) for name, value in operands.context.items()}
         state = tf.zeros_like(operands.x), empty(operands.weights), empty(operands.bias), by_context
-        return chunks.walk(add, state, operands.classes.shape[0], self.chunk_size)
+        by_x, by_weights, by_bias, by_context = chunks.walk(add, state, operands.classes.shape[0], self.chunk_size)
+        return by_x if to_x else None, *((by_weights, by_bias) if to_weights else (None, None)), by_context
 
-    def _gradients_part(self, operands, known, total, by_target, by_total, upstream):
+    def _gradients_part(self, operands, known, total, by_target, by_total, upstream, to_x, to_weights):
         products, scale = self._products(operands) if known is None else known
         is_target, is_negative = _masks(operands)
         context = _as_columns(operands.context)
@@ -212,14 +215,16 @@ class Engine:
             [u, z], [products, context], output_gradients=[by_u, by_z], unconnected_gradients="zero"
         )
         by_context = {name: upstream * value[:, 0] for name, value in by_context.items()}
-        by_bias = tf.linalg.matvec(by_products, upstream, transpose_a=True) if operands.bias.shape[0] else operands.bias
         scaled = by_products * scale if self.normalize else by_products
-        by_x = self._matmul(scaled, operands.weights) * upstream[:, None]
+        by_x = self._matmul(scaled, operands.weights) * upstream[:, None] if to_x else None
+        if not to_weights:
+            return by_x, None, None, by_context
         by_weights = self._matmul(scaled, operands.x * upstream[:, None], transpose_a=True)
         if self.normalize:
             # ∂z/∂w = (x̂ − z ŵ)/‖w‖: the second term, summed over the batch.
             along = tf.reduce_sum(by_products * products * upstream[:, None], axis=0) * scale**2
             by_weights -= along[:, None] * operands.weights
+        by_bias = tf.linalg.matvec(by_products, upstream, transpose_a=True) if operands.bias.shape[0] else None
         return by_x, by_weights, by_bias, by_context
 
     def _chunked(self, operands):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfface.checks import check_option
 from tfface.classifier.engine import Engine
 from tfface.classifier.labels import check_labels
 from tfface.classifier.rows import inverse_norms, unit_rows
@@ -103,38 +104,44 @@ class ClassificationHead(keras.layers.Layer):
             jit_compile=self.jit_compile,
         )
 
-    def call(self, embeddings, labels, training=None):
+    def call(self, embeddings, labels, training=None, reach="both"):
         """Computes the per-example losses.
 
         Args:
           embeddings: float [B, d], any norm.
           labels: integer [B], each in [0, num_classes).
           training: bool; False: all classes, without sampling.
+          reach: where gradients go: "both", "embeddings" or "weights", the class weights; queued embeddings of past
+            steps reach the weights only.
 
         Returns:
           float32 [B].
 
         Raises:
-          ValueError: wrong rank, or labels that are not integers.
+          ValueError: wrong rank, labels that are not integers, or another `reach`.
           tf.errors.InvalidArgumentError: a label is out of range, or an embedding is not finite.
         """
+        check_option("reach", reach, ("both", "embeddings", "weights"))
         embeddings = as_embeddings(embeddings)
+        if reach == "weights":
+            embeddings = tf.stop_gradient(embeddings)
         labels = check_labels(labels, self.num_classes)
         context = self.context(embeddings, labels, training)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
         if self.sampler is None or training is False:
-            return self._engine(embeddings, tf.convert_to_tensor(self.class_weights), labels, context, bias)
+            weights = tf.convert_to_tensor(self.class_weights)
+            return self._engine(embeddings, weights, labels, context, bias, reach=reach)
         sample = self.sampler(labels, self.num_classes, self.seed_generator.next(), tf.stop_gradient(embeddings))
         rows = sample.rows[:, None] * self.sub_centers + tf.range(self.sub_centers)
         # Gathered from the variable, not from its value: once rows were updated, TensorFlow copies what it reads whole.
         weights = tf.gather(self.class_weights.value, tf.reshape(rows, [-1]))
         bias = None if bias is None else tf.gather(bias, sample.rows)
-        return self._engine(embeddings, weights, labels, context, bias, sample.classes, sample.counts)
+        return self._engine(embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach)
 
-    def target_cosines(self, embeddings, labels):
+    def target_cosines(self, embeddings, labels, reach="both"):
         """Cosines [B] between embeddings [B, d] and the weights of their own classes."""
         weights = tf.reshape(tf.convert_to_tensor(self.class_weights), [self.num_classes, self.sub_centers, -1])
-        rows = tf.gather(weights, labels)
+        rows = tf.gather(tf.stop_gradient(weights) if reach == "embeddings" else weights, labels)
         rows *= inverse_norms(rows)
         return tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], rows), axis=1)
 
