@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfface.checks import check_range
 from tfface.heads.margin_softmax import MarginSoftmax
 from tfface.heads.margins import angular_margin
+from tfface.losses.geometry import norms
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -52,7 +53,7 @@ class MagFace(MarginSoftmax):
         self.norm_weight = float(norm_weight)
 
     def context(self, embeddings, labels, training):
-        norm = tf.clip_by_value(safe_norm(embeddings), self.lower_norm, self.upper_norm)
+        norm = tf.clip_by_value(norms(embeddings)[:, 0], self.lower_norm, self.upper_norm)
         slope = (self.upper_margin - self.lower_margin) / max(self.upper_norm - self.lower_norm, 1e-6)
         return {"norm": norm, "margin": self.lower_margin + slope * (norm - self.lower_norm)}
 
@@ -74,9 +75,3 @@ class MagFace(MarginSoftmax):
             "upper_norm": self.upper_norm,
             "norm_weight": self.norm_weight,
         }
-
-
-def safe_norm(x):
-    """Returns ‖x‖ [B] of rows [B, d], with a zero gradient at zero."""
-    squares = tf.reduce_sum(tf.square(x), axis=1)
-    return tf.where(squares > 0, tf.sqrt(tf.where(squares > 0, squares, 1.0)), 0.0)
