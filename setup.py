@@ -25,6 +25,7 @@ setup(
         "numpy>=1.26",
         "pandas>=2.1",
         "absl-py>=2.0",
+        "google-crc32c>=1.5",
         "matplotlib>=3.8",
         "pillow>=10.0",
         "tensorboard>=2.18",
@@ -37,7 +38,9 @@ setup(
             f"tensorflow{TENSORFLOW}; platform_system == 'Darwin'",
         ],
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
-        "test": ["pytest>=8.0"],
+        "beam": ["apache-beam>=2.60"],
+        "detection": ["mtcnn>=1.0"],
+        "test": ["pytest>=8.0", "scikit-learn>=1.4"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

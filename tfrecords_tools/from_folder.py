@@ -3,7 +3,7 @@
     python tfrecords_tools/from_folder.py --input=images --output=records --holdout_identities=100
 
 Every image is checked. With --holdout_identities the output holds two datasets, `train` and `heldout`, without a person
-in common.
+in common. After an interruption of any kind the same command goes on where it was.
 """
 
 import shlex
@@ -27,6 +27,11 @@ flags.DEFINE_integer("holdout_seed", 0, "Another seed makes --holdout_from=hash 
 flags.DEFINE_string("landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present.")
 flags.DEFINE_bool("skip_bad", False, "Leave bad images out and list them in skipped.txt, instead of stopping.")
 flags.DEFINE_bool("overwrite", False, "Replace datasets of this name in --output.")
+flags.DEFINE_multi_string(
+    "beam",
+    None,
+    "Convert by Apache Beam with this option of the pipeline; may be repeated: --beam=--runner=FlinkRunner.",
+)
 flags.mark_flags_as_required(["input", "output"])
 
 
@@ -37,6 +42,13 @@ def main():
     from tfface.data import convert_folder
 
     tf.config.set_visible_devices([], "GPU")  # Conversion must not take a training's memory.
+    write = None
+    if FLAGS.beam:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        from tfface.data.beam import shard_writer
+
+        write = shard_writer(PipelineOptions(FLAGS.beam))
     result = convert_folder(
         FLAGS.input,
         FLAGS.output,
@@ -50,6 +62,7 @@ def main():
         skip_bad=FLAGS.skip_bad,
         overwrite=FLAGS.overwrite,
         progress=True,
+        write=write,
     )
     for key, reason in result.skipped:
         print(f"skipped {key}: {reason}", file=sys.stderr)
@@ -58,8 +71,8 @@ def main():
         print(f"{directory}: {info.images} images of {info.identities} identities, {size}, {len(info.shards)} shard(s)")
         if info.landmarks:
             print(f"  {info.landmarks} of them with landmarks")
-    listing = result.listing
-    print(f"skipped: {len(result.skipped)}; ignored: {listing.ignored} other files, {listing.links} symbolic links")
+    source = result.source
+    print(f"skipped: {len(result.skipped)}; ignored: {source.ignored} other files, {source.links} symbolic links")
     data = [
         f"--{kind}_data={shlex.quote(place)}"
         for kind, place in zip(("train", "heldout"), result.datasets, strict=False)

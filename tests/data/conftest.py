@@ -6,6 +6,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfface.data.sources import Item, Source
+
+
+class MemorySource(Source):
+    """Images from a dict of key -> bytes, or -> (bytes, landmarks); the first part of a key is the identity."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = {key: value if isinstance(value, tuple) else (value, None) for key, value in images.items()}
+
+    def items(self):
+        return [Item(key, key.split("/")[0], landmarks=marks) for key, (_, marks) in self.images.items()]
+
+    def read(self, item):
+        return self.images[item.key][0]
+
+
+@pytest.fixture(scope="session")
+def memory_source():
+    """The class `MemorySource`."""
+    return MemorySource
+
 
 @pytest.fixture(scope="session")
 def picture():

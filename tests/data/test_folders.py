@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfface.data import folders, images, landmarks
+from tfface.data.sources import Item
 
 _CSV_HEADER = "path," + ",".join(landmarks.LANDMARK_COLUMNS) + "\n"
 
@@ -79,10 +80,11 @@ def test_unreadable_folder_and_file_are_reported(open_folder, picture):
     with as_nobody():
         listing = folders.find_images(open_folder)
         assert (listing.keys, listing.unreadable) == (["b/1.png"], [("a/", "Permission denied")])
-        found, skipped = folders.check_images(open_folder, listing, skip_bad=True)
-        with pytest.raises(ValueError, match=f"{open_folder}/a/: Permission denied"):
-            folders.check_images(open_folder, listing)
-    assert (found, skipped) == ([], [("a/", "Permission denied"), ("b/1.png", "Permission denied")])
+        source = folders.FolderSource(open_folder)
+        (item,) = source.items()
+        with pytest.raises(PermissionError):
+            source.read(item)
+    assert source.skipped == [("a/", "Permission denied")]
 
 
 def test_root_must_be_a_readable_folder(tmp_path):
@@ -201,26 +203,42 @@ def test_header_of_a_huge_image_is_refused_unread(picture):
         images.check_image(bytes(header))
 
 
-def test_check_images_gives_sizes_and_reasons(faces, picture):
+def test_source_yields_images_of_identities_and_names_the_rest(faces, picture):
     (faces / "direct.png").write_bytes(picture(0))
     (faces / "empty").mkdir()
-    (faces / "person_1" / "bad\n.jpg").write_bytes(picture(0))
-    os.mkdir(os.fsencode(faces) + b"/\xff")
-    with open(os.fsencode(faces) + b"/\xff/1.png", "wb") as file:
-        file.write(picture(0))
-    big = faces / "person_2" / "big.png"
-    big.write_bytes(picture(0, size=(30, 40)))
-    found, skipped = folders.check_images(faces, folders.find_images(faces), skip_bad=True, workers=2)
-    sizes = {image.key: image.size for image in found}
-    assert sizes.pop("person_2/big.png") == (30, 40) and len(sizes) == 30 and set(sizes.values()) == {(24, 20)}
-    assert all(image.identity == image.key.split("/")[0] for image in found)
-    assert all(image.num_bytes == (faces / image.key).stat().st_size for image in found)
-    assert dict(skipped) == {
-        "empty/": "no images of this identity",
-        "direct.png": "not in the folder of an identity",
-        "'person_1/bad\\n.jpg'": "a name that is not printable UTF-8",
-        "'\\udcff/1.png'": "a name that is not printable UTF-8",
+    (faces / "link.png").symlink_to(faces / "direct.png")
+    (faces / "notes.txt").write_text("")
+    source = folders.FolderSource(faces)
+    items = list(source.items())
+    assert {item.key: item.identity for item in items} == {
+        path.relative_to(faces).as_posix(): path.parts[-3] for path in faces.glob("*/*/*")
     }
+    assert all(source.read(item) == (faces / item.key).read_bytes() for item in items)
+    assert source.skipped == [
+        ("empty/", "no images of this identity"),
+        ("direct.png", "not in the folder of an identity"),
+    ]
+    assert (source.ignored, source.links, source.location) == (1, 1, faces)
+
+
+def test_fingerprint_follows_the_files(faces, picture):
+    def fingerprint():
+        source = folders.FolderSource(faces)
+        list(source.items())
+        return source.fingerprint
+
+    before = fingerprint()
+    assert before == fingerprint()
+    path = faces / "person_0" / "frontal" / "00.jpg"
+    path.write_bytes(picture(99, format="JPEG"))
+    assert fingerprint() != before
+
+
+def test_huge_file_is_refused_without_being_read_whole(faces):
+    path = faces / "person_0" / "frontal" / "00.jpg"
+    os.truncate(path, 1 << 33)  # Sparse: it needs no disk.
+    with pytest.raises(ValueError, match="larger than 256 MB"):
+        folders.FolderSource(faces).read(Item("person_0/frontal/00.jpg", "person_0"))
 
 
 def test_landmarks_are_read_by_path(tmp_path):
@@ -236,14 +254,15 @@ def test_landmarks_are_read_by_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a table"),
-        ("path,x1\na,1\n", "not a table"),
-        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,ten\n", "not a table"),
-        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,\n", "not a table|not finite"),
-        (_CSV_HEADER + "a,1,2,3\n", "not a table|'a' has a coordinate that is not finite"),
-        (_CSV_HEADER + "b,1,2,3,4,5,6,7,8,9,10\na,1,2,3,4,5,6,7,8,9,inf\n", "'a' has a coordinate that is not finite"),
+        ("", "expected the names of columns"),
+        ("path,x1\na,1\n", "column y1 is missing"),
+        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,ten\n", "'a': expected ten finite coordinates"),
+        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,\n", "'a': expected ten finite coordinates"),
+        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,10,11\n", "not a table in CSV"),
+        (_CSV_HEADER + "a,1,2,3\n", "'a': expected ten finite coordinates"),
+        (_CSV_HEADER + "b,1,2,3,4,5,6,7,8,9,10\na,1,2,3,4,5,6,7,8,9,inf\n", "'a': expected ten finite coordinates"),
         (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,10\n" * 2, "'a' occurs twice"),
-        ("\xff\xfe", "not a table"),
+        ("\xff\xfe", "not a table in CSV"),
     ],
 )
 def test_bad_landmarks_are_refused_by_name(tmp_path, text, message):
@@ -251,3 +270,9 @@ def test_bad_landmarks_are_refused_by_name(tmp_path, text, message):
     path.write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=rf"{path}: .*({message})"):
         landmarks.read_landmarks(path)
+
+
+def test_written_landmarks_come_back_to_the_last_bit(tmp_path):
+    written = {"a/1.jpg": tuple(np.random.default_rng(1).normal(50, 30, 10).tolist()), 'ü "x", y.png': (1e-9,) * 10}
+    landmarks.write_landmarks(tmp_path / "marks.csv", written)
+    assert landmarks.read_landmarks(tmp_path / "marks.csv") == written

@@ -151,7 +151,7 @@ def direct_image(faces, picture):
 def test_bad_input_is_named_and_stops_or_is_skipped(faces, tmp_path, picture, spoil, path, reason):
     good = expected(faces, [f"person_{index}" for index in range(6)])
     spoil(faces, picture)
-    with pytest.raises(ValueError, match=f"^{faces}/{path}: {reason}"):
+    with pytest.raises(ValueError, match=f"^{faces}: {path}: {reason}"):
         conversion.convert_folder(faces, tmp_path / "toy")
     assert not (tmp_path / "toy").exists()
     result = conversion.convert_folder(faces, tmp_path / "toy", skip_bad=True)
@@ -196,14 +196,6 @@ def test_output_in_the_input_or_of_another_layout_is_refused(faces, tmp_path):
     assert tree(tmp_path / "toy") == before
     conversion.convert_folder(faces, tmp_path / "toy", holdout_identities=3, overwrite=True)
     assert records.DatasetInfo.load(tmp_path / "toy" / "heldout").identities == 3
-
-
-def test_failure_in_the_second_dataset_publishes_neither(faces, tmp_path):
-    (tmp_path / "toy" / "heldout").mkdir(parents=True)
-    (tmp_path / "toy" / "heldout" / "toy-00000-of-00001.tfrecord.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        conversion.convert_folder(faces, tmp_path / "toy", holdout_identities=2)
-    assert tree(tmp_path / "toy") == {}
 
 
 def test_program_converts_and_says_what_comes_next(faces, tmp_path, picture):

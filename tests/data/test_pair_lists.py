@@ -7,7 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from tfface.data.pair_lists import Pairs, read_cfp_pairs, read_lfw_pairs, read_pairs, sample_pairs
+from tfface.data import pairs as pairs_module
+from tfface.data.cfp_lists import read_cfp_pairs
+from tfface.data.lfw_lists import read_lfw_pairs, read_lfw_people
+from tfface.data.pair_lists import Pairs, read_pairs, sample_pairs
+from tfface.data.pairs import folds_of_classes, write_pairs
 
 LFW = ["2 1", "Ann_Lee\t1\t12", "Ann_Lee\t1\tBob\t2", "Bob\t1\t2", "Cy\t1\tDee\t1"]
 
@@ -105,9 +109,13 @@ def test_file_that_is_no_list_is_refused(tmp_path, monkeypatch):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="model.bin, line 1"):
         read_lfw_pairs(path)
-    monkeypatch.setattr("tfface.data.pair_lists._MAX_CHARACTERS", 100)
+    monkeypatch.setattr("tfface.data.text_lists._MAX_BYTES", 100)
     path.write_bytes(b"1" * 101)
-    with pytest.raises(ValueError, match="at most 100 characters"):
+    with pytest.raises(ValueError, match="at most 100 bytes"):
+        read_lfw_pairs(path)
+    monkeypatch.setattr("tfface.data.text_lists._MAX_LINES", 10)
+    path.write_bytes(b"1\n" * 20)
+    with pytest.raises(ValueError, match="and 10 lines"):
         read_lfw_pairs(path)
 
 
@@ -162,9 +170,163 @@ def test_cfp_folder_must_be_whole(tmp_path):
         read_cfp_pairs(split / "FF")
 
 
+def _cross(kind, pairs=24):
+    """Lines of the AgeDB (one line a pair) or CALFW (two lines) form, and the columns that they mean."""
+    left, right, same, lines = [], [], [], []
+    for number in range(pairs):
+        left.append(f"{number}_Ann_30_f.jpg")
+        right.append(f"{number}_Bob-Lee_40_m.jpg")
+        same.append(number % 8 < 4)
+        code = {"agedb": 1, "cplfw": 1, "calfw": 1 + number * 10 // pairs}[kind] if same[-1] else 0
+        lines += (
+            [f"{left[-1]} {right[-1]} {code}"] if kind == "agedb" else [f"{left[-1]} {code}", f"{right[-1]} {code}"]
+        )
+    return lines, (left, right, same, [number // 8 * 4 + number % 4 for number in range(pairs)])
+
+
+@pytest.mark.parametrize("kind", ["agedb", "calfw", "cplfw"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_lists_of_flat_folders(tmp_path, kind, newline):
+    lines, (left, right, same, place) = _cross(kind)
+    pairs = read_pairs(_lfw(tmp_path, lines, newline))
+    assert _columns(pairs) == (left, right, same, [index * 10 // 12 for index in place])
+
+
+def test_folds_of_a_balanced_list_are_its_parts_in_order():
+    # As evaluators of AgeDB-30 do: 600 consecutive pairs a fold.
+    same = np.tile(np.repeat([True, False], 300), 10)
+    assert folds_of_classes(same).tolist() == (np.arange(6000) // 600).tolist()
+    # As evaluators of CPLFW do: a tenth of each class.
+    same = np.repeat([True, False], 3000)
+    assert folds_of_classes(same).tolist() == [*(np.arange(3000) // 300), *(np.arange(3000) // 300)]
+    with pytest.raises(ValueError, match="10 impostor pairs at least, got 9"):
+        folds_of_classes([True] * 10 + [False] * 9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "line"),
+    [
+        ("agedb", 2, "a.jpg b.jpg 2"),
+        ("agedb", 2, "a.jpg b.jpg"),
+        ("agedb", 2, "a.jpg ../b.jpg 1"),
+        ("agedb", 2, "/a.jpg b.jpg 1"),
+        ("agedb", 2, "a.jpg a.jpg 1"),
+        ("calfw", 2, "1_Bob.jpg 0"),
+        ("calfw", 2, "0_Ann_30_f.jpg 1"),
+        ("calfw", 3, "c\\d.jpg 0"),
+        ("calfw", 3, "c.jpg 123"),
+    ],
+)
+def test_malformed_line_of_a_flat_folder_is_named(tmp_path, kind, number, line):
+    lines = _cross(kind)[0]
+    path = _lfw(tmp_path, [*lines[: number - 1], line, *lines[number:]])
+    with pytest.raises(ValueError) as error:
+        read_pairs(path)
+    assert f"{path}, line {number}: " in str(error.value) and repr(line) in str(error.value)
+
+
+def test_flat_list_must_have_whole_pairs_of_both_classes(tmp_path):
+    lines = _cross("calfw")[0]
+    with pytest.raises(ValueError, match="two lines for each pair, got 47 lines"):
+        read_pairs(_lfw(tmp_path, lines[:-1]))
+    with pytest.raises(ValueError, match=r"pairs\.txt: 10 folds need 10 impostor pairs at least, got 0"):
+        read_pairs(_lfw(tmp_path, lines[:8] * 5))
+
+
+YTF = ["split number, pair number, first name, second name, is same"]
+
+
+def test_ytf_splits_name_videos(tmp_path):
+    path = _lfw(tmp_path, [*YTF, "1, 1, Ann_Lee/2, Ann_Lee/0, 1", "2, 500, Ann_Lee/2, Bob/1, 0"])
+    expected = ["Ann_Lee/2", "Ann_Lee/2"], ["Ann_Lee/0", "Bob/1"]
+    assert _columns(read_pairs(path)) == (*expected, [True, False], [0, 1])
+    corrected = _lfw(tmp_path, [*YTF, "1, 1, Ann_Lee/2, Ann_Lee/0, 1, 0", "2, 500, Ann_Lee/2, Bob/1, 0, 0"])
+    assert _columns(read_pairs(corrected)) == (*expected, [False, False], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "line", ["1, 1, A/1, B/1", "1, 1, A/1, B/1, 2", "0, 1, A/1, B/1, 0", "1, 1, ../A, B/1, 0", "1, 1, A/1, A/1, 1", ","]
+)
+def test_malformed_ytf_line_is_named(tmp_path, line):
+    with pytest.raises(ValueError, match=r"pairs\.txt, line 2: expected"):
+        read_pairs(_lfw(tmp_path, [*YTF, line]))
+    with pytest.raises(ValueError, match=r"pairs\.txt: "):
+        read_pairs(_lfw(tmp_path, YTF))
+
+
+def test_long_line_of_separators_is_refused_at_once(tmp_path):
+    # A pattern that could split it in many ways would not end.
+    for start in ("", "1, 1, "):
+        path = _lfw(tmp_path, [*YTF, start + "a," * 100_000 + "x"])
+        with pytest.raises(ValueError, match="line 2"):
+            read_pairs(path)
+    for piece in ("a ", "a/", " ", "a\t", "1 "):
+        with pytest.raises(ValueError, match="line 1"):
+            read_pairs(_lfw(tmp_path, ["b" + piece * 100_000 + ";"]))
+
+
+def test_people_of_both_views(tmp_path):
+    assert read_lfw_people(_lfw(tmp_path, ["2", "Ann_Lee\t3", "Bob\t1"])) == [{"Ann_Lee": 3, "Bob": 1}]
+    assert read_lfw_people(_lfw(tmp_path, ["2", "1", "Ann_Lee\t3", "2", "Bob\t1", "Cy\t10"])) == [
+        {"Ann_Lee": 3},
+        {"Bob": 1, "Cy": 10},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([""], "line 1: expected the number of people"),
+        (["x", "A\t1"], "line 1: expected the number of people"),
+        (["2", "A\t1"], "line 1 announces 2 people, got 1"),
+        (["1", "A\t1", "B\t1"], "line 3: expected the end"),
+        (["1", "A\t0"], "line 2: expected a name and a number"),
+        (["1", "../A\t1"], "line 2: expected a name and a number"),
+        (["2", "A\t1", "A\t1"], "line 3: expected a name that has not occurred"),
+        (["2", "1", "A\t1", "1", "A\t2"], "line 5: expected a name that has not occurred"),
+        (["2", "1", "A\t1"], "line 4: expected the number of people"),
+        (["9999999", "9999999", "A\t1"], "line 2 announces 9999999 people, got 1"),
+    ],
+)
+def test_malformed_people_are_refused(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=rf"pairs\.txt(,|:) {message}"):
+        read_lfw_people(_lfw(tmp_path, lines))
+
+
+def test_table_of_pairs_comes_back(tmp_path):
+    pairs = Pairs(["a/1.jpg", "NA", 'q"u,o', "ü\t"], ["b", "nan", "", "1"], [True, False, False, True], [0, 0, 3, 1])
+    write_pairs(tmp_path / "new" / "pairs.csv", pairs)
+    assert (tmp_path / "new" / "pairs.csv").read_text().splitlines()[:2] == ["left,right,same,fold", "a/1.jpg,b,1,0"]
+    assert _columns(read_pairs(tmp_path / "new" / "pairs.csv")) == _columns(pairs)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.csv"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["a,b,2,0", "a,b,1,-1", "a,b,,0", "a,b,x,0", "a,b,1", "a,b,1,1.5", "a,b,1,0,9", "a,b,1," + "9" * 30, '"a,b,1,0'],
+)
+def test_malformed_table_is_refused_by_name(tmp_path, row):
+    (tmp_path / "pairs.csv").write_text(f"left,right,same,fold\n{row}\n")
+    with pytest.raises(ValueError, match=r"pairs\.csv: "):
+        read_pairs(tmp_path / "pairs.csv")
+    (tmp_path / "pairs.csv").write_text("left,right,same,fold\n")
+    with pytest.raises(ValueError, match=r"pairs\.csv: "):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+def test_names_must_fit_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs_module, "_MAX_COLUMN_BYTES", 10_000)
+    write_pairs(tmp_path / "pairs.csv", Pairs(["a" * 1000, "b", "c"], ["d"] * 3, [True] * 3, [0] * 3))
+    with pytest.raises(ValueError, match=r"pairs\.csv: 3 names of up to 1000 characters are too many"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
 def test_read_pairs_recognises_file_and_folder(tmp_path):
     assert len(read_pairs(_lfw(tmp_path, LFW))) == 4
     assert len(read_pairs(_cfp(tmp_path) / "FP")) == 5
+    for text in ("", "hello", "left,right\n"):
+        with pytest.raises(ValueError, match=r"pairs\.txt, line 1: expected the beginning of a list of pairs"):
+            read_pairs(_lfw(tmp_path, [text]))
     with pytest.raises(FileNotFoundError):
         read_pairs(tmp_path / "absent")
 

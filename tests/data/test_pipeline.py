@@ -104,26 +104,36 @@ def test_stream_is_a_function_of_seed_and_step(dataset, seed):
         assert_equal(batches(dataset, 3 * STEPS - start, seed=seed, start_step=start), whole[start:])
 
 
+def test_augmented_stream_resumes_too(dataset):
+    options = {"augmentations": ["color:0.5", "crop:0.5", "erase:0.5", "jpeg:0.5", "low_resolution:0.5"]}
+    whole = batches(dataset, STEPS + 2, **options)
+    assert_equal(batches(dataset, 4, start_step=STEPS - 2, **options), whole[STEPS - 2 :])
+    plain = batches(dataset, STEPS)
+    assert_equal(batches(dataset, STEPS, augmentations=["jpeg:0", "color:0"]), plain)
+    for one, other in zip(whole, plain, strict=False):
+        np.testing.assert_array_equal(one["label"], other["label"])
+    changed = np.mean([(one["image"] != other["image"]).any() for one, other in zip(whole, plain, strict=False)])
+    assert changed > 0.9
+
+
 def test_small_shuffle_buffer_resumes_too(dataset):
     whole = batches(dataset, 2 * STEPS, shuffle_buffer=5)
     assert_equal(batches(dataset, STEPS, shuffle_buffer=5, start_step=STEPS - 2), whole[STEPS - 2 : 2 * STEPS - 2])
 
 
-@pytest.mark.parametrize("num_workers", [2, 5, 7])
-def test_workers_are_disjoint_exhaustive_and_equally_long(dataset, num_workers):
-    # 5 shards of 6 images: 5 workers can have a file each; 2 would lose steps by files, 7 have none for each.
-    size = IMAGES // num_workers
-    assert pipeline.steps_per_epoch(dataset, size, num_workers) == 1
-    shares = [
-        fingerprints(batches(dataset, 1, batch_size=size, mirror=False, num_workers=num_workers, worker_index=worker))
-        for worker in range(num_workers)
-    ]
-    together = sum(shares, collections.Counter())
-    assert len(together) == sum(together.values()) == num_workers * size
+@pytest.mark.parametrize("num_workers, parts", [(2, 1), (3, 1), (1, 4), (2, 3)])
+def test_workers_and_their_devices_share_the_batches_of_one(dataset, num_workers, parts):
+    steps, batch_size = 5, 12
+    whole = batches(dataset, steps, batch_size=batch_size)
+    options = {"batch_size": batch_size, "num_workers": num_workers, "parts": parts}
+    shares = [batches(dataset, steps * parts, worker_index=worker, **options) for worker in range(num_workers)]
+    for step, batch in enumerate(whole):
+        pieces = [piece for share in shares for piece in share[step * parts : (step + 1) * parts]]
+        assert_equal([{name: np.concatenate([piece[name] for piece in pieces]) for name in batch}], [batch])
 
 
 def test_a_worker_resumes_too(dataset):
-    options = {"batch_size": 5, "num_workers": 2, "worker_index": 1}
+    options = {"batch_size": 10, "num_workers": 2, "worker_index": 1}
     whole = batches(dataset, 7, **options)
     assert_equal(batches(dataset, 4, start_step=3, **options), whole[3:])
 
@@ -195,7 +205,9 @@ def test_empty_folder_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"batch_size": 31}, "30 images .* batch_size 31"),
-        ({"batch_size": 16, "num_workers": 2}, "30 images .* batch_size 16 .* 2 worker"),
+        ({"batch_size": 15, "num_workers": 2}, "batch_size.* multiple of .* 2 . 1, got 15"),
+        ({"batch_size": 12, "num_workers": 2, "parts": 4}, "batch_size.* multiple of .* 2 . 4, got 12"),
+        ({"parts": 0}, "parts.* 1 . 0"),
         ({"batch_size": 0}, "got 0"),
         ({"num_workers": 0}, "got 0"),
         ({"num_workers": 2, "worker_index": 2}, "worker_index.* got 2"),
@@ -204,6 +216,7 @@ def test_empty_folder_is_refused(tmp_path):
         ({"start_step": -3}, "start_step.* got -3"),
         ({"shuffle_buffer": 0}, "shuffle_buffer.* got 0"),
         ({"image_size": 0}, "image_size.* got 0"),
+        ({"augmentations": ["blur"]}, "augmentation.* got 'blur'"),
     ],
 )
 def test_bad_arguments_are_refused_with_their_value(dataset, options, message):

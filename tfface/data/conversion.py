@@ -1,63 +1,41 @@
-"""Conversion of a folder of face images to a dataset of TFRecords, all or nothing."""
+"""Conversion of any source of face images to datasets of TFRecords: all or nothing, and resumable.
+
+Every image is read once, checked and stored. Where bad ones turn up the same is done again without them, so that the
+datasets are a function of the good images alone. All that is kept in memory of a million images is their `Item`s.
+"""
 
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import pathlib
 
-from tfface.data.folders import EXTENSIONS, Listing, check_images, find_images
-from tfface.data.landmarks import read_landmarks
-from tfface.data.records import DATASET_FILE
-from tfface.data.writer import check_output, stage_dataset
+from tfface.data.folders import FolderSource
+from tfface.data.plan import MAX_SHARDS, digest, list_items, plan_shards, split_identities
+from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
+from tfface.data.sources import Source
+from tfface.data.staging import Stage, check_output
+from tfface.data.writer import read_note, write_shards
+from tfface.files import write_atomically
+from tfface.progress import bar as progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What `convert_folder` did.
+    """What a conversion did.
 
     Args:
       datasets: dict from directory to the `DatasetInfo` written there; with a holdout `train` comes before `heldout`.
-      skipped: (relative path, reason) of everything left out as bad.
-      listing: the `Listing` of the input.
+      skipped: (place, reason) of everything left out as bad.
+      source: the `Source`.
     """
 
     datasets: dict
     skipped: list
-    listing: Listing
+    source: Source
 
 
-def split_identities(identities, holdout, *, order="hash", seed=0):
-    """Chooses identities to hold out of training.
-
-    Args:
-      identities: names of the identities.
-      holdout: number of identities to hold out.
-      order: "hash" takes those with the smallest hash of seed and name, a choice that the alphabet (and with it
-        language, sex or the date of the photograph) does not bias; "last" takes the last by name.
-      seed: int, another one makes "hash" choose others.
-
-    Returns:
-      Set of the names held out.
-
-    Raises:
-      ValueError: if fewer than two identities would remain on either side, or `order` is unknown.
-    """
-    if order not in ("hash", "last"):
-        raise ValueError(f"`order` must be 'hash' or 'last', got {order!r}.")
-    names = sorted(set(identities))
-    if not 2 <= holdout <= len(names) - 2:
-        raise ValueError(
-            f"cannot hold out {holdout} of {len(names)} identities: training and held-out set need two each, "
-            "for without a second person there is nothing to tell apart."
-        )
-    if order == "hash":
-        names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest(), reverse=True)
-    return set(names[-holdout:])
-
-
-def convert_folder(
-    input_dir,
+def convert(
+    source,
     output_dir,
     *,
     name=None,
@@ -66,89 +44,154 @@ def convert_folder(
     holdout_identities=0,
     holdout_from="hash",
     holdout_seed=0,
-    landmarks=None,
     skip_bad=False,
     overwrite=False,
     progress=False,
+    write=None,
 ):
-    """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two that share no identity.
+    """Converts a source to a dataset, or to two that share no identity.
 
     Every image is decoded to check it. Labels are numbered from 0 in each dataset, by the sorted names of its
-    identities.
+    identities. The same good images give the same bytes, whatever their order and the number of workers. A conversion
+    that was cut off at any moment goes on when it is called again with the same arguments, and gives these bytes too;
+    until then its work lies in the hidden folder `.NAME.partial` of `output_dir`.
 
     Args:
-      input_dir: the root; the identity of an image is the first part of its path below the root.
+      source: the `Source`.
       output_dir: directory of the dataset; with a holdout the datasets are in its `train` and `heldout`.
-      name: name of the dataset; default: the last part of `output_dir`.
-      num_shards: shards of each dataset; default: about 100 MB a shard.
+      name: name of the dataset, of letters, digits, `_`, `-` and `.`; default: the last part of `output_dir`.
+      num_shards: shards of each dataset, reduced to the number of images; default: about 100 MB a shard.
       workers: number of threads; default: the number of processors.
       holdout_identities: number of identities held out; 0 for none.
       holdout_from, holdout_seed: `order` and `seed` of `split_identities`.
-      landmarks: CSV file for `read_landmarks`; default: `landmarks.csv` in the root if there is one.
       skip_bad: whether bad images are left out and listed in `output_dir/skipped.txt` instead of raising.
-      overwrite: whether datasets of this name are replaced.
-      progress: whether progress bars are shown on stderr.
+      overwrite: whether datasets of this name are replaced; they stay until the new ones are complete.
+      progress: whether a progress bar is shown on stderr.
+      write: what writes the shards; default: `write_shards` with `workers`, whose arguments and results it must have.
 
     Returns:
       A `Conversion`.
 
     Raises:
-      ValueError: for a bad image or identity folder without `skip_bad`, fewer than two identities, a holdout that
-        leaves fewer than two on a side, a bad table of landmarks, or an output that exists.
-      OSError: if a folder or file cannot be read or written. Whatever is raised, no dataset has been published.
+      ValueError: for a bad image without `skip_bad`, a key that occurs twice, fewer than two identities, a holdout that
+        leaves fewer than two on a side, or an output that exists. What was begun is removed.
+      OSError: if a file cannot be written. No dataset has been published; the next call goes on.
+    """
+    if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
+        raise ValueError(f"`num_shards` must be in [1, {MAX_SHARDS}], got {num_shards}.")
+    output = pathlib.Path(output_dir)
+    name = name or output.resolve().name
+    stage = Stage(output, name)
+    targets = [output / "train", output / "heldout"] if holdout_identities else [output]
+    if not stage.publishing:
+        _check_outputs(output, targets, name, overwrite)
+
+    items, skipped = list_items(source)
+    _refuse(source, skipped, skip_bad)
+    holdout = (holdout_identities, holdout_from, holdout_seed)
+    inputs = digest(items, SCHEMA_VERSION, source.fingerprint, num_shards, holdout, skip_bad)
+    if not stage.holds(inputs):
+        _check_outputs(output, targets, name, overwrite)
+    write = write or functools.partial(write_shards, workers=workers)
+    try:
+        stage.begin(inputs, targets)
+        bad = stage.bad
+        while not stage.publishing:
+            good = [item for item in items if item.key not in bad]
+            plans = {
+                target: plan_shards(source, part, stage.place(target), name, num_shards, digest([], inputs, bad))
+                for target, part in zip(targets, _split(source, good, *holdout), strict=True)
+            }
+            with progress_bar(total=len(good), desc=f"convert {name}", unit=" images", disable=not progress) as bar:
+                notes = _write(source, sum(plans.values(), []), write, bar, skip_bad)
+            if found := {key: reason for note in notes.values() for key, reason in note.bad}:
+                stage.bad = bad = {**bad, **found}
+            else:
+                stage.complete({target: _describe(name, plan, notes) for target, plan in plans.items()})
+    except ValueError:
+        stage.discard()
+        raise
+    skipped += [(source.where(item), bad[item.key]) for item in items if item.key in bad]
+    report = output / "skipped.txt"
+    report.unlink(missing_ok=True)
+    if skipped:
+        write_atomically(report, "".join(f"{place}: {reason}\n" for place, reason in skipped).encode())
+    stage.finish(targets)
+    return Conversion({str(target): DatasetInfo.load(target) for target in targets}, skipped, source)
+
+
+def convert_folder(input_dir, output_dir, *, landmarks=None, **options):
+    """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two that share no identity.
+
+    Args:
+      input_dir: the root; the identity of an image is the first part of its path below the root.
+      output_dir: as for `convert`; not in the root.
+      landmarks: as for `FolderSource`.
+      **options: of `convert`.
+
+    Returns:
+      A `Conversion`.
+
+    Raises:
+      ValueError: as for `convert` and `FolderSource`; a folder without images counts as a bad image.
+      OSError: if the root cannot be listed or a file not be written.
     """
     root, output = pathlib.Path(input_dir), pathlib.Path(output_dir)
-    name = name or output.resolve().name
-    targets = [output / "train", output / "heldout"] if holdout_identities else [output]
     if output.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"output {output} lies inside the input {root}: choose a place outside.")
+    return convert(FolderSource(root, landmarks), output, **options)
+
+
+def _check_outputs(output, targets, name, overwrite):
     for target in targets:
         check_output(target, name, overwrite)
     for other in {output, output / "train", output / "heldout"} - set(targets):
         if (other / DATASET_FILE).exists():
             raise ValueError(f"{other / DATASET_FILE} is of a conversion with another holdout: choose another output.")
 
-    listing = find_images(root)
-    if not listing.keys and not listing.unreadable:
-        hint = f"; {listing.links} symbolic links are not followed" if listing.links else ""
-        raise ValueError(f"{root} holds no images ({', '.join(EXTENSIONS)}{hint}).")
-    images, skipped = check_images(root, listing, skip_bad=skip_bad, workers=workers, progress=progress)
-    identities = {image.identity for image in images}
+
+def _refuse(source, found, skip_bad):
+    if found and not skip_bad:
+        place, reason = found[0]
+        raise ValueError(f"{source.location}: {place}: {reason} (skip_bad would leave it out).")
+
+
+def _split(source, items, holdout, order, seed):
+    """Returns the items of each dataset."""
+    identities = {item.identity for item in items}
     if len(identities) < 2:
-        raise ValueError(
-            f"{root} has good images of {len(identities)} identities, at least 2 are needed; each needs its own folder."
-        )
-    images = _add_landmarks(images, root, landmarks)
+        raise ValueError(f"{source.location} has good images of {len(identities)} identities, at least 2 are needed.")
+    if not holdout:
+        return [items]
+    held_out = split_identities(identities, holdout, order=order, seed=seed)
+    return [[item for item in items if (item.identity in held_out) == side] for side in (False, True)]
 
-    held_out = set()
-    if holdout_identities:
-        held_out = split_identities(identities, holdout_identities, order=holdout_from, seed=holdout_seed)
-    parts = [[image for image in images if image.identity not in held_out]]
-    if held_out:
-        parts.append([image for image in images if image.identity in held_out])
 
-    stage = functools.partial(
-        stage_dataset, num_shards=num_shards, workers=workers, overwrite=overwrite, progress=progress
+def _write(source, shards, write, bar, skip_bad):
+    """Writes the shards that are not finished; returns the notes of all by path."""
+    notes = {shard.path: note for shard in shards if (note := read_note(shard))}
+    bar.update(sum(len(shard.items) for shard in shards if shard.path in notes))
+    missing = [shard for shard in shards if shard.path not in notes]
+    with contextlib.closing(write(source, missing, bar.update)) as written:
+        for shard, note in zip(missing, written, strict=True):
+            notes[shard.path] = note
+            bad = dict(note.bad)
+            _refuse(source, [(source.where(i), bad[i.key]) for i in shard.items if i.key in bad], skip_bad)
+    return notes
+
+
+def _describe(name, shards, notes):
+    """Returns the `DatasetInfo` of finished shards."""
+    notes = [notes[shard.path] for shard in shards]
+    sizes = {tuple(size) for note in notes for size in note.sizes}
+    return DatasetInfo(
+        name=name,
+        images=sum(note.images for note in notes),
+        identities=len(shards[0].labels),
+        image_size=sizes.pop() if len(sizes) == 1 else None,
+        landmarks=sum(note.landmarks for note in notes),
+        label_map=tuple(shards[0].labels),
+        shards=tuple(
+            Shard(shard.path.name, note.images, note.sha256) for shard, note in zip(shards, notes, strict=True)
+        ),
     )
-    with contextlib.ExitStack() as stack:
-        publish = [
-            stack.enter_context(stage(target, name, part, lambda image: (root / image.key).read_bytes()))
-            for target, part in zip(targets, parts, strict=True)
-        ]
-        report = output / "skipped.txt"
-        report.unlink(missing_ok=True)
-        if skipped:
-            report.write_text("".join(f"{key}: {reason}\n" for key, reason in skipped), encoding="utf-8")
-        datasets = {str(target): put() for target, put in zip(targets, publish, strict=True)}
-    return Conversion(datasets, skipped, listing)
-
-
-def _add_landmarks(images, root, path):
-    if path is None:
-        path = root / "landmarks.csv"
-        if not path.exists():
-            return images
-    table = read_landmarks(path)
-    if not any(image.key in table for image in images):
-        raise ValueError(f"{path} has landmarks of none of the images; its paths must be relative to {root}.")
-    return [dataclasses.replace(image, landmarks=table.get(image.key)) for image in images]

@@ -1,18 +1,14 @@
-"""Folders of face images, `root/identity/.../image.jpg`: finding and checking what they hold."""
+"""Folders of face images, `root/identity/.../image.jpg`: finding and reading what they hold."""
 
-import concurrent.futures
 import dataclasses
-import functools
+import hashlib
 import os
+import pathlib
+import sys
 
-from tfface.data.images import check_image
-from tfface.data.writer import SourceImage
-from tfface.progress import bar as progress_bar
-
-EXTENSIONS = (".jpg", ".jpeg", ".png")
-
-_CHUNK = 256
-_MAX_BYTES = 1 << 28
+from tfface.data.image_files import EXTENSIONS, read_image_file
+from tfface.data.landmarks import read_landmarks
+from tfface.data.sources import Item, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,72 +70,68 @@ def find_images(root):
     return Listing(sorted(keys), sorted(folders), sorted(unreadable), ignored, links)
 
 
-def check_images(root, listing, *, skip_bad=False, workers=None, progress=False):
-    """Reads and decodes every image of a folder; the first part of its path is the identity.
+class FolderSource(Source):
+    """Images of a folder `root/identity/.../image.jpg`.
+
+    Attributes:
+      ignored, links: as of the `Listing`.
 
     Args:
       root: the folder.
-      listing: its `Listing`.
-      skip_bad: whether what is bad is returned instead of raising.
-      workers: number of threads; default: the number of processors.
-      progress: whether a progress bar is shown on stderr.
-
-    Returns:
-      List of `SourceImage`s, and list of (printable relative path, reason) of bad images and of folders without images.
-
-    Raises:
-      ValueError: for the first bad image or folder, unless `skip_bad`.
+      landmarks: CSV file for `read_landmarks`; default: `landmarks.csv` in the root if there is one.
     """
-    images, skipped = [], []
 
-    def reject(key, reason):
-        key = key if key.isprintable() else ascii(key)
-        if not skip_bad:
-            raise ValueError(f"{os.path.join(root, key)}: {reason} (skip_bad would leave it out).")
-        skipped.append((key, reason))
+    def __init__(self, root, landmarks=None):
+        super().__init__()
+        self.location = pathlib.Path(root)
+        self.ignored = self.links = 0
+        self._landmarks = landmarks
 
-    for key, reason in listing.unreadable:
-        reject(key, reason)
-    occupied = {key.split("/")[0] for key in [*listing.keys, *dict(listing.unreadable)]}
-    for folder in sorted(set(listing.folders) - occupied):
-        reject(f"{folder}/", "no images of this identity")
+    def items(self):
+        """Lists the images.
 
-    check = functools.partial(_check_files, root)
-    chunks = [listing.keys[start : start + _CHUNK] for start in range(0, len(listing.keys), _CHUNK)]
-    bar = progress_bar(total=len(listing.keys), desc="check", unit=" images", disable=not progress)
-    with bar, concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        Raises:
+          ValueError: if there are none, or the table of landmarks is bad or has none of them.
+          OSError: if the root cannot be listed, or the table not read.
+        """
+        listing = find_images(self.location)
+        self.ignored, self.links = listing.ignored, listing.links
+        if not listing.keys and not listing.unreadable:
+            hint = f"; {listing.links} symbolic links are not followed" if listing.links else ""
+            raise ValueError(f"{self.location} holds no images ({', '.join(EXTENSIONS)}{hint}).")
+        occupied = {key.split("/")[0] for key in [*listing.keys, *dict(listing.unreadable)]}
+        empty = sorted(set(listing.folders) - occupied)
+        self.skipped = listing.unreadable + [(f"{folder}/", "no images of this identity") for folder in empty]
+        table = self._table(listing)
+
+        state = hashlib.sha256()
+        for key in listing.keys:
+            identity, slash, _ = key.partition("/")
+            if slash:
+                state.update(self._state(key))
+                yield Item(key, sys.intern(identity), landmarks=table.get(key))
+            else:
+                self.skipped.append((key, "not in the folder of an identity"))
+        self.fingerprint = state.hexdigest()
+
+    def read(self, item):
+        """Returns the bytes of a file."""
+        return read_image_file(self.location / item.key)
+
+    def _table(self, listing):
+        path = self.location / "landmarks.csv" if self._landmarks is None else self._landmarks
+        if self._landmarks is None and not path.exists():
+            return {}
+        table = read_landmarks(path)
+        if table.keys().isdisjoint(listing.keys):
+            raise ValueError(
+                f"{path} has landmarks of none of the images; its paths must be relative to {self.location}."
+            )
+        return table
+
+    def _state(self, key):
         try:
-            for chunk, results in zip(chunks, pool.map(check, chunks), strict=True):
-                for key, result in zip(chunk, results, strict=True):
-                    if isinstance(result, SourceImage):
-                        images.append(result)
-                    else:
-                        reject(key, result)
-                bar.update(len(chunk))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return images, skipped
-
-
-def _check_files(root, keys):
-    """Returns for every key a `SourceImage`, or the reason why it is none."""
-    return [_check_file(root, key) for key in keys]
-
-
-def _check_file(root, key):
-    identity, slash, _ = key.partition("/")
-    if not slash:
-        return "not in the folder of an identity"
-    if not key.isprintable():
-        return "a name that is not printable UTF-8"
-    try:
-        with open(os.path.join(root, key), "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            return f"larger than {_MAX_BYTES >> 20} MB"
-        return SourceImage(key, identity, check_image(data), len(data))
-    except OSError as error:
-        return error.strerror
-    except ValueError as error:
-        return str(error)
+            found = os.stat(self.location / key)
+        except OSError:
+            return b"absent\n"
+        return b"%d %d\n" % (found.st_size, found.st_mtime_ns)

@@ -43,17 +43,30 @@ def check_image(data):
         raise ValueError(f"a damaged image ({error})") from error
     try:
         # Pillow forgives damage that TensorFlow does not, such as a PNG without its end.
-        _decode_pixels(data)
+        decode_pixels(data)
     except tf.errors.OpError as error:
         raise ValueError("a damaged image (TensorFlow cannot decode it)") from error
     return size
 
 
+def decode_pixels(data):
+    """Decodes an encoded image as it is; a graph function.
+
+    Args:
+      data: string [], the bytes of a JPEG or PNG file.
+
+    Returns:
+      uint8 [H, W, 3], RGB; equal to the pixels of Pillow (accurate integer DCT).
+    """
+    # Despite its name the op also reads PNG; unlike `tf.io.decode_image` it offers the accurate DCT.
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
 def decode_image(data, image_size):
     """Decodes an encoded image into network input; a pure graph function, the same in training, evaluation and export.
 
-    Pixels equal those of Pillow (accurate integer DCT). An image of another size is resized without regard
-    to its aspect ratio, bilinear with antialiasing.
+    Pixels are those of `decode_pixels`. An image of another size is resized without regard to its aspect ratio,
+    bilinear with antialiasing.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
@@ -66,7 +79,7 @@ def decode_image(data, image_size):
       ValueError: if `image_size` is not positive.
     """
     height, width = size_pair(image_size)
-    pixels = _decode_pixels(data)
+    pixels = decode_pixels(data)
     image = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == [height, width]),
         lambda: tf.cast(pixels, tf.float32),
@@ -87,8 +100,3 @@ def size_pair(image_size):
     if len(pair) != 2 or not all(isinstance(side, numbers.Integral) and side > 0 for side in pair):
         raise ValueError(f"`image_size` must be a positive side or (height, width), got {image_size!r}.")
     return pair
-
-
-def _decode_pixels(data):
-    # Despite its name the op also reads PNG; unlike `tf.io.decode_image` it offers the accurate DCT.
-    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")

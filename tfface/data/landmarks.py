@@ -1,7 +1,11 @@
 """Five facial landmarks in a table beside the images: eyes, nose tip and mouth corners."""
 
-import numpy as np
+import math
+
 import pandas as pd
+
+from tfface.data.text_lists import read_csv
+from tfface.files import write_atomically
 
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
@@ -19,20 +23,48 @@ def read_landmarks(path):
       ValueError: if the file is not such a table, a coordinate is not finite, or a path occurs twice.
       OSError: if it cannot be read.
     """
+    rows = read_csv(path)
+    header = next(rows, ())
+    if missing := [name for name in ("path", *LANDMARK_COLUMNS) if name not in header]:
+        raise ValueError(f"{path}: not a table of path, x1, y1, ..., x5, y5: column {missing[0]} is missing.")
+    columns = [header.index(name) for name in ("path", *LANDMARK_COLUMNS)]
+    found = {}
+    for row in rows:
+        key, *texts = (row[column] for column in columns)
+        if key in found:
+            raise ValueError(f"{path}: {key!r} occurs twice.")
+        try:
+            found[key] = parse_landmarks(texts)
+        except ValueError as error:
+            raise ValueError(f"{path}: {key!r}: {error}.") from None
+    return found
+
+
+def write_landmarks(path, landmarks):
+    """Writes a table for `read_landmarks`, atomically and without rounding.
+
+    Args:
+      path: the file.
+      landmarks: dict from path of the image to x1, y1, ..., x5, y5 in pixels.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    rows = [(key, *points) for key, points in landmarks.items()]
+    table = pd.DataFrame(rows, columns=["path", *LANDMARK_COLUMNS])
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def parse_landmarks(texts):
+    """Returns the ten coordinates in as many strings as a tuple of floats.
+
+    Raises:
+      ValueError: if one is not finite; the message is a reason without a name.
+    """
     try:
-        table = pd.read_csv(
-            path,
-            usecols=["path", *LANDMARK_COLUMNS],
-            dtype={"path": str, **dict.fromkeys(LANDMARK_COLUMNS, np.float64)},
-            keep_default_na=False,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: not a table of path, x1, y1, ..., x5, y5 ({str(error).splitlines()[0]}).") from error
-    coordinates = table[LANDMARK_COLUMNS].to_numpy()
-    for wrong, reason in (
-        (~np.isfinite(coordinates).all(axis=1), "has a coordinate that is not finite"),
-        (table["path"].duplicated().to_numpy(), "occurs twice"),
-    ):
-        if wrong.any():
-            raise ValueError(f"{path}: {table['path'][wrong.argmax()]!r} {reason}.")
-    return dict(zip(table["path"], map(tuple, coordinates.tolist()), strict=True))
+        values = tuple(map(float, texts))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"expected ten finite coordinates, got {str(texts)[:200]}")
+    return values

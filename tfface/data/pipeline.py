@@ -5,6 +5,7 @@ import pathlib
 
 import tensorflow as tf
 
+from tfface.data import augment
 from tfface.data.folders import find_images
 from tfface.data.images import decode_image, size_pair
 from tfface.data.records import check_labels_agree, count_images, parse_example, resolve_shards
@@ -20,11 +21,13 @@ def train_dataset(
     *,
     seed=0,
     mirror=True,
+    augmentations=(),
     shuffle_buffer=10_000,
     start_step=0,
     deterministic=True,
     num_workers=1,
     worker_index=0,
+    parts=1,
 ):
     """Builds the endless stream of training batches, a pure function of the seed and the step.
 
@@ -34,18 +37,23 @@ def train_dataset(
 
     Args:
       shards: dataset directory, glob of TFRecord files, or a list of these.
-      batch_size: images per batch B of this worker.
+      batch_size: images per batch, of all workers together.
       image_size: side S or (height, width) in pixels; images of another size are resized.
       seed: int >= 0, of the order and the augmentation. `tf.random.set_seed` has no influence.
       mirror: whether every image is mirrored left to right with probability 1/2.
+      augmentations: what else is done to images, in this order: strings `NAME` or `NAME:PROBABILITY` of
+        `tfface.data.augment`, such as `["crop", "low_resolution", "color:0.3"]`.
       shuffle_buffer: number of encoded images among which the next is drawn.
       start_step: the batch to begin with, counted from 0 over all epochs.
       deterministic: False lets parallel reads overtake each other, which gives up the promise above for some speed.
-      num_workers: number of workers that share the data; each gets disjoint images, and the same number of batches.
+      num_workers: number of workers that share every batch, equally: together they see the images of one that is alone.
+        Each reads all records and decodes its own.
       worker_index: which of them this is.
+      parts: number of equal batches that this worker's share of a batch is divided into, one for each of its devices.
 
     Returns:
-      `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B]}`.
+      `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B]}`, with B = batch_size /
+      (num_workers * parts).
 
     Raises:
       ValueError: if the shards are incomplete or number identities differently, there are fewer images than a batch
@@ -60,15 +68,17 @@ def train_dataset(
             raise ValueError(f"`{argument}` must be at least {lowest}, got {value}.")
     if not 0 <= worker_index < num_workers:
         raise ValueError(f"`worker_index` must be in [0, num_workers = {num_workers}), got {worker_index}.")
+    if parts < 1 or batch_size % (num_workers * parts):
+        raise ValueError(
+            f"`batch_size` must be a multiple of num_workers * parts = {num_workers} * {parts}, got {batch_size}."
+        )
     image_size = size_pair(image_size)
+    augmentations = augment.parse_augmentations(augmentations)
     paths = resolve_shards(shards)
     check_labels_agree(paths)
     counts = count_images(paths)
-    steps = _steps_per_epoch(counts, batch_size, num_workers)
-    # Whole files for each worker save reading, where the division is so even that no step is lost by it.
-    by_file = min(sum(counts[worker::num_workers]) for worker in range(num_workers)) // batch_size == steps
-    if by_file:
-        paths = paths[worker_index::num_workers]
+    steps = _steps_per_epoch(counts, batch_size)
+    share = batch_size // num_workers
     first_epoch, first_step = divmod(start_step, steps)
 
     def epoch(number):
@@ -78,48 +88,54 @@ def train_dataset(
             tf.data.TFRecordDataset,
             cycle_length=_FILES_AT_ONCE,
             num_parallel_calls=_FILES_AT_ONCE,
-            deterministic=deterministic or not by_file,  # Workers that share files must agree on their order.
+            deterministic=deterministic or num_workers > 1,  # Workers must agree on the order.
         )
-        if not by_file:
-            records = records.shard(num_workers, worker_index)
         records = records.shuffle(shuffle_buffer, seed=number).take(steps * batch_size)
         seen = tf.where(number == first_epoch, first_step * batch_size, 0)
-        return records.enumerate(number * steps * batch_size).skip(tf.cast(seen, tf.int64))
+        records = records.enumerate(number * steps * batch_size).skip(tf.cast(seen, tf.int64))
+        if num_workers > 1:
+            records = records.filter(lambda position, _: position % batch_size // share == worker_index)
+        return records
 
-    def example(position, serialized):
+    def batch(positions, serialized):
         record = parse_example(serialized)
-        image = decode_image(record["image"], image_size)
-        if mirror:
-            # Keyed on the place in the stream, so that neither parallelism nor a resume changes it.
-            chance = tf.random.stateless_uniform([], seed=[seed, position * num_workers + worker_index])
-            image = tf.cond(chance < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-        return {"image": image, "label": record["label"]}
+        # Keyed on the place in the stream, so that neither parallelism nor a resume changes it.
+        step, places = positions[0] // batch_size, positions % batch_size
+        chances = tf.gather(tf.random.stateless_uniform([batch_size], seed=[seed, step]), places)
+        keys = tf.stack([tf.fill(tf.shape(positions), tf.constant(seed, tf.int64)), positions], axis=1)
+
+        def image(data, chance, key):
+            image = decode_image(data, image_size)
+            if mirror:
+                image = tf.cond(chance < 0.5, lambda: augment.mirror(image), lambda: image)
+            return augment.augment(image, key, augmentations)
+
+        return {"image": _images(image, image_size, record["image"], chances, keys), "label": record["label"]}
 
     # Decoding stays outside of the epochs: it runs on over their borders.
     return _batches(
         tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch),
-        example,
-        batch_size,
+        batch,
+        share // parts,
         deterministic=deterministic,
         drop_remainder=True,
     ).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def steps_per_epoch(shards, batch_size, num_workers=1):
-    """Counts the batches that `train_dataset` gives every worker per epoch.
+def steps_per_epoch(shards, batch_size):
+    """Counts the batches of an epoch of `train_dataset`.
 
     Args:
       shards: as for `train_dataset`.
-      batch_size: images per batch of one worker.
-      num_workers: number of workers that share the data.
+      batch_size: images per batch, of all workers together.
 
     Returns:
       int > 0.
 
     Raises:
-      ValueError: if the shards are incomplete or hold fewer images than one batch per worker needs.
+      ValueError: if the shards are incomplete or hold fewer images than one batch needs.
     """
-    return _steps_per_epoch(count_images(resolve_shards(shards)), batch_size, num_workers)
+    return _steps_per_epoch(count_images(resolve_shards(shards)), batch_size)
 
 
 def eval_dataset(shards, batch_size, image_size=112):
@@ -139,12 +155,12 @@ def eval_dataset(shards, batch_size, image_size=112):
     """
     image_size = size_pair(image_size)
 
-    def example(serialized):
+    def batch(serialized):
         record = parse_example(serialized)
-        image = decode_image(record["image"], image_size)
-        return {"image": image, "label": record["label"], "key": record["key"], "identity": record["identity"]}
+        images = _images(lambda data: decode_image(data, image_size), image_size, record["image"])
+        return {"image": images, "label": record["label"], "key": record["key"], "identity": record["identity"]}
 
-    return _batches(tf.data.TFRecordDataset(resolve_shards(shards)), example, batch_size)
+    return _batches(tf.data.TFRecordDataset(resolve_shards(shards)), batch, batch_size)
 
 
 def folder_dataset(root, keys=None, batch_size=64, image_size=112):
@@ -173,27 +189,35 @@ def folder_dataset(root, keys=None, batch_size=64, image_size=112):
         if os.path.isabs(key) or ".." in key.split("/") or not (root / key).is_file():
             raise ValueError(f"{key!r} names no image in {root}.")
 
-    def example(key):
-        return {"image": decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size), "key": key}
+    def image(key):
+        return decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size)
 
-    return _batches(tf.data.Dataset.from_tensor_slices(keys), example, batch_size)
+    def batch(keys):
+        return {"image": _images(image, image_size, keys), "key": keys}
+
+    return _batches(tf.data.Dataset.from_tensor_slices(keys), batch, batch_size)
 
 
-def _steps_per_epoch(counts, batch_size, num_workers):
-    if batch_size < 1 or num_workers < 1:
-        raise ValueError(f"`batch_size` and `num_workers` must be positive, got {batch_size} and {num_workers}.")
-    steps = sum(counts) // num_workers // batch_size
+def _steps_per_epoch(counts, batch_size):
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be positive, got {batch_size}.")
+    steps = sum(counts) // batch_size
     if not steps:
-        raise ValueError(
-            f"{sum(counts)} images do not fill one batch of batch_size {batch_size} on each of {num_workers} workers."
-        )
+        raise ValueError(f"{sum(counts)} images do not fill one batch of batch_size {batch_size}.")
     return steps
 
 
-def _batches(records, example, batch_size, *, deterministic=True, drop_remainder=False):
+def _images(function, image_size, *arguments):
+    """Makes the images of a batch, [B, height, width, 3], one after the other."""
+    # Not by `Dataset.map` over single images: its price for each is a good part of that of decoding.
+    output = tf.TensorSpec([*image_size, 3], tf.float32)
+    return tf.map_fn(lambda one: function(*one), list(arguments), fn_output_signature=output, parallel_iterations=1)
+
+
+def _batches(records, batch, batch_size, *, deterministic=True, drop_remainder=False):
     options = tf.data.Options()
     options.deterministic = deterministic
     # tf.distribute must not divide what is divided already.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    examples = records.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    return examples.batch(batch_size, drop_remainder=drop_remainder).prefetch(tf.data.AUTOTUNE).with_options(options)
+    batches = records.batch(batch_size, drop_remainder=drop_remainder).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -1,201 +1,164 @@
-"""Writing a dataset of TFRecord shards, reproducibly and all or nothing."""
+"""Writing shards: every image is read once, checked and stored in one pass, and a finished shard is never redone.
 
+A shard grows under a name of its own, and only once it is complete on the disk takes its name and gets a note beside
+it, `SHARD.json`. So a shard with a note is whole, wherever the work was cut off; one without is written anew.
+"""
+
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
 import errno
 import hashlib
-import math
+import itertools
+import json
 import os
-import pathlib
-import re
-import threading
+import secrets
 
 import tensorflow as tf
 
-from tfface.data.records import DATASET_FILE, DatasetInfo, Shard, shard_name
-from tfface.progress import bar as progress_bar
-
-BYTES_PER_SHARD = 100_000_000
-MAX_SHARDS = 99_999  # of five digits
+from tfface.data.images import check_image
+from tfface.data.parallel import map_in_threads
+from tfface.files import write_atomically
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SourceImage:
-    """An image to be written, without its bytes.
+@dataclasses.dataclass(frozen=True)
+class ShardNote:
+    """What is known of a finished shard.
 
     Args:
-      key: name of the image, unique in its dataset; see `tfface.data.records`.
-      identity: name of the person.
-      size: (height, width) in pixels.
-      num_bytes: length of the encoded image.
-      landmarks: x1, y1, ..., x5, y5 in pixels, or None.
+      plan: digest of the `ShardPlan`.
+      images: number of images.
+      sha256: of the file, in hexadecimal.
+      sizes: the different [height, width] in it, at most two.
+      landmarks: number of images with landmarks.
+      bad: [key, reason] of the items that are not in it.
     """
 
-    key: str
-    identity: str
-    size: tuple
-    num_bytes: int
-    landmarks: tuple | None = None
+    plan: str
+    images: int
+    sha256: str
+    sizes: list
+    landmarks: int
+    bad: list
 
 
-def write_dataset(output_dir, name, images, read_image, **options):
-    """Writes a dataset; the same images give the same bytes, whatever their order and the number of workers.
+def write_shards(source, shards, advance, *, workers=None):
+    """Writes shards one after the other, while threads read and check the images ahead.
 
     Args:
-      output_dir: directory of the dataset; made if absent.
-      name: first part of the shards' file names, of letters, digits, `_`, `-` and `.`.
-      images: `SourceImage`s in any order.
-      read_image: function from a `SourceImage` to its encoded bytes; called by the worker threads, once per image, so
-        that only a few images are in memory at a time.
-      **options: of `stage_dataset`.
+      source: the `Source`.
+      shards: `ShardPlan`s.
+      advance: function that is called with the number of images done since the last call.
+      workers: number of threads; default: the number of processors.
 
-    Returns:
-      The `DatasetInfo`.
+    Yields:
+      The `ShardNote` of every shard, in order.
 
     Raises:
-      ValueError: if a key occurs twice, there is no image, or the directory already holds such a dataset.
-      OSError: if a file cannot be read or written; nothing is left behind then.
+      OSError: if a file cannot be written.
     """
-    with stage_dataset(output_dir, name, images, read_image, **options) as publish:
-        return publish()
+    entries = ((item, shard.labels[item.identity]) for shard in shards for item in shard.items)
+    finishing = collections.deque()
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as finisher,
+        contextlib.closing(map_in_threads(lambda entry: _encode(source, *entry), entries, workers)) as records,
+    ):
+        for shard in shards:
+            stored = _store(shard, itertools.islice(records, len(shard.items)), advance)
+            # Meanwhile the threads go on with the next shard.
+            finishing.append(finisher.submit(_finish, shard, *stored))
+            while finishing and finishing[0].done():
+                yield finishing.popleft().result()
+        while finishing:
+            yield finishing.popleft().result()
 
 
-@contextlib.contextmanager
-def stage_dataset(
-    output_dir, name, images, read_image, *, num_shards=None, workers=None, overwrite=False, progress=False
-):
-    """Writes a dataset under temporary names; several can so be published together, or none of them.
+def write_shard(source, shard):
+    """Writes one shard in this thread.
 
     Args:
-      output_dir, name, images, read_image: as for `write_dataset`.
-      num_shards: number of shards, reduced to the number of images; default: about 100 MB each.
-      workers: number of threads, each at one shard at a time; default: the number of processors.
-      overwrite: whether a dataset of that name in the directory is replaced; it stays until the new one is published.
-      progress: whether a progress bar is shown on stderr.
+      source: the `Source`.
+      shard: a `ShardPlan`.
 
     Returns:
-      Context manager; its value is a function that puts the dataset in its place and returns the `DatasetInfo`. What
-      was not published is removed on exit.
+      Its `ShardNote`.
 
     Raises:
-      ValueError, OSError: as for `write_dataset`.
+      OSError: if the file cannot be written.
     """
-    if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
-        raise ValueError(f"`num_shards` must be in [1, {MAX_SHARDS}], got {num_shards}.")
-    directory = pathlib.Path(output_dir)
-    check_output(directory, name, overwrite)
-    images = sorted(images, key=lambda image: (hashlib.sha256(image.key.encode()).digest(), image.key))
-    if not images:
-        raise ValueError(f"dataset {name!r} would hold no images.")
-    for one, other in zip(images, images[1:], strict=False):
-        if one.key == other.key:
-            raise ValueError(f"key {one.key!r} occurs twice in dataset {name!r}.")
-    label_map = sorted({image.identity for image in images})
-    labels = {identity: label for label, identity in enumerate(label_map)}
+    records = (_encode(source, item, shard.labels[item.identity]) for item in shard.items)
+    return _finish(shard, *_store(shard, records, lambda done: None))
 
-    wanted = num_shards or math.ceil(sum(image.num_bytes for image in images) / BYTES_PER_SHARD)
-    total = max(1, min(wanted, len(images), MAX_SHARDS))
-    bounds = [len(images) * index // total for index in range(total + 1)]
-    paths = [directory / shard_name(name, index, total) for index in range(total)]
-    description = directory / DATASET_FILE
-    directory.mkdir(parents=True, exist_ok=True)
 
-    def publish():
-        description.unlink(missing_ok=True)
-        for old in _old_shards(directory, name):
-            old.unlink()
-        for path in paths:
-            _temporary(path).replace(path)
-        _temporary(description).replace(description)
-        return info
-
+def read_note(shard):
+    """Returns the `ShardNote` of a `ShardPlan` that is finished, else None."""
     try:
-        with progress_bar(total=len(images), desc=f"write {name}", unit=" images", disable=not progress) as bar:
-            shards = [images[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
-            digests = _write_shards(paths, shards, labels, read_image, workers or os.cpu_count(), bar)
-        sizes = {tuple(image.size) for image in images}
-        info = DatasetInfo(
-            name=name,
-            images=len(images),
-            identities=len(label_map),
-            image_size=sizes.pop() if len(sizes) == 1 else None,
-            landmarks=sum(image.landmarks is not None for image in images),
-            label_map=tuple(label_map),
-            shards=tuple(
-                Shard(path.name, len(shard), digest) for path, shard, digest in zip(paths, shards, digests, strict=True)
-            ),
-        )
-        with open(_temporary(description), "w", encoding="utf-8") as file:
-            file.write(info.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        yield publish
-    finally:
-        for path in [*paths, description]:
-            _temporary(path).unlink(missing_ok=True)
+        note = ShardNote(**json.loads(_note_path(shard).read_bytes()))
+    except (OSError, TypeError, ValueError):
+        return None
+    return note if note.plan == shard.digest and shard.path.exists() else None
 
 
-def check_output(directory, name, overwrite):
-    """Raises ValueError unless a dataset `name` may be written into `directory`; touches nothing."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.', got {name!r}.")
-    directory = pathlib.Path(directory)
-    for old in [directory / DATASET_FILE, *_old_shards(directory, name)]:
-        if old.exists() and not overwrite:
-            raise ValueError(f"{old} exists already: choose another output, or overwrite it.")
+def _note_path(shard):
+    return shard.path.with_name(f"{shard.path.name}.json")
 
 
-def _old_shards(directory, name):
-    return sorted(directory.glob(f"{name}-{'[0-9]' * 5}-of-{'[0-9]' * 5}.tfrecord"))
+def _encode(source, item, label):
+    """Returns (item, serialized record, (height, width)), or (item, None, reason) of a bad image."""
+    try:
+        data = source.read(item)
+        return item, _serialize(item, label, data), check_image(data)
+    except OSError as error:
+        return item, None, error.strerror or str(error)
+    except ValueError as error:
+        return item, None, str(error)
 
 
-def _temporary(path):
-    return path.with_name(f"{path.name}.tmp")
-
-
-def _write_shards(paths, shards, labels, read_image, workers, bar):
-    stop, lock = threading.Event(), threading.Lock()
-
-    def write(path, shard):
-        with tf.io.TFRecordWriter(str(_temporary(path))) as writer:
-            for image in shard:
-                if stop.is_set():
-                    return None
-                writer.write(_serialize(image, labels[image.identity], read_image(image)))
-                with lock:
-                    bar.update()
-        return _sync_and_hash(_temporary(path))
-
-    def write_or_explain(path, shard):
-        try:
-            return write(path, shard)
-        except tf.errors.ResourceExhaustedError as error:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        except tf.errors.OpError as error:
-            raise OSError(f"{path}: {error.message.split(';')[-1].strip()}.") from error
-
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(write_or_explain, *work) for work in zip(paths, shards, strict=True)]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-        finally:
-            stop.set()
-    return [future.result() for future in futures]
-
-
-def _serialize(image, label, data):
+def _serialize(item, label, data):
     feature = {
         "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
         "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "identity": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.identity.encode()])),
-        "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.key.encode()])),
+        "identity": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.identity.encode()])),
+        "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[item.key.encode()])),
     }
-    if image.landmarks is not None:
-        feature["landmarks"] = tf.train.Feature(float_list=tf.train.FloatList(value=image.landmarks))
+    if item.landmarks is not None:
+        feature["landmarks"] = tf.train.Feature(float_list=tf.train.FloatList(value=item.landmarks))
     # The order of a protobuf map is arbitrary unless asked for.
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
+
+
+def _store(shard, records, advance):
+    """Writes records under a temporary name; returns that and all of the note but the checksum."""
+    # No other attempt shares the name, be it of a killed process that lives on or of a second machine.
+    temporary = shard.path.with_name(f"{shard.path.name}.{secrets.token_hex(4)}.tmp")
+    sizes, bad, landmarks = set(), [], 0
+    try:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for item, record, result in records:
+                advance(1)
+                if record is None:
+                    bad.append([item.key, result])
+                    continue
+                writer.write(record)
+                landmarks += item.landmarks is not None
+                if len(sizes) < 2:
+                    sizes.add(result)
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(shard.path)) from error
+    except tf.errors.OpError as error:
+        raise OSError(f"{shard.path}: {error.message.split(';')[-1].strip()}.") from error
+    images = len(shard.items) - len(bad)
+    return temporary, {"images": images, "sizes": sorted(map(list, sizes)), "landmarks": landmarks, "bad": bad}
+
+
+def _finish(shard, temporary, content):
+    """Gives a complete shard its name and its note."""
+    note = ShardNote(plan=shard.digest, sha256=_sync_and_hash(temporary), **content)
+    _note_path(shard).unlink(missing_ok=True)  # Perhaps of another plan, whose shard is replaced now.
+    temporary.replace(shard.path)
+    write_atomically(_note_path(shard), json.dumps(dataclasses.asdict(note)).encode())
+    return note
 
 
 def _sync_and_hash(path):

@@ -1,0 +1,36 @@
+"""What the sources have in common that read one foreign file."""
+
+import pathlib
+
+from tfface.data.sources import Source
+
+# So many are no longer damage but another format, and their list would fill the memory.
+MAX_BAD = 10_000
+
+
+class FileSource(Source):
+    """Images that a file holds or names.
+
+    Args:
+      path: the file.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.location = pathlib.Path(path)
+
+    def begin(self):
+        """Starts a pass over the index: forgets what was bad, and notes size and time of the file."""
+        self.skipped = []
+        found = self.location.stat()
+        self.fingerprint = f"{found.st_size} {found.st_mtime_ns}"
+
+    def reject(self, place, reason):
+        """Adds to the list of what is bad.
+
+        Raises:
+          ValueError: if it gets too long.
+        """
+        if len(self.skipped) >= MAX_BAD:
+            raise ValueError(f"{self.location}: bad in more than {MAX_BAD} places, the last one {place}: {reason}.")
+        self.skipped.append((place, reason))

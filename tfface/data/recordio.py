@@ -1,0 +1,229 @@
+"""MXNet RecordIO files: a pure-Python reader and writer of `.rec` and `.idx`, without MXNet.
+
+A `.rec` file is a row of records. Each is one part or several: the magic number, a word of 3 bits for the place of the
+part (0 whole, 1 first, 2 middle, 3 last) and 29 bits for its length, then the bytes, padded with zeros to a multiple of
+four. Where the magic number itself occurs in a record at a multiple of four, the record is cut there and the number
+left out, so that a reader can find the next record after damage.
+
+The record of an image starts with flag, label, id and a second id; a flag above 0 is the number of float labels that
+follow, of which the first is the identity. An `.idx` file has a line `index <tab> offset` for each record.
+
+Reference:
+  dmlc-core, `src/recordio.cc`; MXNet, `python/mxnet/recordio.py`.
+"""
+
+import contextlib
+import re
+import struct
+import typing
+
+MAX_RECORD_BYTES = 1 << 28
+
+# Far beyond what is met; they bound the time and memory that crafted files can take.
+_MAX_PARTS = 1 << 10
+MAX_LABELS = 1 << 12
+
+_MAGIC = struct.pack("<I", 0xCED7230A)
+_PART = struct.Struct("<4sI")
+_HEAD = struct.Struct("<IfQQ")
+HEAD_BYTES = _HEAD.size
+_LENGTH_BITS = 29
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+_INDEX_LINE = re.compile(rb"(\d{1,18})\t(\d{1,18})\r?\n?")
+_BLOCK = 1 << 20
+
+
+class ImageRecord(typing.NamedTuple):
+    """What a record of an image holds.
+
+    Args:
+      labels: tuple of floats; the first is the number of the identity.
+      index: number of the record.
+      image: the encoded image; empty in the header records of InsightFace's packs.
+    """
+
+    labels: tuple
+    index: int
+    image: bytes
+
+
+def pack(record):
+    """Returns the bytes of an `ImageRecord`; a single label is put in the head, as MXNet does."""
+    if len(record.labels) == 1:
+        return _HEAD.pack(0, record.labels[0], record.index, 0) + record.image
+    count = len(record.labels)
+    return _HEAD.pack(count, 0.0, record.index, 0) + struct.pack(f"<{count}f", *record.labels) + record.image
+
+
+def unpack(data):
+    """Reads the bytes of a record, or their beginning, as an `ImageRecord`.
+
+    Raises:
+      ValueError: if they are too short for the head and the labels it announces.
+    """
+    if len(data) < HEAD_BYTES:
+        raise ValueError(f"a record of an image has at least {HEAD_BYTES} bytes, got {len(data)}")
+    flag, label, index, _ = _HEAD.unpack_from(data)
+    start = HEAD_BYTES + 4 * flag
+    if flag > MAX_LABELS or start > len(data):
+        raise ValueError(f"{flag} labels are announced; at most {MAX_LABELS} are read, and the record must hold them")
+    labels = struct.unpack_from(f"<{flag}f", data, HEAD_BYTES) if flag else (label,)
+    return ImageRecord(labels, index, data[start:])
+
+
+def find_record(file, offset, size):
+    """Finds the parts of a record without reading them.
+
+    Args:
+      file: the `.rec`, open for reading bytes.
+      offset: where the record starts.
+      size: size of the file.
+
+    Returns:
+      List of (start, length) of the parts, and the offset behind the record.
+
+    Raises:
+      ValueError: if there is no whole record; the message is a reason without the name of the file.
+    """
+    parts, total = [], 0
+    while True:
+        file.seek(offset)
+        head = file.read(_PART.size)
+        if len(head) < _PART.size:
+            raise ValueError(f"the file ends within a record, at byte {offset + len(head)} of {size}")
+        magic, word = _PART.unpack(head)
+        place, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
+        if magic != _MAGIC or place not in ((_MIDDLE, _LAST) if parts else (_WHOLE, _FIRST)):
+            raise ValueError(f"no {'further part' if parts else 'record'} at byte {offset}")
+        start, padded = offset + _PART.size, length + -length % 4
+        if start + padded > size:
+            raise ValueError(f"a part of {length} bytes at byte {offset} goes beyond the end of the file at {size}")
+        parts.append((start, length))
+        total += length
+        if total > MAX_RECORD_BYTES or len(parts) > _MAX_PARTS:
+            raise ValueError(f"a record of more than {MAX_RECORD_BYTES >> 20} MB or {_MAX_PARTS} parts")
+        offset = start + padded
+        if place in (_WHOLE, _LAST):
+            return parts, offset
+
+
+def read_record(file, offset, size):
+    """Reads a record, whole; arguments and errors are those of `find_record`."""
+    return read_parts(file, find_record(file, offset, size)[0])
+
+
+def read_parts(file, parts, limit=None):
+    """Returns the bytes of a record from its parts, or the first `limit` of them."""
+    pieces, total = [], 0
+    for start, length in parts:
+        file.seek(start)
+        pieces.append(file.read(length if limit is None else min(length, limit)))
+        total += len(pieces[-1])
+        if limit is not None and total >= limit:
+            break
+    return _MAGIC.join(pieces)[:limit]
+
+
+def find_records(file, size, reject):
+    """Finds all records of a file, in one pass that reads their heads only.
+
+    Args:
+      file: the `.rec`, open for reading bytes.
+      size: its size.
+      reject: function that is called with (offset, reason) for each damaged place, which is passed over.
+
+    Yields:
+      (offset, parts) of each record.
+    """
+    offset = 0
+    while offset < size:
+        try:
+            parts, end = find_record(file, offset, size)
+        except ValueError as error:
+            reject(offset, str(error))
+            offset = _next_magic(file, offset + 4, size)
+        else:
+            yield offset, parts
+            offset = end
+
+
+def _next_magic(file, offset, size):
+    """Returns the next offset, a multiple of four, at which a record may start; the size if there is none."""
+    offset -= offset % 4
+    while offset < size:
+        file.seek(offset)
+        block = file.read(_BLOCK + _PART.size)
+        at = block.find(_MAGIC)
+        while 0 <= at < _BLOCK:
+            if at % 4 == 0 and at + _PART.size <= len(block) and block[at + 7] >> 5 in (_WHOLE, _FIRST):
+                return offset + at
+            at = block.find(_MAGIC, at + 1)
+        offset += _BLOCK
+    return size
+
+
+def read_index(path, limit):
+    """Reads an `.idx` file.
+
+    Args:
+      path: the file.
+      limit: number of lines that it can have, from the size of its `.rec`.
+
+    Returns:
+      Dict from index to offset, for `read_record`.
+
+    Raises:
+      ValueError: if a line is malformed, an index occurs twice or there are too many.
+      OSError: if it cannot be read.
+    """
+    offsets = {}
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(64):
+            number += 1
+            match = _INDEX_LINE.fullmatch(line)
+            if not match or int(match[1]) in offsets or number > limit:
+                expected = "'index<tab>offset'" if not match else f"at most {limit} lines, no index twice"
+                raise ValueError(f"{path}, line {number}: expected {expected}, got {line!r}.")
+            offsets[int(match[1])] = int(match[2])
+    return offsets
+
+
+@contextlib.contextmanager
+def open_writer(path):
+    """Opens a `.rec` and, beside it, its `.idx` for writing.
+
+    Args:
+      path: pathlib.Path of the `.rec`.
+
+    Returns:
+      Context manager; its value is a function of (index, bytes) that appends a record.
+
+    Raises:
+      OSError: if a file cannot be written.
+    """
+    with open(path, "wb") as file, open(path.with_suffix(".idx"), "w", encoding="ascii", newline="\n") as index_file:
+
+        def write(index, data):
+            if len(data) > MAX_RECORD_BYTES:
+                raise ValueError(f"a record has at most {MAX_RECORD_BYTES >> 20} MB, got {len(data)} bytes.")
+            index_file.write(f"{index}\t{file.tell()}\n")
+            parts = list(_cut(data))
+            for number, part in enumerate(parts):
+                place = _WHOLE if len(parts) == 1 else {0: _FIRST, len(parts) - 1: _LAST}.get(number, _MIDDLE)
+                file.write(_PART.pack(_MAGIC, place << _LENGTH_BITS | len(part)) + part)
+            file.write(bytes(-len(data) % 4))
+
+        yield write
+
+
+def _cut(data):
+    """Yields the pieces between the magic numbers that lie at multiples of four."""
+    start = 0
+    at = data.find(_MAGIC)
+    while at >= 0:
+        if at % 4 == 0:
+            yield data[start:at]
+            start = at + len(_MAGIC)
+        at = data.find(_MAGIC, at + 1)
+    yield data[start:]

@@ -1,0 +1,133 @@
+"""Reading lists that others published: text files of lines, bounded in size, with errors that name file and line."""
+
+import os
+import re
+
+import pandas as pd
+
+# Twice the list of MegaFace's million images; a wrong file must not fill the memory.
+_MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
+# The pairs of IJB-C have 0.2 GB.
+_MAX_TABLE_BYTES, _MAX_FIRST_LINE, _CSV_CHUNK = 1 << 29, 1 << 12, 1 << 14
+_MAX_PATH = 1024
+
+NUMBER = r"([1-9]\d{0,6})"
+# A path without a way out of its folder (no root, no hidden part, no `..`), without spaces and commas.
+PATH = r"([^\s,/\\.][^\s,/\\]*(?:/[^\s,/\\.][^\s,/\\]*)*)"
+
+
+def read_lines(path):
+    """Returns the lines of a text file without their ends; blank ones at the end of the file are dropped.
+
+    Raises:
+      ValueError: if the file is no text or too large.
+      OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        # No more than the file's size: so much memory would be reserved.
+        data = file.read(min(os.fstat(file.fileno()).st_size, _MAX_BYTES) + 1)
+    if len(data) > _MAX_BYTES or data.count(b"\n") > _MAX_LINES:
+        raise ValueError(f"{path}: a list has at most {_MAX_BYTES} bytes and {_MAX_LINES} lines, got more.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error}).") from None
+    return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
+
+
+def parse_lines(path, pattern, expected, lines=None, start=1):
+    """Yields (line number, match) of each line; lines must match as a whole.
+
+    Args:
+      path: of the file, for messages.
+      pattern: compiled regular expression.
+      expected: what the pattern stands for, in words.
+      lines: the lines; default: those of the file.
+      start: number of the first line.
+
+    Raises:
+      ValueError: for the first line that does not match.
+    """
+    for number, line in enumerate(read_lines(path) if lines is None else lines, start=start):
+        match = pattern.fullmatch(line)
+        if not match:
+            raise malformed(path, number, line, expected)
+        yield number, match
+
+
+def check_path(path):
+    """Checks that a path from a foreign list or archive is that of something below a folder.
+
+    Args:
+      path: str, with `/`.
+
+    Returns:
+      The path as given.
+
+    Raises:
+      ValueError: if it is absolute, has an empty part, `.` or `..`, is not printable, or is too long.
+    """
+    if len(path) > _MAX_PATH or not path.isprintable() or "\\" in path:
+        raise ValueError(f"expected a printable path of at most {_MAX_PATH} characters with '/', got {path[:200]!r}")
+    if not all(part.strip(".") for part in path.split("/")) or path[1:2] == ":":
+        raise ValueError(f"expected a path that stays below its folder, got {path!r}")
+    return path
+
+
+def malformed(path, number, line, expected):
+    """Returns the ValueError for a line of a list."""
+    return ValueError(f"{path}, line {number}: expected {expected}, got {line[:200]!r}.")
+
+
+def compile_line(pattern):
+    """Compiles the pattern of a line; digits are those of ASCII."""
+    return re.compile(pattern, re.ASCII)
+
+
+def read_csv(path):
+    """Reads a CSV file by chunks, so that a part of it is in memory.
+
+    Args:
+      path: of the file.
+
+    Yields:
+      Tuple of strings for each row, the header first; all are as long as the header.
+
+    Raises:
+      ValueError: if the file is no text, has no header, a row has too many fields, or it is too large.
+      OSError: if it cannot be read.
+    """
+    header = check_table(path)
+    if not header.strip() or b'"' in header:
+        raise ValueError(f"{path}: expected the names of columns in the first line, got {header[:200]!r}.")
+    try:
+        # With a header pandas would take the first field of longer rows for an index.
+        for chunk in pd.read_csv(path, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
+            yield from chunk.itertuples(index=False, name=None)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: not a table in CSV ({first_line(error)}).") from error
+
+
+def check_table(path):
+    """Refuses a table that would fill the memory.
+
+    Returns:
+      Its first line, bytes.
+
+    Raises:
+      ValueError: if the file is too large, or its first line too long.
+      OSError: if it cannot be read.
+    """
+    if os.path.getsize(path) > _MAX_TABLE_BYTES:
+        raise ValueError(f"{path}: a list has at most {_MAX_TABLE_BYTES >> 20} MB, got more.")
+    with open(path, "rb") as file:
+        line = file.readline(_MAX_FIRST_LINE + 1)
+    # Its length bounds the number of columns, for which pandas reserves memory.
+    if len(line) > _MAX_FIRST_LINE:
+        raise ValueError(f"{path}: expected a first line of at most {_MAX_FIRST_LINE} bytes, got {line[:200]!r}...")
+    return line
+
+
+def first_line(error):
+    """Returns the message of an error without the lines that pandas adds."""
+    return str(error).partition("\n")[0]

@@ -1,0 +1,75 @@
+"""Folders of face images inside a zip archive, read in place; nothing is unpacked to the disk."""
+
+import re
+import zipfile
+import zlib
+
+from tfface.data.file_source import FileSource
+from tfface.data.image_files import EXTENSIONS, MAX_IMAGE_BYTES
+from tfface.data.sources import Item
+from tfface.data.text_lists import check_path
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 1
+_HIDDEN = re.compile(r"(^|/)\.[^./]")
+
+
+class ZipSource(FileSource):
+    """Images of a zip archive with paths `root/identity/.../image.jpg`.
+
+    Args:
+      path: the archive.
+      root: folder inside it; keys are the paths below.
+      depth: number of folders below the root that name the identity; 2 where persons are in groups, `group/person`.
+
+    Raises:
+      ValueError: if the file is no zip archive, or `depth` is not positive.
+      OSError: if it cannot be read.
+    """
+
+    def __init__(self, path, root="", depth=1):
+        super().__init__(path)
+        if depth < 1:
+            raise ValueError(f"`depth` must be positive, got {depth}.")
+        root = root.strip("/")
+        self._prefix, self._depth = f"{root}/" if root else "", depth
+        try:
+            # Reading is safe from several threads; the list of members is read here, once.
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise ValueError(f"{path}: not a zip archive ({error}).") from error
+
+    def __reduce__(self):
+        return type(self), (self.location, self._prefix, self._depth)
+
+    def items(self):
+        """Yields the images by name; hidden and other files are passed over."""
+        self.begin()
+        for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
+            name = info.filename
+            if name.startswith(self._prefix) and name.lower().endswith(EXTENSIONS) and not _HIDDEN.search(name):
+                try:
+                    yield self._item(info, name.removeprefix(self._prefix))
+                except ValueError as error:
+                    self.reject(ascii(name), str(error))
+
+    def read(self, item):
+        """Returns the bytes of a member, at most as many as an image may have."""
+        try:
+            with self._archive.open(self._prefix + item.key) as file:
+                data = file.read(MAX_IMAGE_BYTES + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"a damaged member of the archive ({error})") from error
+        if len(data) > MAX_IMAGE_BYTES:
+            raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 20} MB")
+        return data
+
+    def _item(self, info, key):
+        folders = check_path(key).split("/")[:-1]
+        if len(folders) < self._depth:
+            raise ValueError("not in the folder of an identity")
+        if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+            raise ValueError("encrypted, or compressed by another method than deflate")
+        if info.file_size > MAX_IMAGE_BYTES:
+            raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 20} MB")
+        return Item(key, "/".join(folders[: self._depth]))
