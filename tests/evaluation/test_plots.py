@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tfface.data.pair_lists import Pairs
-from tfface.evaluation import plot_report, plots, verify
+from tfface.evaluation import cmc_figure, histogram_figure, plot_report, plots, roc_figure, to_svg, verify
 
 
 def _result(name="toy", pairs=600, noise=1.0, seed=0):
@@ -104,3 +104,38 @@ def test_no_results_are_refused(tmp_path):
     with pytest.raises(ValueError, match="got none"):
         plot_report([], tmp_path / "report.png", "title")
     assert not list(tmp_path.iterdir())
+
+
+def test_angle_histograms_hold_every_pair():
+    result = _result()
+    panel = Figure().add_subplot()
+    plots._draw_histograms([panel], [result], degrees=True)
+    angles = [np.degrees(np.arccos(scores)) for scores in (result.impostor_scores, result.genuine_scores)]
+    for patch, expected in zip([patch for patch in panel.patches if patch.get_fill()], angles, strict=True):
+        values, edges, _ = patch.get_data()
+        assert sum(values) == pytest.approx(100)
+        assert np.dot(values / 100, (edges[1:] + edges[:-1]) / 2) == pytest.approx(expected.mean(), abs=1)
+    assert panel.get_lines()[0].get_xdata()[0] == pytest.approx(np.degrees(np.arccos(result.threshold)))
+
+
+def test_cmc_shows_every_rate():
+    figure = cmc_figure({"a": [0.5, 0.75, 1.0], "$b$": np.array([0.25, 0.5])})
+    curves = [line.get_data() for line in figure.axes[0].get_lines()]
+    np.testing.assert_array_equal(np.concatenate(curves, axis=1), [[1, 2, 3, 1, 2], [0.5, 0.75, 1, 0.25, 0.5]])
+    assert len(cmc_figure({"a": [1.0]}).axes[0].get_lines()) == 1
+    with pytest.raises(ValueError, match="got none"):
+        cmc_figure({})
+
+
+@pytest.mark.parametrize("name", ["costs $5 or $\\frac", "<b>&amp;"])
+def test_names_are_text_not_formulas(tmp_path, name):
+    result = _result(name)
+    for figure in (roc_figure([result]), histogram_figure([result]), cmc_figure({name: [1.0], "b": [0.5]})):
+        picture = to_svg(figure)
+        assert picture.startswith(b"<?xml") and b"<b>" not in picture
+    plot_report([result], tmp_path / "report.png", name)
+    assert (tmp_path / "report.png").is_file()
+
+
+def test_same_figure_gives_the_same_svg():
+    assert to_svg(roc_figure([_result()])) == to_svg(roc_figure([_result()]))

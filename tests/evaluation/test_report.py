@@ -1,5 +1,6 @@
 """From embeddings to results, tables and JSON."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfface.data.pair_lists import Pairs, sample_pairs
-from tfface.evaluation import kfold_accuracy, tar_at_far, to_json, to_table, verify
+from tfface.evaluation import kfold_accuracy, tar_at_far, to_csv, to_json, to_table, verify
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,34 @@ def test_json_is_strict_and_complete(people, tmp_path):
         {"far": 0.1, "tar": point.tar, "threshold": point.threshold, "measured_far": point.measured_far},
         {"far": 0.001, "tar": None, "threshold": None, "measured_far": None},
     ]
+
+
+def test_json_has_further_sections(people, tmp_path):
+    to_json([verify(*people)], tmp_path / "report.json", groups={"a": [1]}, angles=None)
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert list(document) == ["context", "results", "groups", "angles"]
+    assert document["groups"] == {"a": [1]}
+
+
+def test_csv_holds_the_numbers_of_the_json(people, tmp_path):
+    embeddings, keys, pairs = people
+    results = [verify(embeddings, keys, pairs, 'a, "b"', (0.1, 0.001)), verify(embeddings, keys, pairs, "c", (0.05,))]
+    results[1] = dataclasses.replace(results[1], threshold=np.inf)
+    to_csv(results, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert list(first)[-3:] == ["tar_at_far_0.1", "tar_at_far_0.05", "tar_at_far_0.001"]
+    assert (first["name"], first["genuine_pairs"], first["impostor_pairs"]) == ('a, "b"', "200", "200")
+    for column, number in (
+        ("accuracy", results[0].accuracy.mean),
+        ("accuracy_std", results[0].accuracy.std),
+        ("auc", results[0].auc),
+        ("eer", results[0].eer),
+        ("threshold", results[0].threshold),
+        ("tar_at_far_0.1", results[0].tar_at_far[0.1].tar),
+    ):
+        assert float(first[column]) == number
+    assert first["tar_at_far_0.05"] == first["tar_at_far_0.001"] == second["threshold"] == ""
 
 
 def test_failed_write_keeps_the_old_file(people, tmp_path, monkeypatch):

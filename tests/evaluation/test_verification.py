@@ -5,10 +5,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from tfface.evaluation import (
     area_under_curve,
     best_threshold,
+    combined_accuracy,
     equal_error_rate,
     kfold_accuracy,
     roc,
@@ -99,6 +101,33 @@ def test_kfold_accuracy_against_loops():
     assert done > 1000
 
 
+def test_combined_protocols_share_one_threshold_a_fold():
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        protocols = []
+        for size in rng.integers(6, 30, rng.integers(1, 4)):
+            fold = np.arange(size) * 3 // size
+            # Each protocol has its own level of scores.
+            protocols.append((_random_scores(rng, size) + rng.normal(), np.arange(size) % 2 == 0, fold))
+        scores, same, fold = (sum((part[at].tolist() for part in protocols), []) for at in range(3))
+        result = combined_accuracy(iter(protocols))
+        for number in range(3):
+            pairs = list(zip(scores, same, fold, strict=True))
+            others = [(s, g) for s, g, f in pairs if f != number]
+            correct, accepted, _ = _best_correct(*zip(*others, strict=True))
+            threshold = result.thresholds[number]
+            assert sum((s >= threshold) == g for s, g in others) == correct
+            test = [(s >= threshold) == g for s, g, f in pairs if f == number]
+            assert result.per_fold[number] == pytest.approx(sum(test) / len(test))
+
+
+def test_combined_is_not_the_mean_of_its_parts():
+    fold, same = np.arange(40) // 4, np.arange(40) % 2 == 0
+    parts = [(same + level, same, fold) for level in (0.0, 1.0)]
+    assert [kfold_accuracy(*part).mean for part in parts] == [1, 1]
+    assert combined_accuracy(parts).mean == 0.75
+
+
 def test_threshold_comes_from_the_other_folds():
     # Each fold alone is separable, so a threshold chosen in-sample would give 100 %.
     scores, same = [0.9, 0.5, 0.4, 0.1], np.array([True, False, True, False])
@@ -186,6 +215,16 @@ def test_area_under_curve_against_all_pairs():
         assert np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2) == pytest.approx(float(expected))
 
 
+def test_roc_is_scikit_learns():
+    for genuine, impostor in _score_sets(300):
+        truth, scores = np.repeat([1, 0], [genuine.size, impostor.size]), np.concatenate([genuine, impostor])
+        far, tar, thresholds = metrics.roc_curve(truth, scores, drop_intermediate=False)
+        found = roc(genuine, impostor)
+        assert np.allclose(found.far, far, atol=1e-15) and np.allclose(found.tar, tar, atol=1e-15)
+        assert np.array_equal(found.thresholds, thresholds)
+        assert area_under_curve(genuine, impostor) == pytest.approx(metrics.roc_auc_score(truth, scores))
+
+
 def test_equal_error_rate_against_exact_fractions():
     for genuine, impostor in _score_sets(2000):
         points = [(far, tar) for far, tar, _ in _roc_oracle(genuine, impostor)]
@@ -227,6 +266,9 @@ def test_impossible_far_is_refused(far):
 def test_unusable_protocols_are_refused():
     scores, same, fold = np.arange(4.0), np.array([False, True, False, True]), np.array([0, 0, 1, 1])
     assert kfold_accuracy(scores, same, fold).per_fold.shape == (2,)
+    for protocols in ([], [(scores, same, fold), (scores, same, fold + 1)]):
+        with pytest.raises(ValueError, match="must have the same folds"):
+            combined_accuracy(protocols)
     for bad, message in (
         ({"fold": fold * 0}, r"at least 2 are needed, got \[0\]"),
         ({"fold": fold[:3]}, "`fold` must be"),

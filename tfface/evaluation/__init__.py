@@ -1,32 +1,97 @@
 """Protocols, metrics and reports; takes arrays and knows no TensorFlow."""
 
-from tfface.evaluation.plots import plot_report
-from tfface.evaluation.report import VerificationResult, to_json, to_table, verify
+from tfface.evaluation.angles import AngleStatistics, angle_statistics, nearest_angles
+from tfface.evaluation.confidence import bootstrap_tar_at_far, wilson_interval
+from tfface.evaluation.drift import embedding_drift
+from tfface.evaluation.exhaustive import ExhaustiveResult, exhaustive_tar_at_far
+from tfface.evaluation.gallery import identify_others
+from tfface.evaluation.groups import GroupResult, GroupTable, group_results, read_groups
+from tfface.evaluation.hardest import ScoredPair, hardest_pairs
+from tfface.evaluation.html_report import html_report
+from tfface.evaluation.identification import Identification, IdentificationPoint, identify
+from tfface.evaluation.megaface import MegaFaceResult, megaface_challenge
+from tfface.evaluation.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
+from tfface.evaluation.random_directions import closest_pair_angle, nearest_neighbour_angle
+from tfface.evaluation.report import VerificationResult, to_csv, to_json, to_table, verify
+from tfface.evaluation.retrieval import Retrieval, retrieve
+from tfface.evaluation.similarity import pair_scores
+from tfface.evaluation.template_protocols import (
+    TemplateIdentification,
+    TemplateVerification,
+    identify_templates,
+    verify_templates,
+)
+from tfface.evaluation.templates import Pooling, Templates, pool_templates
+from tfface.evaluation.toy_plot import plot_embeddings
 from tfface.evaluation.verification import (
     FoldAccuracy,
     OperatingPoint,
     Roc,
     area_under_curve,
     best_threshold,
+    combined_accuracy,
     equal_error_rate,
     kfold_accuracy,
     roc,
     tar_at_far,
 )
+from tfface.evaluation.weight_cosines import CosineDistribution, pairwise_cosines
 
 __all__ = [
+    "AngleStatistics",
+    "CosineDistribution",
+    "ExhaustiveResult",
     "FoldAccuracy",
+    "GroupResult",
+    "GroupTable",
+    "Identification",
+    "IdentificationPoint",
+    "MegaFaceResult",
     "OperatingPoint",
+    "Pooling",
+    "Retrieval",
     "Roc",
+    "ScoredPair",
+    "TemplateIdentification",
+    "TemplateVerification",
+    "Templates",
     "VerificationResult",
+    "angle_statistics",
     "area_under_curve",
     "best_threshold",
+    "bootstrap_tar_at_far",
+    "closest_pair_angle",
+    "cmc_figure",
+    "combined_accuracy",
+    "embedding_drift",
     "equal_error_rate",
+    "exhaustive_tar_at_far",
+    "group_results",
+    "hardest_pairs",
+    "histogram_figure",
+    "html_report",
+    "identify",
+    "identify_others",
+    "identify_templates",
     "kfold_accuracy",
+    "megaface_challenge",
+    "nearest_angles",
+    "nearest_neighbour_angle",
+    "pair_scores",
+    "pairwise_cosines",
+    "plot_embeddings",
     "plot_report",
+    "pool_templates",
+    "read_groups",
+    "retrieve",
     "roc",
+    "roc_figure",
     "tar_at_far",
+    "to_csv",
     "to_json",
+    "to_svg",
     "to_table",
     "verify",
+    "verify_templates",
+    "wilson_interval",
 ]

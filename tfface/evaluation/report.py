@@ -1,6 +1,8 @@
 """From embeddings and a protocol's pairs to numbers on paper."""
 
+import csv
 import dataclasses
+import io
 import json
 import math
 
@@ -85,6 +87,11 @@ def to_table(results):
     Returns:
       The table, str without a trailing newline; "n/a" marks a FAR that the impostor pairs are too few to measure.
     """
+    return align(table_rows(results))
+
+
+def table_rows(results):
+    """Makes the rows of `to_table`, lists of str; the first is the header."""
     results = list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     rows = [
@@ -95,30 +102,56 @@ def to_table(results):
         counts = [str(len(result.genuine_scores)), str(len(result.impostor_scores))]
         tars = [_percent(result.tar_at_far[far].tar) if far in result.tar_at_far else "-" for far in fars]
         rows.append([result.name, *counts, accuracy, f"{result.auc:.4f}", _percent(result.eer), *tars])
+    return rows
+
+
+def align(rows):
+    """Formats rows of str, the first a header, as text: the first column to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    # The first column is text, all others are numbers.
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
     aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
     return "\n".join("  ".join(row) for row in aligned)
 
 
-def to_json(results, path, context=None):
-    """Writes results as JSON, without the scores; NaN and infinity become null.
+def to_json(results, path, context=None, **sections):
+    """Writes results as JSON, without the scores; NaN and infinity in them become null.
 
     Args:
       results: iterable of VerificationResult.
       path: file to write; a reader sees the old file or the whole new one.
       context: dict of JSON values that make the numbers traceable (checkpoint, flip mode, hash of the pairs' file).
+      **sections: further JSON values, by name, such as results of groups.
 
     Raises:
-      ValueError: if `context` cannot be written as JSON.
+      ValueError: if `context` or a section cannot be written as JSON.
     """
-    document = {"context": context or {}, "results": [_plain(result) for result in results]}
+    document = {"context": context or {}, "results": [_plain(result) for result in results], **sections}
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     except TypeError as error:
-        raise ValueError(f"`context` must hold JSON values, got {context!r} ({error}).") from None
+        raise ValueError(f"`context` and sections must hold JSON values, got {context!r} ({error}).") from None
     files.write_atomically(path, (text + "\n").encode())
+
+
+def to_csv(results, path):
+    """Writes results as CSV, a line each, rates as fractions; a FAR that cannot be measured is left empty.
+
+    Args:
+      results: iterable of VerificationResult.
+      path: file to write; a reader sees the old file or the whole new one.
+    """
+    results = list(results)
+    fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
+    names = ["name", "genuine_pairs", "impostor_pairs", "accuracy", "accuracy_std", "auc", "eer", "threshold"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, *(f"tar_at_far_{far:g}" for far in fars)])
+    for result in results:
+        counts = [len(result.genuine_scores), len(result.impostor_scores)]
+        numbers = [result.accuracy.mean, result.accuracy.std, result.auc, result.eer, result.threshold]
+        numbers += [result.tar_at_far[far].tar if far in result.tar_at_far else math.nan for far in fars]
+        writer.writerow([result.name, *counts, *(repr(float(x)) if math.isfinite(x) else "" for x in numbers)])
+    files.write_atomically(path, text.getvalue().encode())
 
 
 def _cosine_similarities(embeddings, keys, pairs):

@@ -40,6 +40,11 @@ class OperatingPoint(NamedTuple):
     threshold: float
     measured_far: float
 
+    @property
+    def measurable(self):
+        """Whether there are enough impostors for the requested FAR."""
+        return not np.isnan(self.tar)
+
 
 class Roc(NamedTuple):
     """Points of a receiver operating characteristic, float64 [T + 1] each, by falling threshold."""
@@ -67,7 +72,7 @@ def kfold_accuracy(scores, same, fold):
     Reference:
       Huang et al., Labeled Faces in the Wild, UMass Amherst technical report 07-49, 2007, section on View 2.
     """
-    scores, same, fold = _checked(scores, "scores"), np.asarray(same), np.asarray(fold)
+    scores, same, fold = checked_scores(scores, "scores"), np.asarray(same), np.asarray(fold)
     if fold.shape != scores.shape or fold.dtype.kind not in "iu":
         raise ValueError(f"`fold` must be int [{scores.size}], got {fold.dtype} {fold.shape}.")
     numbers = np.unique(fold)
@@ -82,6 +87,31 @@ def kfold_accuracy(scores, same, fold):
         thresholds.append(threshold)
         per_fold.append(np.mean((scores[held_out] >= threshold) == same[held_out]))
     return FoldAccuracy(np.array(per_fold), np.array(thresholds))
+
+
+def combined_accuracy(protocols):
+    """Measures the accuracy on several protocols taken as one, the "Combined" column of SphereFace2.
+
+    Fold k of all protocols together is judged by one threshold, chosen on the other folds of all of them. The paper
+    combines LFW, AgeDB-30, CALFW and CPLFW: 24,000 pairs.
+
+    Args:
+      protocols: iterable of (scores, same, fold) as in `kfold_accuracy`, all with the same fold numbers.
+
+    Returns:
+      FoldAccuracy.
+
+    Raises:
+      ValueError: if fold numbers differ, or the pairs do not allow the measurement.
+
+    Reference:
+      Wen et al., SphereFace2, ICLR 2022, section 4.1 and Tables 3 to 6.
+    """
+    protocols = [tuple(map(np.asarray, protocol)) for protocol in protocols]
+    folds = [np.unique(fold).tolist() for _, _, fold in protocols]
+    if not folds or any(numbers != folds[0] for numbers in folds):
+        raise ValueError(f"combined protocols must have the same folds, got {folds}.")
+    return kfold_accuracy(*map(np.concatenate, zip(*protocols, strict=True)))
 
 
 def best_threshold(scores, same):
@@ -100,7 +130,7 @@ def best_threshold(scores, same):
     Raises:
       ValueError: if genuine or impostor pairs are missing, a score is not finite, or types and lengths do not fit.
     """
-    scores, same, _ = _sorted_pairs(_checked(scores, "scores"), np.asarray(same))
+    scores, same, _ = _sorted_pairs(checked_scores(scores, "scores"), np.asarray(same))
     return _best_threshold(scores, same)
 
 
@@ -123,7 +153,7 @@ def tar_at_far(genuine_scores, impostor_scores, fars):
       ValueError: if a FAR is outside (0, 1], there are no genuine or impostor scores, or a score is not finite.
     """
     genuine, impostor = _sorted_sets(genuine_scores, impostor_scores)
-    return {float(far): _operating_point(genuine, impostor, far) for far in fars}
+    return {float(far): operating_point(genuine, impostor, impostor.size, far) for far in fars}
 
 
 def roc(genuine_scores, impostor_scores):
@@ -210,21 +240,24 @@ def _best_threshold(scores, same):
     return float(middle if middle > low else high)
 
 
-def _operating_point(genuine, impostor, far):
+def allowed_impostors(far, impostor_count):
+    """The most impostors that may be accepted at a FAR in (0, 1], int; 0 where it cannot be measured."""
     if not 0 < far <= 1:
         raise ValueError(f"a FAR must be in (0, 1], got {far}.")
-    # The most impostors that may pass; rounding first keeps 0.29 * 100 = 28.999... from losing one.
-    allowed = round(far * impostor.size)
-    if allowed / impostor.size > far:
-        allowed -= 1
+    # Rounding first keeps 0.29 * 100 = 28.999... from losing one.
+    allowed = round(far * impostor_count)
+    return allowed - 1 if allowed and allowed / impostor_count > far else allowed
+
+
+def operating_point(genuine, impostor, impostor_count, far):
+    """`tar_at_far` of sorted scores; of the impostors' only the highest are needed, one more than are allowed."""
+    allowed = allowed_impostors(far, impostor_count)
     if allowed == 0:
         return OperatingPoint(np.nan, np.nan, np.nan)
-    if allowed == impostor.size:
-        return OperatingPoint(1.0, float(min(genuine[0], impostor[0])), 1.0)
-    highest_refused = impostor[-1 - allowed]
+    highest_refused = impostor[-1 - allowed] if allowed < impostor_count else -np.inf
     accepted = [scores[np.searchsorted(scores, highest_refused, "right") :] for scores in (genuine, impostor)]
     threshold = min((float(scores[0]) for scores in accepted if scores.size), default=np.inf)
-    return OperatingPoint(accepted[0].size / genuine.size, threshold, accepted[1].size / impostor.size)
+    return OperatingPoint(accepted[0].size / genuine.size, threshold, accepted[1].size / impostor_count)
 
 
 def _sorted_pairs(scores, same):
@@ -235,10 +268,13 @@ def _sorted_pairs(scores, same):
 
 
 def _sorted_sets(genuine_scores, impostor_scores):
-    return np.sort(_checked(genuine_scores, "genuine_scores")), np.sort(_checked(impostor_scores, "impostor_scores"))
+    return np.sort(checked_scores(genuine_scores, "genuine_scores")), np.sort(
+        checked_scores(impostor_scores, "impostor_scores")
+    )
 
 
-def _checked(scores, name):
+def checked_scores(scores, name):
+    """Scores as float64 [P], P > 0; refuses what is not finite."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or not scores.size:
         raise ValueError(f"`{name}` must be a list of at least one score, got shape {scores.shape}.")

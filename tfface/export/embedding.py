@@ -1,13 +1,10 @@
-"""Embeddings from an exported encoder, of single batches and of whole datasets, and the file that keeps them."""
+"""Embeddings from an exported encoder, of single batches and of whole datasets."""
 
 import dataclasses
 import pathlib
-import zipfile
 
 import numpy as np
 import tensorflow as tf
-
-from tfface import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,65 +124,31 @@ def embed_dataset(embedder, dataset, flip=False, progress=None):
     Raises:
       ValueError: if the dataset's elements are not such dicts.
     """
+    check_dataset(dataset)
+    parts = [embed_batch(embedder, batch, flip) for batch in (progress(dataset) if progress else dataset)]
+    return concatenate(parts, embedder.embedding_dim, "label" in dataset.element_spec)
+
+
+def embed_batch(embedder, batch, flip=False):
+    """Embeds one batch of a dataset: arguments as of `embed_dataset`."""
+    vectors = embedder(batch["image"])
+    if flip:
+        vectors = vectors + embedder(batch["image"][:, :, ::-1])
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    keys = [key.decode() for key in batch["key"].numpy().tolist()]
+    return Embeddings(vectors, keys, batch["label"].numpy().astype(np.int64) if "label" in batch else None)
+
+
+def check_dataset(dataset):
+    """Raises ValueError unless the elements of a dataset are what `embed_dataset` takes."""
     spec = dataset.element_spec
     if not isinstance(spec, dict) or not {"image", "key"} <= spec.keys() or spec["image"].shape.rank != 4:
         raise ValueError(f"dataset must give batches with keys 'image' and 'key', got elements {spec}.")
-    # Each list starts with an empty batch, for datasets without any.
-    vectors, keys, labels = [np.zeros([0, embedder.embedding_dim], np.float32)], [], [np.zeros([0], np.int64)]
-    for batch in progress(dataset) if progress else dataset:
-        embedding = embedder(batch["image"])
-        if flip:
-            embedding = embedding + embedder(batch["image"][:, :, ::-1])
-            embedding /= np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
-        vectors.append(embedding)
-        keys.extend(key.decode() for key in batch["key"].numpy().tolist())
-        if "label" in spec:
-            labels.append(batch["label"].numpy().astype(np.int64))
-    return Embeddings(np.concatenate(vectors), keys, np.concatenate(labels) if "label" in spec else None)
 
 
-def save_embeddings(path, embeddings):
-    """Writes embeddings into one .npz file: `vectors` float32, `keys` unicode and, if known, `labels` int64.
-
-    The file appears, or replaces the one that was there, only when it is complete.
-
-    Args:
-      path: file to write, under exactly this name.
-      embeddings: `Embeddings`.
-    """
-    arrays = {"vectors": embeddings.vectors, "keys": np.array(embeddings.keys, dtype=np.str_)}
-    if embeddings.labels is not None:
-        arrays["labels"] = embeddings.labels
-    # Opened here, because np.savez appends .npz to a name that lacks it.
-    with files.replacing(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def load_embeddings(path):
-    """Reads what `save_embeddings` wrote; never unpickles.
-
-    Args:
-      path: .npz file.
-
-    Returns:
-      The `Embeddings`.
-
-    Raises:
-      ValueError: if the file holds anything else; the message names the file.
-      OSError: if it cannot be read.
-    """
-    try:
-        # Opened here, because np.load leaves its file open when it fails.
-        with open(path, "rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ValueError("not an .npz archive.")
-            missing = {"vectors", "keys"} - set(arrays.files)
-            if missing:
-                raise ValueError(f"no array {sorted(missing)}, only {sorted(arrays.files)}.")
-            keys = arrays["keys"]
-            if keys.ndim != 1 or keys.dtype.kind != "U":
-                raise ValueError(f"keys must be [N] unicode, got {keys.shape} {keys.dtype}.")
-            return Embeddings(arrays["vectors"], keys.tolist(), arrays["labels"] if "labels" in arrays.files else None)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} is not a file of embeddings: {error}") from error
+def concatenate(parts, embedding_dim, labelled):
+    """Joins a list of `Embeddings`, also where it is empty: `embedding_dim` and `labelled` then tell the form."""
+    vectors = [np.zeros([0, embedding_dim], np.float32), *(part.vectors for part in parts)]
+    keys = [key for part in parts for key in part.keys]
+    labels = np.concatenate([np.zeros([0], np.int64), *(part.labels for part in parts)]) if labelled else None
+    return Embeddings(np.concatenate(vectors), keys, labels)

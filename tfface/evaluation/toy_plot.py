@@ -1,0 +1,68 @@
+"""Pictures of embeddings in two or three dimensions, coloured by class: what a loss does to the space."""
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfface import files
+
+
+def plot_embeddings(embeddings, labels, path, class_weights=None, title=""):
+    """Draws every embedding as a dot in the colour of its class, and every class weight as a line from the origin.
+
+    Lengths are kept as they are; pass unit embeddings for the arcs of ArcFace's figure.
+
+    Args:
+      embeddings: float [N, 2] or [N, 3].
+      labels: int [N].
+      path: PNG file to write.
+      class_weights: float [K, 2] or [K, 3], row k for label k, or None; drawn as long as the longest embedding.
+      title: str above the picture.
+
+    Raises:
+      ValueError: if shapes do not fit, a label has no class weight, or a value is not finite.
+
+    Reference:
+      Deng et al., ArcFace, CVPR 2019, Figure 3; Wen et al., SphereFace2, ICLR 2022, Figures 7 and 8.
+    """
+    embeddings, labels = np.asarray(embeddings, np.float64), np.asarray(labels)
+    if embeddings.ndim != 2 or embeddings.shape[1] not in (2, 3) or not len(embeddings):
+        raise ValueError(f"`embeddings` must be [N, 2] or [N, 3], got {embeddings.shape}.")
+    if labels.shape != embeddings.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"`labels` must be int [{len(embeddings)}], got {labels.dtype} {labels.shape}.")
+    if not np.isfinite(embeddings).all():
+        raise ValueError("`embeddings` must be finite.")
+    figure = Figure(figsize=(7, 7), dpi=130, layout="constrained")
+    axes = figure.add_subplot(projection="3d" if embeddings.shape[1] == 3 else None)
+    classes = np.unique(labels)
+    colours = matplotlib.colormaps["tab20"](np.arange(len(classes)) % 20)
+    for label, colour in zip(classes, colours, strict=True):
+        axes.scatter(*embeddings[labels == label].T, s=6, color=colour, alpha=0.6, linewidths=0)
+    if class_weights is not None:
+        directions = _directions(class_weights, classes, embeddings)
+        for direction, colour in zip(directions, colours, strict=True):
+            axes.plot(*np.stack([np.zeros_like(direction), direction], axis=1), color=colour, linewidth=1.8)
+    axes.set_aspect("equal")
+    axes.set_title(title, parse_math=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    files.write_atomically(path, picture.getvalue())
+
+
+def _directions(class_weights, classes, embeddings):
+    weights = np.asarray(class_weights, np.float64)
+    if (
+        weights.ndim != 2
+        or weights.shape[1] != embeddings.shape[1]
+        or not 0 <= classes[0] <= classes[-1] < len(weights)
+    ):
+        raise ValueError(
+            f"`class_weights` must be [more than {classes[-1]}, {embeddings.shape[1]}], got {weights.shape}."
+        )
+    chosen = weights[classes]
+    lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError("`class_weights` must be finite and not zero.")
+    return chosen / lengths * np.linalg.norm(embeddings, axis=1).max()

@@ -1,0 +1,112 @@
+"""Files of embeddings: NumPy's .npz, or TFRecord."""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from tfface import files
+from tfface.export.embedding import Embeddings, concatenate
+
+_RECORDS = ".tfrecord"
+_RECORDS_AT_ONCE = 4096
+
+
+def save_embeddings(path, embeddings):
+    """Writes embeddings into one file, as TFRecord if its name ends in `.tfrecord`, else as .npz.
+
+    .npz holds `vectors` float32, `keys` unicode and, if known, `labels` int64. A record is a `tf.train.Example` of
+    `embedding` (D floats), `key` (bytes, UTF-8) and, if known, `label` (int64). Equal embeddings give equal bytes. The
+    file appears, or replaces the one that was there, only when it is complete.
+
+    Args:
+      path: file to write, under exactly this name.
+      embeddings: `Embeddings`.
+    """
+    with files.replacing(path) as unfinished:
+        if pathlib.Path(path).suffix == _RECORDS:
+            _write_records(unfinished, embeddings)
+        else:
+            arrays = {"vectors": embeddings.vectors, "keys": np.array(embeddings.keys, dtype=np.str_)}
+            if embeddings.labels is not None:
+                arrays["labels"] = embeddings.labels
+            # Opened here, because np.savez appends .npz to a name that lacks it.
+            with open(unfinished, "wb") as file:
+                np.savez(file, **arrays)
+
+
+def load_embeddings(path):
+    """Reads what `save_embeddings` wrote; never unpickles.
+
+    Args:
+      path: .tfrecord or .npz file.
+
+    Returns:
+      The `Embeddings`.
+
+    Raises:
+      ValueError: if the file holds anything else; the message names the file.
+      OSError: if it cannot be read.
+    """
+    try:
+        if pathlib.Path(path).suffix == _RECORDS:
+            return _read_records(path)
+        # Opened here, because np.load leaves its file open when it fails.
+        with open(path, "rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise ValueError("not an .npz archive.")
+            missing = {"vectors", "keys"} - set(arrays.files)
+            if missing:
+                raise ValueError(f"no array {sorted(missing)}, only {sorted(arrays.files)}.")
+            keys = arrays["keys"]
+            if keys.ndim != 1 or keys.dtype.kind != "U":
+                raise ValueError(f"keys must be [N] unicode, got {keys.shape} {keys.dtype}.")
+            return Embeddings(arrays["vectors"], keys.tolist(), arrays["labels"] if "labels" in arrays.files else None)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} is not a file of embeddings: {error}") from error
+
+
+def _write_records(path, embeddings):
+    labels = [None] * len(embeddings.keys) if embeddings.labels is None else embeddings.labels.tolist()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for vector, key, label in zip(embeddings.vectors, embeddings.keys, labels, strict=True):
+            feature = {
+                "embedding": tf.train.Feature(float_list=tf.train.FloatList(value=vector)),
+                "key": tf.train.Feature(bytes_list=tf.train.BytesList(value=[key.encode()])),
+            }
+            if label is not None:
+                feature["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+            # The order of a protobuf map is arbitrary unless asked for.
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString(deterministic=True))
+
+
+def _read_records(path):
+    # TensorFlow would name a missing file in an error of its own.
+    os.stat(path)
+    records = tf.data.TFRecordDataset(str(path))
+    try:
+        first = next(iter(records.take(1)), None)
+        if first is None:
+            raise ValueError("it is empty.")
+        example = dict(tf.train.Example.FromString(first.numpy()).features.feature)
+        if "embedding" not in example:
+            raise ValueError(f"no feature 'embedding', only {sorted(example)}.")
+        dim, labelled = len(example["embedding"].float_list.value), "label" in example
+        schema = {"embedding": tf.io.FixedLenFeature([dim], tf.float32), "key": tf.io.FixedLenFeature([], tf.string)}
+        if labelled:
+            schema["label"] = tf.io.FixedLenFeature([], tf.int64)
+        parts = []
+        for batch in records.batch(_RECORDS_AT_ONCE):
+            parsed = {name: tensor.numpy() for name, tensor in tf.io.parse_example(batch, schema).items()}
+            keys = [key.decode() for key in parsed["key"].tolist()]
+            parts.append(Embeddings(parsed["embedding"], keys, parsed.get("label")))
+    except tf.errors.OpError as error:
+        raise ValueError(error.message.strip().splitlines()[0]) from error
+    except DecodeError as error:
+        raise ValueError("its records are no tf.train.Example.") from error
+    return concatenate(parts, dim, labelled)
