@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from tfface.backbones.batch_norm import FusedBatchNormalization
+
 MIN_IMAGE_SIZE = 56
 
 
@@ -12,34 +14,61 @@ def conv(x, filters, kernel_size=3, strides=1, use_bias=False, initializer="he_n
     Keras' "same" pads a strided convolution on the right and bottom only, which would shift the features of imported
     weights by half a pixel.
     """
-    if kernel_size > 1 and strides > 1:
-        x = layers.ZeroPadding2D(kernel_size // 2)(x)
-        padding = "valid"
-    else:
-        padding = "same"
+    x, padding = _pad(x, kernel_size, strides)
     return layers.Conv2D(
         filters, kernel_size, strides, padding, use_bias=use_bias, kernel_initializer=initializer, name=name
     )(x)
 
 
-def depthwise_conv(x, kernel_size=3, strides=1, padding="same", name=None):
-    """One filter a channel, padded as in `conv`; `padding="valid"` leaves the border out."""
-    if padding == "same" and kernel_size > 1 and strides > 1:
-        x = layers.ZeroPadding2D(kernel_size // 2)(x)
-        padding = "valid"
-    return layers.DepthwiseConv2D(
-        kernel_size, strides, padding, use_bias=False, depthwise_initializer="he_normal", name=name
+def depthwise_conv(x, kernel_size=3, strides=1, padding="same", group_size=1, name=None):
+    """One filter a channel, padded as in `conv`; `padding="valid"` leaves the border out.
+
+    With `group_size` g, each group of g channels is convolved to g channels: a grouped convolution, written with a
+    depthwise one because TensorFlow has no gradient of the former on a CPU.
+    """
+    if padding == "same":
+        x, padding = _pad(x, kernel_size, strides)
+    x = layers.DepthwiseConv2D(
+        kernel_size, strides, padding, group_size, use_bias=False, depthwise_initializer="he_normal", name=name
     )(x)
+    if group_size > 1:
+        height, width, products = x.shape[1:]
+        x = layers.Reshape((height, width, products // group_size**2, group_size, group_size))(x)
+        x = layers.Reshape((height, width, products // group_size))(keras.ops.sum(x, axis=-2))
+    return x
 
 
-def batch_norm(x, **kwargs):
+def _pad(x, kernel_size, strides):
+    if kernel_size > 1 and strides > 1:
+        return layers.ZeroPadding2D(kernel_size // 2)(x), "valid"
+    return x, "same"
+
+
+def batch_norm(x, name=None, epsilon=1e-5, **options):
     """Batch normalisation with the constants of the reference networks."""
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, **kwargs)(x)
+    return FusedBatchNormalization(momentum=0.9, epsilon=epsilon, name=name, **options)(x)
 
 
-def prelu(x):
+def prelu(x, name=None):
     """PReLU with one slope a channel, which starts at 0.25."""
-    return layers.PReLU(alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2])(x)
+    shared_axes = list(range(1, len(x.shape) - 1))
+    return layers.PReLU(keras.initializers.Constant(0.25), shared_axes=shared_axes, name=name)(x)
+
+
+def full_precision():
+    """The dtype of weights, in which embeddings are computed also where the policy is a mixed one."""
+    return keras.config.dtype_policy().variable_dtype
+
+
+def synchronize_batch_norm(model):
+    """Makes every batch normalisation of the model take its statistics over all replicas.
+
+    Args:
+      model: keras.Model, not yet traced by a training step.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.synchronized = True
 
 
 def image_input(image_size):

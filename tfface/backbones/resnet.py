@@ -1,0 +1,35 @@
+"""ResNet-50 for retrieval, where training starts from ImageNet's weights."""
+
+import keras
+from keras import layers
+
+from tfface.backbones.layers import check_embedding_dim, full_precision, image_input
+
+# Of ImageNet's pixels in [0, 255]: blue, green, red, as the weights of Keras want them.
+_MEAN = (103.939, 116.779, 123.68)
+
+
+def ResNet50(embedding_dim=512, image_size=224, weights=None):
+    """Builds ResNet-50 with average pooling and a linear embedding.
+
+    Args:
+      embedding_dim: int, size D of the embedding.
+      image_size: int or (height, width), pixels, at least 56.
+      weights: None for random ones, "imagenet" to download Keras' own, or the path of their "notop" file.
+
+    Returns:
+      keras.Model that maps float images [N, height, width, 3], RGB in [-1, 1], to embeddings [N, D], not normalised.
+
+    Raises:
+      ValueError: `image_size` or `embedding_dim` out of range, or no such file of weights.
+
+    Reference:
+      He et al., "Deep Residual Learning for Image Recognition", 2016; Kim et al., "BroadFace", 2020, Section 4.3.
+    """
+    check_embedding_dim(embedding_dim)
+    inputs = image_input(image_size)
+    x = keras.ops.flip(inputs, axis=-1)
+    x = layers.Rescaling(127.5, [127.5 - mean for mean in _MEAN], dtype=full_precision())(x)
+    pooled = keras.applications.ResNet50(include_top=False, weights=weights, input_tensor=x, pooling="avg").output
+    outputs = layers.Dense(embedding_dim, dtype=full_precision(), name="embedding")(pooled)
+    return keras.Model(inputs, outputs, name="resnet50")
