@@ -7,6 +7,13 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import tensorflow as tf  # noqa: E402
+
+# Before anything uses TensorFlow: the replicas of tests of tf.distribute are logical devices of the CPU.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+)
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -17,3 +24,15 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"real test data is absent ({folder}); TFFACE_TEST_DATA names another place")
     return folder
+
+
+@pytest.fixture
+def mirrored():
+    """Function from a number of replicas to a strategy over as many logical devices."""
+
+    def strategy(replicas):
+        # TensorFlow's collective operations allow one strategy a process only.
+        devices = [f"CPU:{number}" for number in range(replicas)]
+        return tf.distribute.MirroredStrategy(devices, cross_device_ops=tf.distribute.ReductionToOneDevice())
+
+    return strategy

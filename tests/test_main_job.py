@@ -78,11 +78,19 @@ def test_held_out_accuracy_rises(run):
     for part in (
         f"{100 * after:.2f} ±",
         "checkpoints/step-120",
-        "report.png",
+        "report.html",
         "export/1",
         "scripts/evaluate.py --model=",
     ):
         assert part in printed
+    (result,) = json.loads((run_dir / "results.json").read_text())["results"]
+    assert result["accuracy"]["mean"] == pytest.approx(after, abs=1e-6)
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    for part in ("held-out pairs, untrained", "--flagfile=", f"{100 * before:.2f} ±", f"{100 * after:.2f} ±"):
+        assert part in page
+    # The hardest pairs of both kinds, with pictures.
+    assert page.count("data:image/jpeg") == 32
+    assert (run_dir / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_killed_and_resumed_run_has_the_same_curve(run, folder):
@@ -141,6 +149,32 @@ def test_evaluate_gives_the_same_numbers_for_export_run_and_embeddings(run, fold
     assert results["run"]["accuracy"]["mean"] == pytest.approx(results["export"]["accuracy"]["mean"], abs=0.002)
 
 
+def test_evaluating_training_records_compares_embeddings_with_class_weights(run, folder):
+    from tfface import export, training
+
+    run_dir, _ = run
+    output, records = folder / "evaluation_train", run_dir / "records/train"
+    arguments = [f"--model={run_dir}", f"--data={records}", "--pairs=200", f"--output={output}"]
+    result = script("scripts/evaluate.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    angles = json.loads((output / "results.json").read_text())["angles"]
+
+    names, weights = training.read_class_weights(run_dir)
+    assert names == json.loads((records / "dataset.json").read_text())["label_map"]
+    result = script("scripts/embed.py", f"--model={run_dir}", f"--data={records}", f"--output={folder / 'train.npz'}")
+    assert result.returncode == 0, result.stderr
+    embeddings = export.load_embeddings(folder / "train.npz")
+    weights = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    centres = np.stack([embeddings.vectors[embeddings.labels == label].sum(axis=0) for label in range(len(names))])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    to_centres = np.degrees(np.arccos(np.sum(weights * centres, axis=1)))
+    assert angles["w_ec"] == pytest.approx(to_centres.mean(), abs=0.01)
+    # After training, class weights lie where their own images are: of other classes they would be far.
+    assert angles["w_ec"] < np.degrees(np.arccos(np.sum(weights * centres[::-1], axis=1))).mean() - 20
+    assert "W-EC" in (output / "report.html").read_text(encoding="utf-8")
+    assert "W-EC" not in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
 def test_export_script_writes_what_the_run_exported(run, folder):
     run_dir, _ = run
     result = script("scripts/export.py", f"--model={run_dir}", f"--output={folder / 'exported/1'}")
@@ -187,7 +221,7 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
-        ("scripts/evaluate.py", ["--model=nowhere"], "nowhere: neither a run folder"),
+        ("scripts/evaluate.py", ["--model=nowhere", "--data=nowhere"], "nowhere: neither a run folder"),
         ("scripts/evaluate.py", [], "model"),
         ("scripts/export.py", ["--model=nowhere", "--output=x"], "nowhere: neither a run folder"),
         ("scripts/evaluate.py", ["--model=a", "b"], "unexpected argument 'b'"),

@@ -1,6 +1,7 @@
-"""Files that are either complete or absent."""
+"""Files that are either complete or absent, and their hashes."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -30,6 +31,15 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         _remove(temporary)
+
+
+def sha256(path):
+    """Hashes the content of a file, however large: SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _remove(path):

@@ -11,6 +11,9 @@ Automatic differentiation sees F on vectors of B numbers, and u element by eleme
     ∂L_i/∂t_i = F_t(i)
 
 Two phases, the sums and the gradients, walk the classes in chunks, so that a matrix [B, K] need never exist.
+
+Where classes are divided into shards, t_i and a_i are summed over them between the phases. A plain sum enters F as
+F(t, a) = f(t) + a, so that its gradients need no other shard: they do not wait.
 """
 
 import typing
@@ -22,6 +25,9 @@ from tfface.classifier.rows import inverse_norms, unit_rows
 
 # XLA repays its compilation where the matrix [B, K] is large.
 _XLA_FROM_CLASSES = 8192
+
+# The smallest normal float64: sums of exponentials over shards reach from here, e^-708, to e^709.
+_SMALLEST = 2.2250738585072014e-308
 
 
 class Operands(typing.NamedTuple):
@@ -37,6 +43,8 @@ class Operands(typing.NamedTuple):
 
     def part(self, start, size):
         """The same for `size` classes from `start`."""
+        if size == self.classes.shape[0]:
+            return self
         rows = self.weights.shape[0] // self.classes.shape[0]
         return self._replace(
             weights=chunks.take(self.weights, start * rows, size * rows),
@@ -86,12 +94,23 @@ class Engine:
             for jit in (False, True)
         }
 
-    def __call__(self, embeddings, weights, labels, context=None, bias=None, classes=None, counts=None, reach="both"):
+    def __call__(
+        self,
+        embeddings,
+        weights,
+        labels,
+        context=None,
+        bias=None,
+        classes=None,
+        counts=None,
+        reach="both",
+        shard_sum=None,
+    ):
         """Computes the losses of a batch.
 
         Args:
           embeddings: float32 [B, d], any norm. The gradient of an all-zero row is zero.
-          weights: float32 [n · sub_centers, d], rows of n classes, any norm; n is static.
+          weights: float32 [n · sub_centers, d], rows of n classes, any norm; n is static where there are chunks.
           labels: integer [B], classes of the examples.
           context: dict of float32 [B], handed to both functions; gradients reach it.
           bias: float32 [n], added to the products; None: no bias.
@@ -99,14 +118,23 @@ class Engine:
           counts: bool [n], classes that count as negatives; None: all. A label never is its own negative.
           reach: where gradients go: "both", "embeddings" or "weights" (with the bias). Queued rows of past embeddings
             reach the weights only; what is not reached costs no matrix product.
+          shard_sum: function from a tensor to its sum over shards, where these classes are one shard of all; gradients
+            of embeddings, bias and context are then this shard's part. None: these are all classes.
 
         Returns:
           float32 [B].
+
+        Raises:
+          ValueError: the number of classes is not static, with chunks.
         """
         names, values = list(context or {}), list((context or {}).values())
-        n = weights.shape[0] // self.sub_centers
         labels = tf.cast(labels, tf.int32)
-        classes = tf.range(n) if classes is None else tf.cast(classes, tf.int32)
+        classes = tf.range(weights.shape[0] // self.sub_centers) if classes is None else tf.cast(classes, tf.int32)
+        if self.chunk_size is not None and classes.shape[0] is None:
+            raise ValueError(
+                "chunks of sampled classes need batches of a static size: batch(..., drop_remainder=True); "
+                f"got {classes.shape[0]} examples."
+            )
         counts = classes >= 0 if counts is None else counts & (classes >= 0)
         bias = tf.zeros([0]) if bias is None else bias
 
@@ -118,11 +146,18 @@ class Engine:
             x, x_scale = unit_rows(embeddings) if self.normalize else (embeddings, None)
             operands = Operands(x, weights, bias, context, labels, classes, counts)
             target, total, known = self._sums(operands)
+            whole = (target, total) if shard_sum is None else self._over_shards(target, total, shard_sum)
+            target, total = whole if self.log else (target, total)
             with tf.GradientTape() as tape:
                 tape.watch([target, total, *values])
                 losses = self.loss(target, total, context)
             slopes = tape.gradient(losses, [target, total, *values], unconnected_gradients="zero")
             by_target, by_total, *by_values = slopes
+            if shard_sum is not None:
+                # What F itself says of the context counts once, in the shard of the target.
+                here = tf.cast(tf.reduce_any(labels[:, None] == classes, axis=1), tf.float32)
+                by_values = [here * by_value for by_value in by_values]
+                losses = losses if self.log else self.loss(*whole, context)
 
             def gradient(upstream):
                 upstream = tf.convert_to_tensor(upstream)
@@ -176,6 +211,15 @@ class Engine:
         total = tf.reduce_sum(tf.where(is_negative, tf.exp(u - peak[:, None]), 0.0), axis=1)
         return target, peak, total, known
 
+    def _over_shards(self, target, total, shard_sum):
+        """Target cosines and a over all shards from those of this one, in a single sum of [2, B]."""
+        # In float64 the exponentials need no common peak, which no sum could find.
+        parts = tf.cast(total, tf.float64)
+        parts = tf.exp(parts) if self.log else parts
+        target, total = tf.unstack(shard_sum(tf.stack([tf.cast(target, tf.float64), parts])))
+        total = tf.math.log(tf.maximum(total, _SMALLEST)) if self.log else total
+        return tf.cast(target, tf.float32), tf.cast(total, tf.float32)
+
     def _gradients(self, operands, known, total, by_target, by_total, upstream, reach):
         """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context; None where none is asked."""
         _, gradients_part = self._parts(operands)
@@ -189,7 +233,8 @@ class Engine:
             if to_x:
                 by_x += part_x
             if to_weights:
-                by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, size * self.sub_centers)
+                rows = None if size is None else size * self.sub_centers
+                by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, rows)
             if to_weights and operands.bias.shape[0]:
                 by_bias = chunks.write(by_bias, part_bias, start, size)
             return by_x, by_weights, by_bias, {name: by_context[name] + part_context[name] for name in by_context}
@@ -233,7 +278,7 @@ class Engine:
     def _parts(self, operands):
         """`_sums_part` and `_gradients_part`, compiled or not. Loops over them stay outside of XLA, which copies its
         loops' inputs, here the class weights."""
-        at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0]
+        at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0] or 0
         return self._compiled[at_once >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
 
     def _products(self, operands):

@@ -86,7 +86,7 @@ class HashForestSampler:
         """Chooses the classes of a batch.
 
         Args:
-          labels: int [B].
+          labels: int [B]; those outside of [0, K), of classes in other shards, are passed over.
           num_classes: int K.
           seed: uint32 or int32 [2].
           embeddings: float32 [B, d], any norm.
@@ -105,11 +105,15 @@ class HashForestSampler:
         # Less than a vote: it orders the classes among equals, and those without any.
         scores = votes + tf.random.stateless_uniform([num_classes], tf.cast(seed, tf.int32))
         ordered = tf.sort(tf.cast(labels, tf.int32))
-        # Last of all, because they have places of their own; they are still reached where the rate is near 1.
-        scores = tf.tensor_scatter_nd_update(scores, ordered[:, None], -tf.ones_like(ordered, tf.float32))
-        scores, drawn = tf.math.top_k(scores, max(1, int(self.rate * num_classes)))
+        # Last of all, because they have places of their own; they are still reached where the rate is near 1. Labels of
+        # other shards go to a place that is cut off again.
+        places = tf.where((ordered >= 0) & (ordered < num_classes), ordered, num_classes)
+        scores = tf.tensor_scatter_nd_update(
+            tf.concat([scores, [0.0]], axis=0), places[:, None], -tf.ones_like(places, tf.float32)
+        )
+        scores, drawn = tf.math.top_k(scores[:num_classes], max(1, int(self.rate * num_classes)))
         in_batch = scores < 0
-        return with_batch(drawn, in_batch, ordered, self.batch_classes)
+        return with_batch(drawn, in_batch, ordered, num_classes, self.batch_classes)
 
     def near_classes(self, embeddings):
         """Returns the classes [B, trees · capacity] of the leaves that embeddings [B, d] reach, and -1."""

@@ -46,7 +46,7 @@ class UniformSampler:
         """Chooses the classes of a batch.
 
         Args:
-          labels: int [B].
+          labels: int [B]; those outside of [0, K), of classes in other shards, are passed over.
           num_classes: int K.
           seed: uint32 or int32 [2].
           embeddings: float32 [B, d], for samplers that look for near classes; not used here.
@@ -61,7 +61,7 @@ class UniformSampler:
         ordered = tf.sort(tf.cast(labels, tf.int32))
         nearest = tf.minimum(tf.searchsorted(ordered, drawn), tf.size(ordered) - 1)
         in_batch = tf.gather(ordered, nearest) == drawn
-        return with_batch(drawn, in_batch, ordered, self.batch_classes)
+        return with_batch(drawn, in_batch, ordered, num_classes, self.batch_classes)
 
     def get_config(self):
         return {"rate": self.rate, "batch_classes": self.batch_classes}
@@ -71,18 +71,21 @@ class UniformSampler:
         return cls(**config)
 
 
-def with_batch(drawn, in_batch, ordered, batch_classes):
+def with_batch(drawn, in_batch, ordered, num_classes, batch_classes):
     """Makes a `Sample` of drawn classes [n] and the sorted labels [B] of the batch; repetitions are void.
 
     Args:
-      drawn: int32 [n], different classes.
+      drawn: int32 [n], different classes, at least one.
       in_batch: bool [n], which of them the batch has.
-      ordered: int32 [B], its labels, sorted.
+      ordered: int32 [B], its labels, sorted; those outside of [0, num_classes) are void.
+      num_classes: int.
       batch_classes: "included" or "excluded", see `UniformSampler`.
     """
-    first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0)
+    inside = (ordered >= 0) & (ordered < num_classes)
+    first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0) & inside
     return Sample(
-        rows=tf.concat([drawn, ordered], axis=0),
+        # A place without a class stands for a drawn one: optimizers of rows move every row they are given.
+        rows=tf.concat([drawn, tf.where(inside, ordered, drawn[0])], axis=0),
         classes=tf.concat([tf.where(in_batch, -1, drawn), tf.where(first, ordered, -1)], axis=0),
         counts=tf.concat([~in_batch, first & (batch_classes == "included")], axis=0),
     )

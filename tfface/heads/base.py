@@ -4,9 +4,11 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option
+from tfface.classifier import collectives
 from tfface.classifier.engine import Engine
 from tfface.classifier.labels import check_labels
 from tfface.classifier.rows import inverse_norms, unit_rows
+from tfface.classifier.weights import PartitionedVariable
 
 
 class ClassificationHead(keras.layers.Layer):
@@ -20,11 +22,15 @@ class ClassificationHead(keras.layers.Layer):
       chunk_size: int, classes at a time; the matrix [B, K] then never exists. None: all at once.
       sampler: sampler of `tfface.classifier.samplers`, which chooses the classes of a training step; None: all classes.
       jit_compile: bool, XLA for the loss; None: where there are many classes.
+      partition: where the rows of classes live. None: all of them on every replica. "replicas": each replica of the
+        `tf.distribute` strategy has its share of the classes. "host": the same, in host memory, from which each step
+        takes the sampled rows.
       **kwargs: of `keras.layers.Layer`. `dtype="mixed_bfloat16"` takes the operands of the matrix products in bfloat16;
         the default is float32 whatever the global policy, because a scale of 64 magnifies the rounding of cosines.
 
     Raises:
-      ValueError: `num_classes` is smaller than 2, or `chunk_size` than 1.
+      ValueError: `num_classes` is smaller than 2 or `chunk_size` than 1, `partition` is unknown or "host" without a
+        sampler. When built: there are fewer classes than replicas to divide them among.
     """
 
     # How the negatives are summed, and of what: see `Engine`.
@@ -39,6 +45,7 @@ class ClassificationHead(keras.layers.Layer):
         chunk_size=None,
         sampler=None,
         jit_compile=None,
+        partition=None,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")
@@ -47,6 +54,11 @@ class ClassificationHead(keras.layers.Layer):
             raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size!r}.")
+        check_option("partition", partition, (None, "replicas", "host"))
+        if partition == "host" and sampler is None:
+            raise ValueError(
+                "partition='host' needs a sampler, or each step would copy all class weights; got sampler=None."
+            )
         self.num_classes = int(num_classes)
         if class_weights_initializer is None:
             class_weights_initializer = keras.initializers.RandomNormal(stddev=0.01)
@@ -54,6 +66,8 @@ class ClassificationHead(keras.layers.Layer):
         self.chunk_size = chunk_size
         self.sampler = sampler
         self.jit_compile = jit_compile
+        self.partition = partition
+        self.samplers = []
         self.seed_generator = keras.random.SeedGenerator() if sampler is not None else None
         # Asked by Keras before it compiles a whole model: neither chunks nor samplers can be inside of XLA.
         self.supports_jit = chunk_size is None and sampler is None
@@ -83,16 +97,11 @@ class ClassificationHead(keras.layers.Layer):
         raise NotImplementedError
 
     def build(self, embeddings_shape, labels_shape=None):
-        self.class_weights = self.add_weight(
-            name="class_weights",
-            shape=(self.num_classes * self.sub_centers, embeddings_shape[-1]),
-            initializer=self.class_weights_initializer,
-            dtype="float32",
-            autocast=False,
-        )
+        shape = (self.num_classes * self.sub_centers, embeddings_shape[-1])
+        self.class_weights = self.add_class_rows("class_weights", shape, self.class_weights_initializer)
         self.class_bias = None
         if hasattr(self.sampler, "build"):
-            self.sampler.build(self.num_classes, embeddings_shape[-1])
+            self._build_samplers(embeddings_shape[-1])
         self._engine = Engine(
             self.negative,
             self.loss,
@@ -104,7 +113,36 @@ class ClassificationHead(keras.layers.Layer):
             jit_compile=self.jit_compile,
         )
 
-    def call(self, embeddings, labels, training=None, reach="both"):
+    def _build_samplers(self, dimension):
+        """Builds the sampler or, where classes are divided, one for each shard: pairs ((start, stop), sampler)."""
+        ranges = self.class_weights.ranges if isinstance(self.class_weights, PartitionedVariable) else []
+        self.samplers = [((0, self.num_classes), self.sampler)]
+        if len(ranges) > 1:
+            self.samplers = [(each, type(self.sampler).from_config(self.sampler.get_config())) for each in ranges]
+        for (start, stop), sampler in self.samplers:
+            sampler.build(stop - start, dimension)
+
+    def add_class_rows(self, name, shape, initializer):
+        """Adds a weight whose rows are those of classes, partitioned as the head is."""
+        options = {"dtype": "float32", "autocast": False, "name": name}
+        if self.partition == "host" or self.partition and collectives.replica_count() > 1:
+            on_host = self.partition == "host"
+            initializer = keras.initializers.get(initializer)
+            return PartitionedVariable(initializer, shape, self.num_classes, on_host, **options)
+        return self.add_weight(shape=shape, initializer=initializer, **options)
+
+    @property
+    def sharded(self):
+        """Whether this replica has only some of the classes, and others have the rest."""
+        return isinstance(self.class_weights, PartitionedVariable) and self.classes != (0, self.num_classes)
+
+    @property
+    def classes(self):
+        """The classes (start, stop) that this replica has rows of."""
+        partitioned = isinstance(self.class_weights, PartitionedVariable)
+        return partitioned and self.class_weights.classes() or (0, self.num_classes)
+
+    def call(self, embeddings, labels, training=None, reach="both", sample_weight=None):
         """Computes the per-example losses.
 
         Args:
@@ -113,6 +151,8 @@ class ClassificationHead(keras.layers.Layer):
           training: bool; False: all classes, without sampling.
           reach: where gradients go: "both", "embeddings" or "weights", the class weights; queued embeddings of past
             steps reach the weights only.
+          sample_weight: float [B], factors of the losses; None: ones. What weights the losses of a partitioned head
+            afterwards must be the same for all examples, as in a mean.
 
         Returns:
           float32 [B].
@@ -126,24 +166,49 @@ class ClassificationHead(keras.layers.Layer):
         if reach == "weights":
             embeddings = tf.stop_gradient(embeddings)
         labels = check_labels(labels, self.num_classes)
+        if self.sharded:
+            batch = collectives.gather_batch(embeddings, labels, sample_weight)
+            losses = self.losses(batch.embeddings, batch.labels, training, reach)
+            return batch.own(losses * batch.sample_weight)
+        losses = self.losses(embeddings, labels, training, reach)
+        return losses if sample_weight is None else losses * tf.cast(sample_weight, losses.dtype)
+
+    def losses(self, embeddings, labels, training, reach):
+        """Losses [B] of checked float32 embeddings and labels; of a sharded head, those of all replicas."""
         context = self.context(embeddings, labels, training)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
+        shard_sum = collectives.sum_over_replicas if self.sharded else None
+        # The classes of this replica count from 0; a label that is no one's here must not be -1, the void class.
+        start, stop = self.classes
+        if self.sharded:
+            here = (labels >= start) & (labels < stop)
+            labels = tf.where(here, labels - tf.cast(start, labels.dtype), self.num_classes)
         if self.sampler is None or training is False:
             weights = tf.convert_to_tensor(self.class_weights)
-            return self._engine(embeddings, weights, labels, context, bias, reach=reach)
-        sample = self.sampler(labels, self.num_classes, self.seed_generator.next(), tf.stop_gradient(embeddings))
+            return self._engine(embeddings, weights, labels, context, bias, reach=reach, shard_sum=shard_sum)
+        seed = self.seed_generator.next()
+        if self.sharded:
+            seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int32), start)
+        sampler = dict(self.samplers).get((start, stop), self.sampler)
+        sample = sampler(labels, stop - start, seed, tf.stop_gradient(embeddings))
         rows = sample.rows[:, None] * self.sub_centers + tf.range(self.sub_centers)
         # Gathered from the variable, not from its value: once rows were updated, TensorFlow copies what it reads whole.
         weights = tf.gather(self.class_weights.value, tf.reshape(rows, [-1]))
         bias = None if bias is None else tf.gather(bias, sample.rows)
-        return self._engine(embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach)
+        return self._engine(
+            embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach, shard_sum=shard_sum
+        )
 
     def target_cosines(self, embeddings, labels, reach="both"):
         """Cosines [B] between embeddings [B, d] and the weights of their own classes."""
-        weights = tf.reshape(tf.convert_to_tensor(self.class_weights), [self.num_classes, self.sub_centers, -1])
+        start, stop = self.classes
+        weights = tf.reshape(tf.convert_to_tensor(self.class_weights), [stop - start, self.sub_centers, -1])
+        here = (labels >= start) & (labels < stop)
+        labels = tf.where(here, labels - tf.cast(start, labels.dtype), 0)
         rows = tf.gather(tf.stop_gradient(weights) if reach == "embeddings" else weights, labels)
         rows *= inverse_norms(rows)
-        return tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], rows), axis=1)
+        cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], rows), axis=1)
+        return collectives.sum_over_shards(tf.where(here, cosines, 0.0)) if self.sharded else cosines
 
     def logits(self, embeddings, labels=None):
         """Computes logits for a cross-entropy of the caller's; gradients are those of automatic differentiation.
@@ -204,6 +269,7 @@ class ClassificationHead(keras.layers.Layer):
             "chunk_size": self.chunk_size,
             "sampler": keras.saving.serialize_keras_object(self.sampler),
             "jit_compile": self.jit_compile,
+            "partition": self.partition,
         }
 
     @classmethod

@@ -40,7 +40,7 @@ class CurricularFace(MarginSoftmax):
     def build(self, embeddings_shape, labels_shape=None):
         super().build(embeddings_shape, labels_shape)
         self.tau = self.add_weight(
-            name="tau", shape=(), initializer="zeros", dtype="float32", trainable=False, autocast=False
+            name="tau", shape=(), initializer="zeros", trainable=False, autocast=False, aggregation="mean"
         )
 
     def context(self, embeddings, labels, training):

@@ -3,8 +3,6 @@
 import keras
 import tensorflow as tf
 
-from tfface.classifier.labels import check_labels
-from tfface.heads.base import as_embeddings
 from tfface.heads.dsoftmax import DSoftmax
 
 
@@ -32,16 +30,12 @@ class DSoftmaxB(DSoftmax):
         self.rows = int(rows)
         self.rows_seed = keras.random.SeedGenerator()
 
-    def call(self, embeddings, labels, training=None, reach="both"):
+    def losses(self, embeddings, labels, training, reach):
         if training is False:
-            return super().call(embeddings, labels, training=False, reach=reach)
-        embeddings = as_embeddings(embeddings)
-        if reach == "weights":
-            embeddings = tf.stop_gradient(embeddings)
-        labels = check_labels(labels, self.num_classes)
+            return super().losses(embeddings, labels, training, reach)
         order = tf.argsort(tf.random.stateless_uniform(tf.shape(labels), self.rows_seed.next()), stable=True)
         chosen, others = order[: self.rows], order[self.rows :]
-        full = super().call(tf.gather(embeddings, chosen), tf.gather(labels, chosen), training=training, reach=reach)
+        full = super().losses(tf.gather(embeddings, chosen), tf.gather(labels, chosen), training, reach)
         intra = self.intra(self.target_cosines(tf.gather(embeddings, others), tf.gather(labels, others), reach))
         return tf.gather(tf.concat([full, intra], axis=0), tf.math.invert_permutation(order))
 

@@ -29,9 +29,7 @@ class Softmax(ClassificationHead):
     def build(self, embeddings_shape, labels_shape=None):
         super().build(embeddings_shape, labels_shape)
         if self.use_bias:
-            self.class_bias = self.add_weight(
-                name="bias", shape=(self.num_classes,), initializer="zeros", dtype="float32", autocast=False
-            )
+            self.class_bias = self.add_class_rows("bias", (self.num_classes,), "zeros")
 
     def negative(self, cosines, context):
         return cosines

@@ -51,7 +51,14 @@ class SphereFace(MarginSoftmax):
     def build(self, embeddings_shape, labels_shape=None):
         super().build(embeddings_shape, labels_shape)
         if self.annealing:
-            self.step = self.add_weight(name="step", shape=(), initializer="zeros", dtype="int32", trainable=False)
+            self.step = self.add_weight(
+                name="step",
+                shape=(),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+                aggregation="only_first_replica",
+            )
 
     def context(self, embeddings, labels, training):
         if not self.annealing:

@@ -6,7 +6,9 @@ __getattr__, __dir__ = lazy.exports(
     __name__,
     {
         "build": ("load_encoder",),
+        "class_weights": ("read_class_weights",),
         "config": ("TrainConfig",),
+        "embed": ("embed_images",),
         "evaluate": ("verify_model",),
         "model": ("FaceModel",),
         "run": ("TrainResult", "train"),

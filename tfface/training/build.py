@@ -6,6 +6,7 @@ import pathlib
 import keras
 
 from tfface import backbones, heads
+from tfface.classifier import collectives
 from tfface.training import config
 from tfface.training.checkpoints import restore_encoder
 from tfface.training.model import FaceModel
@@ -14,7 +15,10 @@ from tfface.training.model import FaceModel
 def build_encoder(settings):
     """Builds the network that the settings name."""
     options = {"width": settings.width} if settings.backbone == "MobileFaceNet" else {}
-    return getattr(backbones, settings.backbone)(settings.embedding_dim, settings.image_size, **options)
+    encoder = getattr(backbones, settings.backbone)(settings.embedding_dim, settings.image_size, **options)
+    if settings.sync_batch_norm and collectives.replica_count() > 1:
+        backbones.synchronize_batch_norm(encoder)
+    return encoder
 
 
 def build_head(settings, num_classes):
@@ -24,10 +28,13 @@ def build_head(settings, num_classes):
       ValueError: a value is given that the head does not have.
     """
     make = getattr(heads, settings.head)
-    options = {name: value for name in ("scale", "margin") if (value := getattr(settings, name)) is not None}
+    names = ("scale", "margin", "sampling_rate")
+    options = {name: value for name in names if (value := getattr(settings, name)) is not None}
     unknown = options.keys() - inspect.signature(make).parameters.keys()
     if unknown:
         raise ValueError(f"head {settings.head} has no {', '.join(sorted(unknown))}.")
+    if settings.partition != "none":
+        options["partition"] = settings.partition
     return make(num_classes, **options)
 
 

@@ -5,6 +5,7 @@ import pathlib
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -43,21 +44,28 @@ class StepLog(StepCallback):
       schedule: learning rate as a function of the step.
       batch_size: int, for images per second.
       every, start_step, total_steps: of `StepCallback`.
+      write: bool; False on all workers but one: they too watch the loss, and clear it together, but write nothing.
 
     Raises:
       ValueError: the loss is not finite; names the steps.
     """
 
-    def __init__(self, folder, schedule, batch_size, every, start_step, total_steps):
+    def __init__(self, folder, schedule, batch_size, every, start_step, total_steps, write=True):
         super().__init__(every, start_step, total_steps)
         self.schedule = schedule
         self.batch_size = batch_size
+        self.write = write
+        if not write:
+            return
         columns = ("step", "loss", "learning_rate", "images_per_second")
         self.log = CsvLog(pathlib.Path(folder) / "log.csv", columns, start_step)
         self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
 
     def on_train_begin(self, logs=None):
-        self.bar = progress.bar(total=self.total_steps, initial=self.step, desc="train", unit=" steps")
+        # Standard error of the other workers is often the same terminal.
+        self.bar = progress.bar(
+            total=self.total_steps, initial=self.step, desc="train", unit=" steps", disable=not self.write
+        )
         self.since, self.since_step = time.perf_counter(), self.step
 
     def on_train_batch_end(self, batch, logs=None):
@@ -67,15 +75,25 @@ class StepLog(StepCallback):
     def close(self):
         """Ends the progress bar; Keras tells callbacks of a `fit` that succeeds only."""
         self.bar.close()
-        self.writer.close()
+        if self.write:
+            self.writer.close()
 
     def at_step(self, step, logs):
-        loss, rate = float(logs["loss"]), float(self.schedule(step - 1))
+        # Several workers give the same mean several times.
+        loss = float(np.mean(logs["loss"]))
         if not math.isfinite(loss):
             raise ValueError(
                 f"the loss became {loss} within steps {self.since_step + 1} to {step}: "
                 "a smaller learning rate or a longer warm-up may help."
             )
+        if self.write:
+            self._write(step, loss)
+        # Keras would go on averaging over all steps of this fit.
+        self.model.reset_metrics()
+        self.since, self.since_step = time.perf_counter(), step
+
+    def _write(self, step, loss):
+        rate = float(self.schedule(step - 1))
         speed = (step - self.since_step) * self.batch_size / (time.perf_counter() - self.since)
         self.log.append(step, repr(loss), f"{rate:.6g}", f"{speed:.1f}")
         with self.writer.as_default(step):
@@ -83,9 +101,6 @@ class StepLog(StepCallback):
             tf.summary.scalar("train/learning_rate", rate)
             tf.summary.scalar("train/images_per_second", speed)
         self.bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} images/s", refresh=False)
-        # Keras would go on averaging over all steps of this fit.
-        self.model.reset_metrics()
-        self.since, self.since_step = time.perf_counter(), step
 
 
 class Verification(StepCallback):

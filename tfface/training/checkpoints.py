@@ -1,15 +1,19 @@
 """Checkpoints of a run: weights, optimizer, seeds and step, complete or absent."""
 
 import pathlib
+import re
+import shutil
 
-import tensorflow as tf
+from tfface.classifier import collectives
+from tfface.training.variable_files import read_variables, write_variables
 
 
 class Checkpoints:
-    """The newest checkpoints of a run, in a folder.
+    """The newest checkpoints of a run: folders `step-N` in a folder.
 
-    A checkpoint holds encoder and head apart, so that the encoder can be read without the head. TensorFlow writes the
-    files under temporary names, makes the new checkpoint known last, and only then removes the oldest.
+    A checkpoint says nothing about replicas: what R of them wrote, any other number reads. It is made under a temporary
+    name, renamed when complete, and only then are the oldest removed. With several workers, all call `save` and
+    `restore`, and see the same folder.
 
     Args:
       folder: where the checkpoints are.
@@ -18,14 +22,25 @@ class Checkpoints:
     """
 
     def __init__(self, folder, model, keep=2):
-        # Which Keras keeps beside the layers: without them dropout and class samplers would start anew on a resume.
-        seeds = [variable.value for variable in model.variables if variable.path.endswith("seed_generator_state")]
-        checkpoint = tf.train.Checkpoint(encoder=model.encoder, head=model.head, optimizer=model.optimizer, seeds=seeds)
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), keep, checkpoint_name="step")
+        self.folder = pathlib.Path(folder)
+        self.model = model
+        self.keep = keep
 
     def save(self, step):
         """Writes a checkpoint of the current weights, made after `step` steps."""
-        self._manager.save(checkpoint_number=step)
+        new, unfinished = self.folder / f"step-{step}", self.folder / f".step-{step}"
+        with self.model.distribute_strategy.scope():
+            if collectives.is_chief():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir(parents=True)
+            collectives.barrier()
+            write_variables(checkpoint_files(unfinished), _variables(self.model))
+            if collectives.is_chief():
+                shutil.rmtree(new, ignore_errors=True)
+                unfinished.rename(new)
+                for old in _checkpoints(self.folder)[: -self.keep]:
+                    shutil.rmtree(old)
+            collectives.barrier()
 
     def restore(self):
         """Restores the newest checkpoint.
@@ -34,21 +49,25 @@ class Checkpoints:
           int, its step; 0 where there is no checkpoint.
 
         Raises:
-          ValueError: the checkpoint is damaged or of another network or head.
+          ValueError: the checkpoint is damaged or of another network, head or number of classes.
         """
-        path = self._manager.latest_checkpoint
+        path = self.latest
         if path is None:
             return 0
-        try:
-            self._manager.checkpoint.restore(path).assert_existing_objects_matched()
-        except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"{path}: cannot be restored into this model: {_first_line(error)}") from None
-        return int(path.rpartition("-")[2])
+        with self.model.distribute_strategy.scope():
+            _read(path, _variables(self.model))
+        return int(pathlib.Path(path).name.removeprefix("step-"))
 
     @property
     def latest(self):
         """Path of the newest checkpoint, None where there is none."""
-        return self._manager.latest_checkpoint
+        return latest_checkpoint(self.folder)
+
+
+def latest_checkpoint(folder):
+    """Returns the path of the newest checkpoint in a folder, None where there is none."""
+    found = _checkpoints(pathlib.Path(folder))
+    return str(found[-1]) if found else None
 
 
 def restore_encoder(encoder, folder):
@@ -60,16 +79,44 @@ def restore_encoder(encoder, folder):
     Raises:
       ValueError: there is none, or it is damaged or of another network.
     """
-    path = tf.train.latest_checkpoint(str(folder)) if pathlib.Path(folder).is_dir() else None
+    path = latest_checkpoint(folder)
     if path is None:
         raise ValueError(f"{folder}: no checkpoint.")
-    try:
-        status = tf.train.Checkpoint(encoder=encoder).restore(path)
-        status.assert_existing_objects_matched().expect_partial()
-    except (AssertionError, IndexError, ValueError, tf.errors.OpError) as error:
-        raise ValueError(f"{path}: cannot be restored into {encoder.name}: {_first_line(error)}") from None
+    _read(path, _numbered("encoder", encoder.variables))
     return path
 
 
-def _first_line(error):
-    return str(error).strip().splitlines()[0]
+def checkpoint_files(path):
+    """Returns what the names of the files of a checkpoint begin with."""
+    return pathlib.Path(path) / "variables"
+
+
+def head_variables(model):
+    """Returns the variables of a model's head by their names in checkpoints."""
+    return _numbered("head", model.head.variables)
+
+
+def _checkpoints(folder):
+    """The checkpoints, in the order of their steps."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _variables(model):
+    return {
+        **_numbered("encoder", model.encoder.variables),
+        **head_variables(model),
+        # Whose names begin with those of the layers, which depend on how many there were before.
+        **_numbered("optimizer", model.optimizer.variables, lambda name: name.rpartition("_")[2]),
+    }
+
+
+def _numbered(group, variables, short=str):
+    return {f"{group}/{number:04d}/{short(variable.name)}": variable for number, variable in enumerate(variables)}
+
+
+def _read(path, variables):
+    try:
+        read_variables(checkpoint_files(path), variables)
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be restored into this model: {error}") from None

@@ -32,6 +32,21 @@ HEADS = (
     "SubCenterArcFace",
 )
 
+BACKBONES = (
+    "IResNet18",
+    "IResNet34",
+    "IResNet50",
+    "IResNet100",
+    "IResNet200",
+    "InsightFaceMobileFaceNet",
+    "MobileFaceNet",
+    "ResNet50",
+    "SFNet20",
+    "SFNet64",
+    "ViTSmall",
+    "ViTTiny",
+)
+
 
 def setting(default, help, choices=None, **bounds):
     """A field that is also a flag; `bounds` are lower_bound and upper_bound of numbers."""
@@ -56,7 +71,7 @@ class TrainConfig:
     synthetic_heldout: int = setting(100, "Identities rendered and held out.", lower_bound=2)
     synthetic_images: int = setting(12, "Images rendered of each identity.", lower_bound=2)
 
-    backbone: str = setting("MobileFaceNet", "Network.", choices=("MobileFaceNet", "SFNet20"))
+    backbone: str = setting("MobileFaceNet", "Network.", choices=BACKBONES)
     width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
     image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
     embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
@@ -64,6 +79,18 @@ class TrainConfig:
     head: str = setting("ArcFace", "Loss.", choices=HEADS)
     scale: float = setting(None, "Scale of the head; its own default if not given.")
     margin: float = setting(None, "Margin of the head; its own default if not given.")
+    sampling_rate: float = setting(
+        None, "Fraction of the classes in a step, of heads that sample them.", lower_bound=0.0, upper_bound=1.0
+    )
+    partition: str = setting(
+        "none",
+        "Where class weights live: all on every replica, each replica its share of the classes, or its share in host "
+        "memory.",
+        choices=("none", "replicas", "host"),
+    )
+    init_from: str = setting(
+        None, "Run folder to begin with: its network and, of identities that are in both trainings, its class weights."
+    )
 
     batch_size: int = setting(128, "Images a step.", lower_bound=2)
     epochs: float = setting(20.0, "Passes over the training data.", lower_bound=0.0)
@@ -75,7 +102,18 @@ class TrainConfig:
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
     decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
     mirror: bool = setting(True, "Mirror half of the training images.")
+    augment: list = setting((), "Augmentations NAME or NAME:PROBABILITY, in order: crop, low_resolution, color:0.3, ...")
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
+
+    strategy: str = setting(
+        "none",
+        "One device; several of this machine; or the machines that TF_CONFIG lists.",
+        choices=("none", "mirrored", "multiworker"),
+    )
+    replicas: int = setting(
+        0, "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.", lower_bound=0
+    )
+    sync_batch_norm: bool = setting(True, "Take the statistics of batch normalisation over all replicas.")
 
     seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
     deterministic: bool = setting(True, "Same flags and seed, same loss at every step (on the same kind of machine).")
@@ -85,7 +123,7 @@ class TrainConfig:
     keep: int = setting(2, "Checkpoints kept.", lower_bound=1)
 
     def __post_init__(self):
-        self.protocol = list(self.protocol)
+        self.protocol, self.augment = list(self.protocol), list(self.augment)
         self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
         for field in dataclasses.fields(self):
             self._check(field.name, getattr(self, field.name), **field.metadata)
@@ -99,7 +137,7 @@ class TrainConfig:
         if choices and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
         lowest, highest = bounds.get("lower_bound", -math.inf), bounds.get("upper_bound", math.inf)
-        if bounds and not lowest <= value <= highest:
+        if bounds and value is not None and not lowest <= value <= highest:
             raise ValueError(f"{name} must be in [{lowest}, {highest}]; got {value!r}.")
         if name in ("run_dir", "train_data") and not value:
             raise ValueError(f"--{name} is required: {help}")

@@ -42,4 +42,5 @@ class RebuildForest(keras.callbacks.Callback):
         if self.head.sub_centers > 1:
             weights = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
             weights = weights.reshape(self.head.num_classes, self.head.sub_centers, -1).mean(axis=1)
-        self.head.sampler.rebuild(weights)
+        for (start, stop), sampler in self.head.samplers:
+            sampler.rebuild(weights[start:stop])

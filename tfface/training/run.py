@@ -10,17 +10,21 @@ import keras
 import tensorflow as tf
 
 from tfface import data, evaluation, export, progress
+from tfface.classifier import collectives
 from tfface.classifier.row_sgd import RowSGD
 from tfface.data import synthetic
-from tfface.training import callbacks, config, schedules
-from tfface.training.build import build_encoder, build_head
+from tfface.training import callbacks, config, fingerprint, schedules
+from tfface.training.build import build_encoder, build_head, load_encoder
 from tfface.training.checkpoints import Checkpoints
 from tfface.training.evaluate import verification_pairs
 from tfface.training.model import FaceModel
+from tfface.training.report import write_report
+from tfface.training.strategies import distribute, make_strategy
+from tfface.training.warm_start import warm_start, write_identities
 
 # What may change when a run is resumed: the curve of the loss does not depend on it.
 _FREE = {"run_dir", "resume", "overwrite", "log_every", "verify_every", "save_every", "keep", "heldout_data",
-         "heldout_pairs", "protocol"}  # fmt: skip
+         "heldout_pairs", "protocol", "strategy", "replicas", "partition", "init_from"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class TrainResult:
       before: list of `VerificationResult` of the untrained encoder; empty without held-out data.
       after: list of `VerificationResult` of the trained encoder.
       checkpoint: path of the newest checkpoint.
-      report: path of the report picture, None without held-out data.
+      report: path of the HTML report, None without held-out data.
       saved_model: path of the exported SavedModel.
     """
 
@@ -55,68 +59,111 @@ def train(settings):
       ValueError: settings that contradict each other or the data, a run folder in use, a loss that is not finite.
       OSError: a file cannot be read or written.
     """
-    run_dir = _prepare_run_dir(settings)
+    strategy = make_strategy(settings.strategy, settings.replicas)
+    with strategy.scope():
+        result = _train(settings, strategy)
+        is_chief = collectives.is_chief()
+    if is_chief:
+        if result.saved_model.exists():
+            shutil.rmtree(result.saved_model)
+        # From the checkpoint, free of the strategy and its devices.
+        export.saved_model(load_encoder(settings.run_dir), result.saved_model)
+    return result
+
+
+def _train(settings, strategy):
+    run_dir, is_chief = pathlib.Path(settings.run_dir), collectives.is_chief()
+    if is_chief:
+        _prepare_run_dir(settings)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-
     train_data, heldout_data = _data(settings, run_dir)
+
     steps_per_epoch = data.steps_per_epoch(train_data, settings.batch_size)
-    info = data.DatasetInfo.load(train_data)
+    identities = data.DatasetInfo.load(train_data).label_map
     total_steps = max(1, round(settings.epochs * steps_per_epoch))
 
     schedule = _schedule(settings, steps_per_epoch, total_steps)
     encoder = build_encoder(settings)
-    head = build_head(settings, info.identities)
+    head = build_head(settings, len(identities))
     model = FaceModel(encoder, head)
     model.compile(optimizer=_optimizer(settings, schedule, head))
     model.optimizer.build(model.trainable_variables)
+    if settings.init_from:
+        warm_start(model, identities, settings.init_from)
 
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
-    verify = _verifier(settings, encoder, heldout_data)
-    before = verify()
+    # One worker verifies; the others wait for it at the next step.
+    embed, protocols = _heldout(settings, encoder, heldout_data if is_chief else None)
+    before = _verify(embed, protocols)
     start_step = checkpoints.restore()
 
     every = {"start_step": start_step, "total_steps": total_steps}
-    log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every)
+    log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every, write=is_chief)
     steps = [log]
-    if heldout_data:
-        verification = callbacks.Verification(run_dir, verify, settings.verify_every, **every)
+    if before:
+        verification = callbacks.Verification(
+            run_dir, lambda: _verify(embed, protocols), settings.verify_every, **every
+        )
         if start_step == 0:
             verification.record(0, before)
         steps.append(verification)
     steps.append(callbacks.SaveCheckpoints(checkpoints, settings.save_every, **every))
-    # Only now, so that an attempt which failed before is no run that would have to be resumed or overwritten.
-    config.write_flagfile(settings, run_dir / config.FLAGFILE)
+    batches = distribute(strategy, _batches(settings, train_data, start_step), settings.batch_size)
+    if is_chief:
+        # Only now, so that an attempt which failed before is no run that would have to be resumed or overwritten.
+        write_identities(run_dir, identities)
+        config.write_flagfile(settings, run_dir / config.FLAGFILE)
     if start_step < total_steps:
-        # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
-        batches = data.train_dataset(
+        try:
+            # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
+            model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+            if not collectives.is_multi_worker():
+                raise
+            raise ValueError(
+                "another worker has ended or cannot be reached; start all of them again with --resume "
+                f"({type(error).__name__} in step {log.step + 1})."
+            ) from None
+        finally:
+            log.close()
+
+    after, report = [], None
+    if protocols:
+        report = run_dir / "report.html"
+        context = {
+            "command": f"python scripts/train.py --flagfile={run_dir / config.FLAGFILE}",
+            **fingerprint.provenance(run_dir, heldout_data, settings.protocol),
+            "checkpoint": checkpoints.latest,
+            "flip": False,
+        }
+        untrained = [dataclasses.replace(result, name=f"{result.name}, untrained") for result in before]
+        title = f"Verification of {run_dir.name}"
+        after = write_report(embed(), protocols, run_dir, context, title, images=heldout_data, earlier=untrained)
+    return TrainResult(before, after, checkpoints.latest, report, run_dir / "export" / "1")
+
+
+def _batches(settings, train_data, start_step):
+    """Returns a function that makes the dataset of one worker, for `distribute`."""
+
+    def make(num_workers, worker_index, parts):
+        return data.train_dataset(
             train_data,
             settings.batch_size,
             settings.image_size,
             seed=settings.seed,
             mirror=settings.mirror,
+            augmentations=settings.augment,
             shuffle_buffer=settings.shuffle_buffer,
             start_step=start_step,
             deterministic=settings.deterministic,
+            num_workers=num_workers,
+            worker_index=worker_index,
+            parts=parts,
         )
-        try:
-            model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
-        finally:
-            log.close()
 
-    after = verify()
-    saved_model = run_dir / "export" / "1"
-    if saved_model.exists():
-        shutil.rmtree(saved_model)
-    export.saved_model(encoder, saved_model)
-    report = None
-    if after:
-        report = run_dir / "report.png"
-        named = [dataclasses.replace(result, name=f"{result.name}, untrained") for result in before]
-        evaluation.plot_report([*named, *after], report, f"Verification of {run_dir.name}")
-        evaluation.to_json(after, run_dir / "results.json", {"checkpoint": checkpoints.latest, "flip": False})
-    return TrainResult(before, after, checkpoints.latest, report, saved_model)
+    return make
 
 
 def _prepare_run_dir(settings):
@@ -144,6 +191,13 @@ def _data(settings, run_dir):
     if settings.train_data != "synthetic":
         return settings.train_data, settings.heldout_data
     records = run_dir / "records"
+    if collectives.is_chief():
+        _render(settings, run_dir, records)
+    collectives.barrier()
+    return str(records / "train"), str(records / "heldout")
+
+
+def _render(settings, run_dir, records):
     # Without the settings of a run, records are those of an attempt that failed, perhaps of other settings.
     if not (run_dir / config.FLAGFILE).is_file():
         identities = settings.synthetic_identities + settings.synthetic_heldout
@@ -162,7 +216,6 @@ def _data(settings, run_dir):
                 overwrite=True,
                 progress=True,
             )
-    return str(records / "train"), str(records / "heldout")
 
 
 def _schedule(settings, steps_per_epoch, total_steps):
@@ -187,17 +240,22 @@ def _optimizer(settings, schedule, head):
     return optimizer
 
 
-def _verifier(settings, encoder, heldout_data):
-    """Returns a function that verifies the encoder as it is then, and gives a list of `VerificationResult`."""
+def _heldout(settings, encoder, heldout_data):
+    """Returns a function that embeds the held-out images as the encoder is then, and the protocols, {name: `Pairs`}."""
     if not heldout_data:
-        return lambda: []
+        return None, {}
     images = data.eval_dataset(heldout_data, 64, settings.image_size)
     embedder = export.encoder_embedder(encoder)
-    embeddings = export.embed_dataset(embedder, images)
-    protocols = verification_pairs(embeddings, settings.protocol, settings.heldout_pairs, settings.seed)
 
-    def verify():
-        vectors = export.embed_dataset(embedder, images).vectors
-        return [evaluation.verify(vectors, embeddings.keys, pairs, name) for name, pairs in protocols.items()]
+    def embed():
+        return export.embed_dataset(embedder, images)
 
-    return verify
+    return embed, verification_pairs(embed(), settings.protocol, settings.heldout_pairs, settings.seed)
+
+
+def _verify(embed, protocols):
+    """Returns a list of `VerificationResult`, one for each protocol."""
+    if not protocols:
+        return []
+    found = embed()
+    return [evaluation.verify(found.vectors, found.keys, pairs, name) for name, pairs in protocols.items()]

@@ -1,0 +1,168 @@
+"""Where this replica stands among the others, and what they tell each other; outside of a strategy there is one.
+
+A step of a class-parallel head takes three messages whatever the number of classes: its batch is gathered, a few
+numbers an example are summed over the shards, and the gradient of the embeddings is summed, of which each replica takes
+its part.
+
+Every replica computes the losses of the whole batch, each from its own classes; what it differentiates with respect to
+shared tensors is its part of the gradient, and the sum over the replicas is the gradient.
+"""
+
+import typing
+
+import tensorflow as tf
+
+
+def replica_count():
+    """Returns the number of replicas of the current strategy, over all workers."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replica_index():
+    """Returns the number of this replica among all, an int, or None in cross-replica context."""
+    context = tf.distribute.get_replica_context()
+    # A constant while a function is traced: each replica has a trace of its own.
+    return None if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))
+
+
+def is_multi_worker():
+    """Whether the replicas of the current strategy are in several processes."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def local_replicas():
+    """Returns the replicas of this process as pairs (number, device)."""
+    strategy = tf.distribute.get_strategy()
+    with tf.init_scope():
+        numbers = strategy.experimental_local_results(tf.function(strategy.run)(_number))
+    return list(zip(map(int, numbers), strategy.extended.worker_devices, strict=True))
+
+
+def _number():
+    return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def sum_over_replicas(value):
+    """Returns the sum of a tensor (or of each of a list of tensors) over all replicas; takes no gradient."""
+    context = tf.distribute.get_replica_context()
+    return value if replica_count() == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+@tf.custom_gradient
+def sum_over_shards(value):
+    """Returns the sum over all replicas, of which each holds a part.
+
+    All replicas go on to compute the same from it, so that each has the whole gradient for its own part already.
+    """
+    return sum_over_replicas(value), lambda upstream: upstream
+
+
+def all_gather(value):
+    """Returns the tensors of all replicas, one after the other along axis 0; takes no gradient."""
+    # Under MultiWorkerMirroredStrategy a tensor without a device cannot be gathered in a function.
+    with tf.device(tf.distribute.get_strategy().extended.worker_devices[0] if is_multi_worker() else None):
+        value = tf.identity(value)
+    return tf.distribute.get_replica_context().all_gather(value, axis=0)
+
+
+class Batch(typing.NamedTuple):
+    """The batches of all replicas as one."""
+
+    embeddings: tf.Tensor  # [B, d]
+    labels: tf.Tensor  # [B]
+    sample_weight: tf.Tensor  # [B]
+    own: typing.Callable  # function from losses [B] to this replica's [b]
+
+
+def gather_batch(embeddings, labels, sample_weight=None):
+    """Gathers the examples of all replicas, in one message.
+
+    Args:
+      embeddings: float32 [b, d]; replicas may have different b, but at least one example each.
+      labels: integer [b].
+      sample_weight: float32 [b]; None: ones.
+
+    Returns:
+      `Batch`. The gradient of its embeddings is summed over the replicas. The gradient of the losses that `own` returns
+      must be the same number for all examples of all replicas, as that of their mean is: no message is spent on it.
+
+    Raises:
+      tf.errors.InvalidArgumentError: a replica has no example, or the gradients of its losses differ.
+    """
+    size, dimension, number = tf.shape(embeddings)[0], embeddings.shape[1], replica_index()
+    sample_weight = tf.ones([size]) if sample_weight is None else tf.cast(sample_weight, tf.float32)
+    integers = tf.stack([tf.cast(labels, tf.int32), tf.fill([size], number)], axis=1)
+
+    @tf.custom_gradient
+    def gathered_embeddings(embeddings):
+        # Integers travel as the bits of floats.
+        columns = [embeddings, tf.bitcast(integers, tf.float32), sample_weight[:, None]]
+        whole = all_gather(tf.concat(columns, axis=1))
+        rest = tf.bitcast(whole[:, dimension : dimension + 2], tf.int32)
+        start = tf.reduce_sum(tf.cast(rest[:, 1] < number, tf.int32))
+        owners = tf.math.bincount(rest[:, 1], minlength=replica_count())
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(owners > 0), [_EMPTY, owners], summarize=64)]):
+            outputs = whole[:, :dimension], rest[:, 0], whole[:, -1], start
+
+        def gradient(upstream, *_):
+            return sum_over_replicas(tf.convert_to_tensor(upstream))[start : start + size]
+
+        return outputs, gradient
+
+    whole, labels, weights, start = gathered_embeddings(embeddings)
+    if embeddings.shape[0] is not None:
+        # tf.distribute gives a static size only where it is that of every replica.
+        for tensor in (whole, labels, weights):
+            tensor.set_shape([embeddings.shape[0] * replica_count(), *tensor.shape[1:]])
+
+    @tf.custom_gradient
+    def own(losses):
+        def gradient(upstream):
+            low, high = tf.reduce_min(upstream), tf.reduce_max(upstream)
+            with tf.control_dependencies([tf.debugging.Assert(low == high, [_UNEVEN, low, high])]):
+                # Not the shape of the losses, for which gradients would have to wait.
+                return tf.fill(tf.shape(labels), low)
+
+        part = losses[start : start + size]
+        part.set_shape(embeddings.shape[:1])
+        return part, gradient
+
+    return Batch(whole, labels, weights, own)
+
+
+_EMPTY = "every replica needs at least one example, so drop the remainder of the data; examples by replica:"
+_UNEVEN = (
+    "losses of a partitioned head must all have the same weight (sample_weight is an argument of the head); "
+    "got gradients from and to"
+)
+
+
+def worker_index():
+    """Returns the number of this process among those that train together."""
+    return (
+        _resolver().task_id + (_resolver().task_type != "chief" and "chief" in _cluster()) if is_multi_worker() else 0
+    )
+
+
+def is_chief():
+    """Whether this process is the one that writes what only one should."""
+    return worker_index() == 0
+
+
+def barrier():
+    """Returns when all workers have called it."""
+    if is_multi_worker():
+        _meet()
+
+
+@tf.function
+def _meet():
+    tf.distribute.get_strategy().run(lambda: sum_over_replicas(tf.zeros([])))
+
+
+def _resolver():
+    return tf.distribute.get_strategy().cluster_resolver
+
+
+def _cluster():
+    return _resolver().cluster_spec().as_dict()

@@ -1,0 +1,77 @@
+"""Embeddings of images by any model: an export, a run folder or a `.keras` file."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from tfface import data, export, progress
+from tfface.training.build import load_encoder
+from tfface.training.fingerprint import images_sha256, model_sha256
+
+
+def embed_images(model, images, output=None, flip=False, batch_size=64):
+    """Embeds records or a folder of images, with a progress bar.
+
+    Args:
+      model: SavedModel folder, run folder or `.keras` file.
+      images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
+      output: file to write (`.tfrecord`, or anything else for .npz), or None. An interrupted call leaves its pieces in
+        the folder OUTPUT.partial; the same call goes on from there, and writes what an uninterrupted one would.
+      flip: bool, add the embedding of the mirrored image.
+      batch_size: int, images embedded at a time.
+
+    Returns:
+      `Embeddings`; the labels of a folder number its identities by name.
+
+    Raises:
+      ValueError: the model or the images are not of that form, or OUTPUT.partial is of another model or other images.
+      OSError: a file cannot be read or written.
+    """
+    embedder = load_any_embedder(model)
+    in_folder = is_image_folder(images)
+    if in_folder:
+        keys = data.find_images(images).keys
+        dataset, count = data.folder_dataset(images, keys, batch_size, embedder.image_size), len(keys)
+    else:
+        dataset = data.eval_dataset(images, batch_size, embedder.image_size)
+        count = sum(data.count_images(data.resolve_shards(images)))
+    with progress.bar(total=count, desc="embed", unit=" images") as bar:
+        if output is None:
+            embeddings = export.embed_dataset(embedder, dataset, flip, lambda batches: _counted(batches, bar))
+        else:
+            pieces = pathlib.Path(f"{output}.partial")
+            job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
+            embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
+    if in_folder:
+        identities = [key.split("/")[0] for key in embeddings.keys]
+        labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
+        embeddings = dataclasses.replace(embeddings, labels=labels)
+    if output is not None:
+        export.save_embeddings(output, embeddings)
+        shutil.rmtree(pieces)
+    return embeddings
+
+
+def load_any_embedder(model):
+    """Loads a SavedModel folder, a run folder or a `.keras` file as an `Embedder`.
+
+    Raises:
+      ValueError: it is none of these.
+    """
+    if (pathlib.Path(model) / "saved_model.pb").is_file():
+        return export.load_embedder(model)
+    return export.encoder_embedder(load_encoder(model))
+
+
+def is_image_folder(images):
+    """Whether images are files in a folder, not records."""
+    return os.path.isdir(images) and not os.path.exists(os.path.join(images, data.records.DATASET_FILE))
+
+
+def _counted(batches, bar):
+    for batch in batches:
+        yield batch
+        bar.update(len(batch["key"]))

@@ -1,0 +1,65 @@
+"""Hashes that tell which model and which images a number belongs to."""
+
+import hashlib
+import os
+import pathlib
+
+import tfface
+from tfface import data, files
+from tfface.training import config
+from tfface.training.checkpoints import latest_checkpoint
+
+
+def provenance(model, images, protocol):
+    """Says what an evaluation is of, as JSON values: version, model, images and pair lists, with their hashes.
+
+    Args:
+      model: SavedModel folder, run folder or file.
+      images: records or folder of images, or None.
+      protocol: paths of official pair lists.
+    """
+    return {
+        "tfface": tfface.__version__,
+        "model": str(model),
+        "model_sha256": model_sha256(model),
+        "images": None if images is None else str(images),
+        "images_sha256": None if images is None else images_sha256(images),
+        "protocol": {str(path): sha256(path) for path in protocol},
+    }
+
+
+def sha256(*paths):
+    """Hashes files, and all files of folders with their names, in the order of the names.
+
+    Args:
+      *paths: of files or folders.
+
+    Returns:
+      str, SHA-256 in hexadecimal; of a single file that of its content alone.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    if len(paths) == 1 and not os.path.isdir(paths[0]):
+        return files.sha256(paths[0])
+    total = hashlib.sha256()
+    for path in map(pathlib.Path, paths):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                total.update(f"{files.sha256(file)}  {file.relative_to(path.parent).as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def model_sha256(model):
+    """Hashes a SavedModel folder, a file, or the settings and the newest checkpoint of a run folder."""
+    model = pathlib.Path(model)
+    checkpoint = latest_checkpoint(model / "checkpoints")
+    return sha256(model) if checkpoint is None else sha256(model / config.FLAGFILE, checkpoint)
+
+
+def images_sha256(images):
+    """Hashes a folder of images, or records; of a dataset folder only its description, which holds their hashes."""
+    if os.path.isdir(images):
+        description = os.path.join(images, data.records.DATASET_FILE)
+        return sha256(description if os.path.isfile(description) else images)
+    return sha256(*data.resolve_shards(images))

@@ -1,0 +1,97 @@
+"""Which devices train together, and how their batches reach them."""
+
+import json
+import os
+
+import tensorflow as tf
+
+STRATEGIES = ("none", "mirrored", "multiworker")
+
+# A worker that is gone must not keep the others waiting for ever.
+_COLLECTIVE_TIMEOUT_SECONDS = 600
+
+
+def make_strategy(name, replicas=0):
+    """Makes a strategy, before TensorFlow has computed anything.
+
+    Args:
+      name: "none": one device. "mirrored": several devices of this machine. "multiworker": the processes that the
+        environment variable TF_CONFIG lists, each with all GPUs of its machine or, without any, the CPU.
+      replicas: int, devices of "mirrored"; where there are fewer GPUs, parts of the CPU stand for them. 0: all GPUs.
+
+    Returns:
+      tf.distribute.Strategy.
+
+    Raises:
+      ValueError: `replicas` does not fit the strategy, TF_CONFIG is missing or malformed, or TensorFlow has been used
+        already.
+    """
+    if name != "mirrored" and replicas > 1:
+        raise ValueError(f"replicas are a setting of strategy 'mirrored', got replicas={replicas} with {name!r}.")
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "multiworker":
+        _check_cluster()
+        options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_COLLECTIVE_TIMEOUT_SECONDS)
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    gpus = tf.config.list_physical_devices("GPU")
+    replicas = replicas or len(gpus) or 1
+    if replicas <= len(gpus):
+        return tf.distribute.MirroredStrategy([f"GPU:{number}" for number in range(replicas)])
+    _divide_cpu(replicas)
+    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
+
+
+def distribute(strategy, make_dataset, batch_size):
+    """Gives every replica its part of each batch.
+
+    Args:
+      strategy: tf.distribute.Strategy.
+      make_dataset: function (num_workers, worker_index, parts) -> dataset of this worker's share of each batch, cut
+        into that many equal parts; as `tfface.data.train_dataset`.
+      batch_size: int, images of all replicas in a step.
+
+    Returns:
+      What `fit` takes.
+
+    Raises:
+      ValueError: workers would get unequal batches.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return make_dataset(1, 0, 1)
+    if batch_size % replicas == 0:
+        # Parts of a known size spare the replicas a message about it.
+        return strategy.distribute_datasets_from_function(
+            lambda context: make_dataset(
+                context.num_input_pipelines, context.input_pipeline_id, replicas // context.num_input_pipelines
+            )
+        )
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or batch_size < replicas:
+        raise ValueError(f"batch_size {batch_size} cannot be divided among {replicas} replicas.")
+    return make_dataset(1, 0, 1)
+
+
+def _divide_cpu(parts):
+    configuration = [tf.config.LogicalDeviceConfiguration()] * parts
+    try:
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], configuration)
+    except RuntimeError:
+        if len(tf.config.list_logical_devices("CPU")) < parts:
+            raise ValueError(f"the CPU can be divided into {parts} replicas before TensorFlow is used only.") from None
+
+
+def _check_cluster():
+    text = os.environ.get("TF_CONFIG")
+    try:
+        config = json.loads(text or "")
+        workers = {kind: len(config["cluster"][kind]) for kind in ("chief", "worker") if kind in config["cluster"]}
+        known = 0 <= config["task"]["index"] < workers.get(config["task"]["type"], 0)
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known:
+        raise ValueError(
+            "strategy 'multiworker' needs the environment variable TF_CONFIG, such as "
+            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; '
+            f"got {text!r}."
+        )

@@ -1,0 +1,47 @@
+"""Small pictures of some images of a dataset, for reports."""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tfface import data
+from tfface.training.embed import is_image_folder
+
+
+def read_thumbnails(images, keys, side=112):
+    """Decodes images and encodes them anew, so that nothing but pixels is taken over.
+
+    Args:
+      images: records (dataset folder or glob), or a folder of images.
+      keys: iterable of str, which of them; those that are not there are left out.
+      side: int, height and width of the pictures in pixels.
+
+    Returns:
+      dict from key to the bytes of a JPEG file.
+
+    Raises:
+      ValueError: the images are not of that form.
+    """
+    keys = set(keys)
+    if is_image_folder(images):
+        there = sorted(keys & set(data.find_images(images).keys))
+        pixels = data.folder_dataset(images, there, 1, side).unbatch() if there else []
+    else:
+        wanted = tf.constant(sorted(keys), tf.string)
+        pixels = (
+            tf.data.TFRecordDataset(data.resolve_shards(images))
+            .map(data.parse_example)
+            .filter(lambda record: tf.reduce_any(record["key"] == wanted))
+            # Not to read on once all are found.
+            .take(len(keys))
+            .map(lambda record: {"image": data.decode_image(record["image"], side), "key": record["key"]})
+        )
+    return {one["key"].numpy().decode(): _jpeg(one["image"].numpy()) for one in pixels}
+
+
+def _jpeg(pixels):
+    picture = io.BytesIO()
+    Image.fromarray(np.uint8(np.rint(pixels * 127.5 + 127.5))).save(picture, "JPEG", quality=88)
+    return picture.getvalue()

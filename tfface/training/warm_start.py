@@ -1,0 +1,75 @@
+"""Beginning a training with what another one learned, of other identities too."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from tfface import files
+from tfface.classifier.weights import PartitionedVariable
+from tfface.training.checkpoints import checkpoint_files, head_variables, restore_encoder
+from tfface.training.variable_files import read_rows, read_shapes
+
+_FILE = "identities.json"
+_ROWS_AT_ONCE = 65_536
+
+
+def write_identities(run_dir, identities):
+    """Writes the names behind the rows of the class weights, in their order, into the folder of a run."""
+    files.write_atomically(pathlib.Path(run_dir) / _FILE, json.dumps(list(identities), ensure_ascii=False).encode())
+
+
+def read_identities(run_dir):
+    """Reads what `write_identities` wrote, a list of str; raises ValueError where there is no such file."""
+    path = pathlib.Path(run_dir) / _FILE
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("not a list of names")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: the names of a run's identities cannot be read: {error}") from None
+    return names
+
+
+def warm_start(model, identities, run_dir):
+    """Copies the network of a run and its class weights of the identities that this training has too.
+
+    Other identities keep the class weights that they have. The optimizer and what else the head learns start anew.
+
+    Args:
+      model: FaceModel with the same network; its head may be another.
+      identities: sequence of str, the names behind the rows of its class weights.
+      run_dir: folder of the other run.
+
+    Raises:
+      ValueError: the folder is of no run, or its network is another.
+    """
+    run_dir = pathlib.Path(run_dir)
+    prefix = checkpoint_files(restore_encoder(model.encoder, run_dir / "checkpoints"))
+    names = read_identities(run_dir)
+    row_of = {name: row for row, name in enumerate(names)}
+    sources = np.array([row_of.get(name, -1) for name in identities])
+    old_shapes = read_shapes(prefix)
+    for name, variable in head_variables(model).items():
+        old_shape = old_shapes.get(name, [0])
+        rows_per_class, rest = divmod(variable.shape[0], len(sources)) if variable.shape.rank else (0, 0)
+        if rest or old_shape != [rows_per_class * len(names), *variable.shape[1:]]:
+            continue
+        rows = sources[:, None] * rows_per_class + np.arange(rows_per_class)
+        rows = np.where(sources[:, None] < 0, -1, rows).ravel()
+        for start, shard in _shards(variable):
+            values = shard.numpy()
+            _copy_rows(prefix, name, old_shape, rows[start : start + len(values)], values)
+            shard.assign(values)
+
+
+def _shards(variable):
+    return variable.shards() if isinstance(variable, PartitionedVariable) else [(0, variable)]
+
+
+def _copy_rows(prefix, name, shape, rows, values):
+    """Fills `values` with rows of a saved variable, those of number -1 left alone; reads it piece by piece."""
+    for start in range(0, shape[0], _ROWS_AT_ONCE):
+        piece = read_rows(prefix, name, shape, start, min(_ROWS_AT_ONCE, shape[0] - start)).numpy()
+        there = (rows >= start) & (rows < start + len(piece))
+        values[there] = piece[rows[there] - start]
