@@ -40,6 +40,7 @@ setup(
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "beam": ["apache-beam>=2.60"],
         "detection": ["mtcnn>=1.0"],
+        "import": ["torch>=2.4", "onnx>=1.16"],
         "test": ["pytest>=8.0", "scikit-learn>=1.4"],
     },
     classifiers=[

@@ -33,9 +33,9 @@ def test_sizes_are_the_published_ones(name, embedding_dim, image_size, parameter
         tolerance = 0.02 if name == "MobileFaceNet" else 0.0005
         assert complexity.count_parameters(model) / 1e6 == pytest.approx(parameters, rel=tolerance)
     if operations is not None:
-        # Published to the last digit given.
-        rounding = 0.005 if operations < 1 else 0.05
-        assert complexity.count_multiply_accumulates(model) / 1e9 == pytest.approx(operations, rel=0, abs=rounding)
+        # Published to this digit, in places cut rather than rounded.
+        digit = 0.01 if operations < 1 else 0.1
+        assert -digit / 2 <= complexity.count_multiply_accumulates(model) / 1e9 - operations < digit
 
 
 @pytest.mark.parametrize(

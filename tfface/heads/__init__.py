@@ -3,6 +3,7 @@
 from tfface.heads.adaface import AdaFace
 from tfface.heads.arcface import ArcFace
 from tfface.heads.base import ClassificationHead
+from tfface.heads.broadface import BroadFace
 from tfface.heads.circle import CircleLoss
 from tfface.heads.coco import CoCo
 from tfface.heads.combined_margin import CombinedMargin
@@ -22,6 +23,7 @@ from tfface.heads.subcenter_arcface import SubCenterArcFace
 __all__ = [
     "AdaFace",
     "ArcFace",
+    "BroadFace",
     "CircleLoss",
     "ClassificationHead",
     "CoCo",

@@ -35,7 +35,10 @@ def build_head(settings, num_classes):
         raise ValueError(f"head {settings.head} has no {', '.join(sorted(unknown))}.")
     if settings.partition != "none":
         options["partition"] = settings.partition
-    return make(num_classes, **options)
+    head = make(num_classes, **options)
+    if settings.broadface_queue:
+        return heads.BroadFace(head, settings.broadface_queue, settings.broadface_compensate)
+    return head
 
 
 def load_encoder(path):

@@ -82,6 +82,10 @@ class TrainConfig:
     sampling_rate: float = setting(
         None, "Fraction of the classes in a step, of heads that sample them.", lower_bound=0.0, upper_bound=1.0
     )
+    broadface_queue: int = setting(
+        0, "Past embeddings of each replica that teach the class weights (BroadFace); 0: none.", lower_bound=0
+    )
+    broadface_compensate: bool = setting(True, "Move past embeddings along with the weights of their classes.")
     partition: str = setting(
         "none",
         "Where class weights live: all on every replica, each replica its share of the classes, or its share in host "
@@ -102,7 +106,9 @@ class TrainConfig:
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
     decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
     mirror: bool = setting(True, "Mirror half of the training images.")
-    augment: list = setting((), "Augmentations NAME or NAME:PROBABILITY, in order: crop, low_resolution, color:0.3, ...")
+    augment: list = setting(
+        (), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution."
+    )
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
 
     strategy: str = setting(

@@ -51,6 +51,9 @@ def warm_start(model, identities, run_dir):
     sources = np.array([row_of.get(name, -1) for name in identities])
     old_shapes = read_shapes(prefix)
     for name, variable in head_variables(model).items():
+        # Queues of past embeddings have rows too.
+        if not variable.trainable:
+            continue
         old_shape = old_shapes.get(name, [0])
         rows_per_class, rest = divmod(variable.shape[0], len(sources)) if variable.shape.rank else (0, 0)
         if rest or old_shape != [rows_per_class * len(names), *variable.shape[1:]]:

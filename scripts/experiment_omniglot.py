@@ -1,0 +1,35 @@
+"""Trains ArcFace with and without BroadFace on characters of Omniglot, and measures recall on others.
+
+Example:
+  python scripts/experiment_omniglot.py --data=omniglot_background.zip --output=runs/omniglot
+"""
+
+import os
+
+from absl import flags
+
+from tfface import cli
+
+_DATA = flags.DEFINE_string("data", None, "Omniglot's images_background, zipped.", required=True)
+_OUTPUT = flags.DEFINE_string(
+    "output", "runs/omniglot", "Folder for recall.csv, from which an interrupted experiment goes on, and pictures."
+)
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each variant.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", 8, "Epochs of a run.", lower_bound=1)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.1, "Learning rate, constant.", lower_bound=0.0)
+
+
+def main():
+    # Imported here, so that --help and wrong flags answer at once.
+    from tfface import files
+    from tfface.heads import curves
+    from tfface.training import omniglot
+
+    recalls = omniglot.run(_DATA.value, _OUTPUT.value, _SEEDS.value, _EPOCHS.value, _LEARNING_RATE.value)
+    picture = os.path.join(_OUTPUT.value, "recall.png")
+    files.write_atomically(picture, curves.to_png(omniglot.figure(recalls)))
+    print(omniglot.table(recalls))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,219 @@
+"""BroadFace: embeddings of past steps teach the class weights of any head."""
+
+import typing
+
+import keras
+import tensorflow as tf
+
+from tfface.classifier import collectives
+from tfface.classifier.labels import check_labels
+from tfface.classifier.rows import inverse_norms
+from tfface.classifier.weights import PartitionedVariable
+from tfface.heads.base import ClassificationHead, as_embeddings
+
+
+@keras.saving.register_keras_serializable("tfface")
+class BroadFace(keras.layers.Layer):
+    """A head whose class weights learn from the batch and a queue of past embeddings, the encoder from the batch alone.
+
+    The losses are those of the batch (Eq. 8). What the gradient of their mean adds to the head's own variables is that
+    of the mean over batch and queue (Eq. 9). A training step (`training=True`) then puts its embeddings into the queue,
+    with the class weights they met, and the oldest leave it. Each replica has a queue of its own examples.
+
+    Args:
+      head: `ClassificationHead`.
+      queue_size: int, past examples of each replica; 0: the head as it is.
+      compensate: bool, moves past embeddings along with the weights of their classes (Eq. 7).
+      **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+      ValueError: `head` is of another kind, or `queue_size` is negative.
+
+    Reference:
+      Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Eqs. 7-9.
+    """
+
+    def __init__(self, head, queue_size=8192, compensate=True, **kwargs):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(head, ClassificationHead):
+            raise ValueError(f"BroadFace wraps a ClassificationHead, got {head!r}.")
+        if int(queue_size) != queue_size or queue_size < 0:
+            raise ValueError(f"queue_size must be an integer of at least 0, got {queue_size!r}.")
+        self.queue_size = int(queue_size)
+        self.compensate = bool(compensate)
+        # Before the queue, so that the head's variables stand in checkpoints where they stand without one.
+        self.head = head
+        self.queue = EmbeddingQueue(self.queue_size, self.compensate, name="queue") if queue_size else None
+        self.supports_jit = head.supports_jit
+
+    @property
+    def class_weights(self):
+        return self.head.class_weights
+
+    @property
+    def sampler(self):
+        return self.head.sampler
+
+    @property
+    def sub_centers(self):
+        return self.head.sub_centers
+
+    def build(self, embeddings_shape, labels_shape=None):
+        for layer in (self.head, self.queue):
+            if layer is not None and not layer.built:
+                layer.build(embeddings_shape)
+
+    def call(self, embeddings, labels, training=None, sample_weight=None):
+        """Computes the per-example losses of the batch.
+
+        Args:
+          embeddings: float [B, d].
+          labels: integer [B].
+          training: bool; only True uses the queue and changes it.
+          sample_weight: float [B], factors of the losses of the batch; those of the queue are ones.
+
+        Returns:
+          float32 [B].
+        """
+        if not (training and self.queue):
+            return self.head.call(embeddings, labels, training=training, sample_weight=sample_weight)
+        embeddings, labels = as_embeddings(embeddings), check_labels(labels, self.head.num_classes)
+        past = self.queue.read()
+        own, current = self._class_rows(tf.stop_gradient(embeddings), labels, past.rows)
+        past_embeddings, past_labels = self._past_batch(past, current, tf.stop_gradient(embeddings), labels)
+
+        size = tf.shape(labels)[0]
+        queued = tf.reduce_sum(tf.cast(past.valid, tf.int32))
+        all_size, all_queued = tf.unstack(collectives.sum_over_replicas(tf.cast(tf.stack([size, queued]), tf.float32)))
+        share = all_size / (all_size + all_queued)
+        losses = self.head.call(
+            _with_gradient_of(embeddings, embeddings / share), labels, training=True, sample_weight=sample_weight
+        )
+        # training=None samples classes as a training step does, and leaves running statistics to the batch.
+        past_losses = self.head.call(
+            past_embeddings, past_labels, training=None, reach="weights", sample_weight=tf.cast(past.valid, tf.float32)
+        )
+        self.queue.push(tf.stop_gradient(embeddings), *own)
+        return _with_gradient_of(losses, share * (losses + tf.reduce_sum(past_losses) / tf.cast(size, tf.float32)))
+
+    def _class_rows(self, embeddings, labels, past_rows):
+        """The rows of class weights of the batch as (numbers [B], weights [B, d]), and those of the queue [Q, d].
+
+        Of a class with sub-centers an example has the nearest. Weights are None where nothing is compensated.
+        """
+        rows = labels[:, None] * self.sub_centers + tf.range(self.sub_centers, dtype=labels.dtype)
+        if not self.compensate:
+            return (rows[:, 0], None), None
+        numbers = tf.concat([tf.reshape(tf.cast(rows, tf.int32), [-1]), tf.cast(past_rows, tf.int32)], axis=0)
+        weights = self._gather(numbers)
+        count = tf.size(rows)
+        candidates = tf.reshape(weights[:count], [-1, self.sub_centers, embeddings.shape[1]])
+        nearest = tf.argmax(tf.einsum("bd,bsd->bs", embeddings, candidates * inverse_norms(candidates)), axis=1)
+        own = tf.gather(rows, nearest, batch_dims=1), tf.gather(candidates, nearest, batch_dims=1)
+        return own, weights[count:]
+
+    def _gather(self, numbers):
+        """Rows [n, d] of the class weights, from wherever they are; without gradient."""
+        head = self.head
+        if not head.sharded:
+            return tf.stop_gradient(tf.gather(head.class_weights.value, numbers))
+        start, stop = (self.sub_centers * bound for bound in head.classes)
+        size, number = tf.shape(numbers)[0], collectives.replica_index()
+        # Labels are numbers of rows here, and weights the number of the replica that asks.
+        every = collectives.gather_batch(tf.zeros([size, 0]), numbers, tf.fill([size], float(number)))
+        here = (every.labels >= start) & (every.labels < stop)
+        rows = tf.stop_gradient(tf.gather(head.class_weights.value, tf.where(here, every.labels - start, 0)))
+        rows = collectives.sum_over_replicas(tf.where(here[:, None], rows, 0.0))
+        first = tf.reduce_sum(tf.cast(every.sample_weight < number, tf.int32))
+        return rows[first : first + size]
+
+    def _past_batch(self, past, current, embeddings, labels):
+        """Compensated embeddings [Q, d] and labels [Q]; void places get examples of the batch, to weigh nothing."""
+        moved = past.embeddings
+        if self.compensate:
+            ratio = tf.norm(moved, axis=1, keepdims=True) * inverse_norms(past.class_weights)
+            moved += ratio * (current - past.class_weights)
+        void = tf.range(self.queue_size) % tf.shape(labels)[0]
+        past_labels = tf.cast(past.rows // self.sub_centers, labels.dtype)
+        return (
+            tf.where(past.valid[:, None], moved, tf.gather(embeddings, void)),
+            tf.where(past.valid, past_labels, tf.gather(labels, void)),
+        )
+
+    def compute_output_shape(self, embeddings_shape, labels_shape=None):
+        return (embeddings_shape[0],)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "queue_size": self.queue_size,
+            "compensate": self.compensate,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "head": keras.saving.deserialize_keras_object(config["head"])})
+
+
+class Past(typing.NamedTuple):
+    """What a queue holds; the order of its places means nothing."""
+
+    embeddings: tf.Tensor  # [Q, d]
+    rows: tf.Tensor  # int64 [Q], numbers of rows of the class weights
+    class_weights: tf.Tensor | None  # [Q, d], these rows when the embeddings came
+    valid: tf.Tensor  # bool [Q], whether an embedding is in the place
+
+
+class EmbeddingQueue(keras.layers.Layer):
+    """The last `size` examples of each replica, in a ring that each has for itself.
+
+    Args:
+      size: int.
+      with_class_weights: bool, keeps rows of class weights too.
+      **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, size, with_class_weights, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.size = size
+        self.with_class_weights = with_class_weights
+
+    def build(self, embeddings_shape):
+        matrix = (self.size, embeddings_shape[-1])
+        self.pushed = self._add("pushed", (1,), "int64")
+        self.rows = self._add("rows", matrix[:1], "int64")
+        self.embeddings = self._add("embeddings", matrix, "float32")
+        self.class_weights = self._add("class_weights", matrix, "float32") if self.with_class_weights else None
+
+    def _add(self, name, shape, dtype):
+        options = {"initializer": "zeros", "dtype": dtype, "trainable": False, "autocast": False, "name": name}
+        if not tf.distribute.has_strategy():
+            return self.add_weight(shape=shape, **options)
+        # What rows of classes are elsewhere are here those of a replica.
+        replicas = collectives.replica_count()
+        initializer = keras.initializers.get(options.pop("initializer"))
+        return PartitionedVariable(initializer, (replicas * shape[0], *shape[1:]), replicas, **options)
+
+    def read(self):
+        """Returns `Past` of this replica."""
+        rings = (self.embeddings, self.rows, self.class_weights)
+        values = [None if ring is None else tf.convert_to_tensor(ring.value) for ring in rings]
+        return Past(*values, tf.range(self.size, dtype=tf.int64) < tf.convert_to_tensor(self.pushed.value))
+
+    def push(self, embeddings, rows, class_weights=None):
+        """Puts examples in, in their order, each in the place of the oldest."""
+        count = tf.shape(rows, out_type=tf.int64)[0]
+        last = tf.range(count, dtype=tf.int64)[-self.size :]
+        places = (self.pushed.value + last)[:, None] % self.size
+        rings = {"embeddings": embeddings, "rows": tf.cast(rows, tf.int64), "class_weights": class_weights}
+        for name, values in rings.items():
+            if values is not None:
+                getattr(self, name).value.scatter_nd_update(places, tf.gather(values, last))
+        self.pushed.value.assign_add([count])
+
+
+def _with_gradient_of(value, other):
+    """`value`, whose gradient is that of `other`."""
+    return tf.stop_gradient(value) + (other - tf.stop_gradient(other))
