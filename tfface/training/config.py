@@ -106,9 +106,7 @@ class TrainConfig:
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
     decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
     mirror: bool = setting(True, "Mirror half of the training images.")
-    augment: list = setting(
-        (), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution."
-    )
+    augment: list = setting((), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution.")
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
 
     strategy: str = setting(
