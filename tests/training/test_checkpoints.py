@@ -106,7 +106,10 @@ def arrays(model):
     ]
 
 
-@pytest.mark.parametrize("saved, restored", [(1, 3), (4, 2), (3, 1), (2, 4)])
+@pytest.mark.parametrize(
+    "saved, restored",
+    [(1, 3), (4, 2), pytest.param(3, 1, marks=pytest.mark.slow), pytest.param(2, 4, marks=pytest.mark.slow)],
+)
 def test_any_number_of_replicas_reads_a_checkpoint(saved, restored, tmp_path, mirrored):
     with mirrored(saved).scope():
         model = build(partitioned(), seed=1)
