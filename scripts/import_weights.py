@@ -11,20 +11,10 @@ State dicts (.pt, .pth) need torch, .onnx files need onnx. Nothing in a file is 
 from absl import flags
 
 from tfface import cli
+from tfface.training.config import BACKBONES
 
-_NAMES = (
-    "IResNet18",
-    "IResNet34",
-    "IResNet50",
-    "IResNet100",
-    "IResNet200",
-    "InsightFaceMobileFaceNet",
-    "MobileFaceNet",
-    "SFNet20",
-    "SFNet64",
-    "ViTSmall",
-    "ViTTiny",
-)
+# Layers of ResNet50 are Keras' own: arcface_torch has no such network.
+_NAMES = [name for name in BACKBONES if name != "ResNet50"]
 _SOURCE = flags.DEFINE_string(
     "source", None, "State dict or .onnx file; to export: run folder or .keras file.", required=True
 )

@@ -134,13 +134,15 @@ class ClassificationHead(keras.layers.Layer):
     @property
     def sharded(self):
         """Whether this replica has only some of the classes, and others have the rest."""
-        return isinstance(self.class_weights, PartitionedVariable) and self.classes != (0, self.num_classes)
+        return self.classes != (0, self.num_classes)
 
     @property
     def classes(self):
         """The classes (start, stop) that this replica has rows of."""
-        partitioned = isinstance(self.class_weights, PartitionedVariable)
-        return partitioned and self.class_weights.classes() or (0, self.num_classes)
+        everything = (0, self.num_classes)
+        if not isinstance(self.class_weights, PartitionedVariable):
+            return everything
+        return self.class_weights.classes() or everything
 
     def call(self, embeddings, labels, training=None, reach="both", sample_weight=None):
         """Computes the per-example losses.
