@@ -1,4 +1,4 @@
-"""Our losses against tensorflow-addons, which runs in an environment of its own beside Keras 2.
+"""Our losses and optimizers against tensorflow-addons, which runs in an environment of its own beside Keras 2.
 
 What it leaves undefined is left out: batches of one identity, where its loss is the margin plus something arbitrary
 and ours 0, and for semi-hard triplets batches without a positive pair (its 0/0).
@@ -8,11 +8,14 @@ import pathlib
 import shutil
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfface import losses
+from tfface.classifier.lamb import LAMB
+from tfface.classifier.row_sgd import RowSGD
 
 HERE = pathlib.Path(__file__).parent
 # Its "angular" is 1 − cos, our "cosine".
@@ -80,15 +83,48 @@ def ours(name, distance, margin, arrays):
     return value.numpy(), tape.gradient(value, inputs).numpy()
 
 
-@pytest.mark.slow
-def test_values_and_gradients_equal_those_of_tensorflow_addons(addons_python, tmp_path):
-    arrays = batches()
-    np.savez(tmp_path / "batches.npz", **arrays)
-    command = [addons_python, HERE / "reference.py", tmp_path / "batches.npz", tmp_path / "reference.npz"]
-    subprocess.run(command, check=True)
-    with np.load(tmp_path / "reference.npz", allow_pickle=False) as reference:
-        reference = dict(reference)
+def optimizer_gradients():
+    """Start and ten gradients of a kernel and a bias."""
+    rng = np.random.default_rng(1)
+    return {"kernel": rng.normal(size=(11, 5, 4)).astype("f4"), "bias": rng.normal(size=(11, 4)).astype("f4")}
 
+
+@pytest.fixture(scope="module")
+def reference(addons_python, tmp_path_factory):
+    """Results of tensorflow-addons, as `reference.py` names them."""
+    folder = tmp_path_factory.mktemp("addons")
+    np.savez(folder / "batches.npz", **batches(), **optimizer_gradients())
+    command = [addons_python, HERE / "reference.py", folder / "batches.npz", folder / "reference.npz"]
+    subprocess.run(command, check=True)
+    with np.load(folder / "reference.npz", allow_pickle=False) as reference:
+        return dict(reference)
+
+
+OPTIMIZERS = {
+    "sgdw": lambda: RowSGD(0.1, momentum=0.9, weight_decay=0.05, decay_form="constant"),
+    "lamb": lambda: LAMB(0.1, weight_decay=0.05, epsilon=1e-6),
+    "lamb_excluded": lambda: LAMB(0.1, weight_decay=0.05, epsilon=1e-6),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weights_move_as_those_of_tensorflow_addons(name, reference):
+    optimizer, gradients = OPTIMIZERS[name](), optimizer_gradients()
+    variables = {key: keras.Variable(values[0], name=key) for key, values in gradients.items()}
+    if name == "lamb_excluded":
+        optimizer.exclude_from_weight_decay([variables["bias"]])
+    for step in range(10):
+        optimizer.apply([tf.constant(values[step + 1]) for values in gradients.values()], list(variables.values()))
+        for key, variable in variables.items():
+            expected = reference[f"optimizer:{name}:{key}"][step]
+            np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=f"{key} {step}")
+
+
+@pytest.mark.slow
+def test_values_and_gradients_equal_those_of_tensorflow_addons(reference):
+    arrays = batches()
+    reference = {key: array for key, array in reference.items() if not key.startswith("optimizer:")}
     cases = sorted({key.rpartition(":")[0] for key in reference})
     assert len(cases) == 8 * (3 * 3 + 1) * 2  # batches · (triplet losses · distances + contrastive) · margins
     for case in cases:

@@ -1,7 +1,11 @@
-"""SGD that touches only the rows a step has gradients for."""
+"""SGD that touches only the rows a step has gradients for, with the three forms of weight decay."""
 
 import keras
 import tensorflow as tf
+
+from tfface.checks import check_option
+
+DECAY_FORMS = ("decoupled", "coupled", "constant")
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -12,60 +16,93 @@ class RowSGD(keras.optimizers.SGD):
     costs as much as the full loss. Here weights, momentum and weight decay of the sampled rows alone are read and
     written. Variables with ordinary gradients get the update of Keras' SGD, without its temporary arrays.
 
-    Keras decays all rows of a variable; exclude the class weights from that, their sampled rows are decayed here:
+    Weight decay λ at learning rate η has one of three forms:
 
-        optimizer = RowSGD(0.1, momentum=0.9, weight_decay=5e-3)
-        optimizer.exclude_from_weight_decay([head.class_weights])
+    * "decoupled": w ← w − η·λ·w, as in Keras.
+    * "coupled": λ·w is added to the gradient and enters the momentum, as in MXNet and PyTorch, so in published recipes.
+      In the long run as strong as "decoupled" with λ/(1 − momentum).
+    * "constant": w ← w − λ·w whatever the learning rate, as `SGDW` of tensorflow-addons.
 
     Args:
-      As `keras.optimizers.SGD`, without `nesterov`.
+      learning_rate, momentum, **kwargs: as of `keras.optimizers.SGD`.
+      nesterov: bool, must be False.
+      weight_decay: float, λ; None: none. `exclude_from_weight_decay` exempts variables.
+      decay_form: one of `DECAY_FORMS`.
 
     Raises:
-      ValueError: `nesterov` is set.
+      ValueError: `nesterov` is set, or another `decay_form`.
+
+    Reference:
+      Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs):
+    decays_in_update = True
+
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=None,
+        decay_form="decoupled",
+        name="SGD",
+        **kwargs,
+    ):
         if nesterov:
             raise ValueError("RowSGD has no Nesterov momentum, got nesterov=True.")
-        super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, **kwargs)
+        check_option("decay_form", decay_form, DECAY_FORMS)
+        super().__init__(learning_rate, momentum, nesterov, weight_decay=weight_decay, name=name, **kwargs)
+        self.decay_form = decay_form
+
+    def _apply_weight_decay(self, variables):
+        """Left to `update_step`, which knows of which rows."""
 
     def update_step(self, gradient, variable, learning_rate):
         weights = variable.value if isinstance(variable, keras.Variable) else variable
         momentum = self.momentums[self._get_variable_index(variable)].value if self.momentum else None
         rate = tf.cast(learning_rate, weights.dtype)
+        decay = self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
+        # What of a weight is taken off it, and what is added to its gradient.
+        shrinkage = {"decoupled": rate * decay, "constant": tf.constant(decay, weights.dtype)}.get(self.decay_form, 0.0)
+        coupling = decay if self.decay_form == "coupled" else 0.0
         if isinstance(gradient, tf.IndexedSlices):
-            self._update_rows(weights, momentum, gradient, rate)
-        elif momentum is None:
-            weights.assign_sub(rate * tf.cast(gradient, weights.dtype))
+            self._update_rows(weights, momentum, gradient, rate, shrinkage, coupling)
+            return
+        gradient = tf.cast(gradient, weights.dtype)
+        if coupling:
+            gradient += coupling * weights
+        elif decay:
+            weights.assign_sub(weights * shrinkage)
+        if momentum is None:
+            weights.assign_sub(rate * gradient)
         else:
             # Fused, so that no array of the variable's size is made beside the three that there are.
             tf.raw_ops.ResourceApplyKerasMomentum(
-                var=weights.handle,
-                accum=momentum.handle,
-                lr=rate,
-                grad=tf.cast(gradient, weights.dtype),
-                momentum=self.momentum,
+                var=weights.handle, accum=momentum.handle, lr=rate, grad=gradient, momentum=self.momentum
             )
 
-    def _update_rows(self, weights, momentum, gradient, rate):
+    def _update_rows(self, weights, momentum, gradient, rate, shrinkage, coupling):
         rows = gradient.indices
         # Rows may repeat: gradients of all occurrences add up, what the row itself brings counts at the first.
         first = tf.cast(_first_occurrences(rows), weights.dtype)[:, None]
         of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, 1])
         of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, 1])
         change, change_of_momentum = _changes(
-            gradient.values, rate, first, of_momentum, of_weights, self.momentum, self.weight_decay or 0.0
+            gradient.values, rate, first, of_momentum, of_weights, self.momentum, shrinkage, coupling
         )
         if self.momentum:
             momentum.scatter_add(tf.IndexedSlices(change_of_momentum, rows))
         weights.scatter_add(tf.IndexedSlices(change, rows))
 
+    def get_config(self):
+        return {**super().get_config(), "decay_form": self.decay_form}
+
 
 @tf.function(jit_compile=True)
-def _changes(gradient, rate, first, of_momentum, of_weights, momentum, weight_decay):
+def _changes(gradient, rate, first, of_momentum, of_weights, momentum, shrinkage, coupling):
     """What to add to rows of weights and of momentum; compiled into one pass over the rows."""
-    step = -rate * gradient
-    change = step + first * (momentum * of_momentum - rate * weight_decay * of_weights)
+    step = -rate * (gradient + first * coupling * of_weights)
+    change = step + first * (momentum * of_momentum - shrinkage * of_weights)
     return change, step + first * (momentum - 1.0) * of_momentum
 
 

@@ -1,7 +1,9 @@
-"""Keras optimizers that update partitioned variables where their rows are; the file of Keras' private hooks.
+"""Keras optimizers that know of all replicas and of partitioned variables; the file of Keras' private hooks.
 
-Keras sums the gradients of every variable over the replicas, and clips before that. Here replicas sum the gradients of
-the variables they share; each keeps those of its rows. Clipping looks at the sums, and updates of rows are local.
+Keras clips the gradients of each replica before it sums them, looks for infinities on the first replica only, and sums
+the gradients of every variable. Here replicas sum the gradients of the variables they share, and each keeps those of
+its rows; clipping looks at the sums, loss scaling at all replicas, and updates of rows are local. Gradients of sampled
+rows are never made dense.
 """
 
 import functools
@@ -9,48 +11,67 @@ import functools
 import keras
 import tensorflow as tf
 
-from tfface.classifier import collectives
+from tfface.classifier import collectives, lamb
 from tfface.classifier.weights import PartitionedVariable
 
 # Whose updates of an entry depend on the other entries of its variable.
 _NOT_ELEMENTWISE = ("Adafactor", "Muon")
 
 
-def make_partition_aware(optimizer):
-    """Lets an optimizer, before it is built, update partitioned variables; returns it.
+def make_replica_aware(optimizer, partitioned=False):
+    """Lets an optimizer train on several replicas and update partitioned variables; returns it.
 
     Its class becomes a subclass of the same name, so that it is saved as what it was.
 
     Args:
-      optimizer: keras.optimizers.Optimizer.
+      optimizer: keras.optimizers.Optimizer, or a LossScaleOptimizer around one.
+      partitioned: bool, whether it will update partitioned variables.
 
     Raises:
-      ValueError: the optimizer has been built, or needs what cannot be had for rows in different places.
+      ValueError: the optimizer needs what replicas or rows in different places cannot have, or has been built without
+        knowing of partitioned variables.
     """
-    if isinstance(optimizer, _PartitionAware):
+    if isinstance(optimizer, _KnowsVariables):
         return optimizer
-    if optimizer.built:
+    if partitioned and optimizer.built:
         raise ValueError(f"optimizer {optimizer.name} was built before a model with a partitioned head was compiled.")
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        make_replica_aware(optimizer.inner_optimizer, partitioned)
+        optimizer.__class__ = _extended(_LossScale, type(optimizer))
+        return optimizer
+    several = collectives.replica_count() > 1
     unsupported = {
-        "gradient_accumulation_steps": optimizer.gradient_accumulation_steps,
-        "use_ema": optimizer.use_ema,
-        "loss scaling": isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or optimizer.loss_scale_factor,
-        type(optimizer).__name__: type(optimizer).__name__ in _NOT_ELEMENTWISE,
+        "gradient_accumulation_steps (FaceModel has micro_batches)": optimizer.gradient_accumulation_steps,
+        "use_ema (FaceModel has ema_momentum)": optimizer.use_ema,
+        type(optimizer).__name__: partitioned and type(optimizer).__name__ in _NOT_ELEMENTWISE,
     }
     for option, given in unsupported.items():
-        if given:
-            raise ValueError(f"a partitioned head cannot be trained with {option}; got optimizer {optimizer.name}.")
-    optimizer.__class__ = _extended(type(optimizer))
+        if given and (several or partitioned):
+            trained = "a partitioned head cannot be trained" if partitioned else "several replicas cannot train"
+            raise ValueError(f"{trained} with {option}; got optimizer {optimizer.name}.")
+    optimizer.__class__ = _extended(_ReplicaAware, type(optimizer))
     return optimizer
 
 
 @functools.cache
-def _extended(optimizer_class):
-    bases = (_PartitionAware, optimizer_class)
-    return type(optimizer_class.__name__, bases, {"__module__": optimizer_class.__module__})
+def _extended(mixin, optimizer_class):
+    return type(optimizer_class.__name__, (mixin, optimizer_class), {"__module__": optimizer_class.__module__})
 
 
-class _PartitionAware:
+class _KnowsVariables:
+    def _var_key(self, variable):
+        return variable.unique_id if _is_partitioned(variable) else super()._var_key(variable)
+
+
+class _LossScale(_KnowsVariables):
+    def check_finite(self, grads):
+        # Not the gradients themselves: those of sampled rows would be made dense.
+        finite = [tf.reduce_all(tf.math.is_finite(getattr(grad, "values", grad))) for grad in grads if grad is not None]
+        unsound = tf.cast(tf.logical_not(tf.reduce_all(finite)), tf.float32)
+        return tf.equal(collectives.sum_over_replicas(unsound), 0.0)
+
+
+class _ReplicaAware(_KnowsVariables):
     def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
         if not _is_partitioned(reference_variable):
             return super().add_variable_from_reference(reference_variable, name=name, initializer=initializer)
@@ -59,9 +80,6 @@ class _PartitionAware:
             slot = reference_variable.like(keras.initializers.get(initializer), trainable=False, name=name)
         self._track_variable(slot)
         return slot
-
-    def _var_key(self, variable):
-        return variable.unique_id if _is_partitioned(variable) else super()._var_key(variable)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         self._partitioned = [_is_partitioned(variable) for variable in trainable_variables]
@@ -78,9 +96,9 @@ class _PartitionAware:
     def _clip_gradients(self, grads):
         if not (self.clipnorm or self.global_clipnorm):
             return super()._clip_gradients(grads)
-        squares = [tf.reduce_sum(tf.square(_values(grad))) for grad in grads]
+        squares = [_squared_norm(grad) for grad in grads]
         of_rows = [square for square, partitioned in zip(squares, self._partitioned, strict=True) if partitioned]
-        summed = iter(tf.unstack(collectives.sum_over_replicas(tf.stack(of_rows))))
+        summed = iter(tf.unstack(collectives.sum_over_replicas(tf.stack(of_rows))) if of_rows else [])
         squares = [
             next(summed) if partitioned else square
             for square, partitioned in zip(squares, self._partitioned, strict=True)
@@ -94,6 +112,8 @@ class _PartitionAware:
 
     def _apply_weight_decay(self, variables):
         super()._apply_weight_decay([variable for variable in variables if not _is_partitioned(variable)])
+        if getattr(self, "decays_in_update", False):
+            return
         for variable in filter(_is_partitioned, variables):
             if self.weight_decay is not None and self._use_weight_decay(variable):
                 rows = variable.value
@@ -104,33 +124,24 @@ class _PartitionAware:
         shared = [(grad, variable) for grad, variable in pairs if not _is_partitioned(variable)]
         if shared:
             super()._backend_update_step(*zip(*shared, strict=True), learning_rate)
+        # Keras' own LAMB would take the norms of one replica's rows.
+        of_keras = isinstance(self, keras.optimizers.Lamb) and not isinstance(self, lamb.LAMB)
+        step = functools.partial(lamb.update_step, self) if of_keras else self.update_step
         for grad, variable in pairs:
             if _is_partitioned(variable):
-                step = self._lamb_step if isinstance(self, keras.optimizers.Lamb) else self.update_step
                 step(grad, variable, learning_rate)
-
-    def _lamb_step(self, gradient, variable, learning_rate):
-        """LAMB, whose step length depends on the norm of all rows; as `keras.optimizers.Lamb` otherwise."""
-        step = tf.cast(self.iterations + 1, tf.float32)
-        index = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[index].value, self._velocities[index].value
-        momentum.assign_add((gradient - momentum) * (1 - self.beta_1))
-        velocity.assign_add((tf.square(gradient) - velocity) * (1 - self.beta_2))
-        deviation = tf.sqrt(velocity / (1 - self.beta_2**step)) + self.epsilon
-        update = momentum / (1 - self.beta_1**step) / deviation
-        squares = tf.stack([tf.reduce_sum(tf.square(variable.value)), tf.reduce_sum(tf.square(update))])
-        of_rows, of_update = tf.unstack(tf.sqrt(collectives.sum_over_replicas(squares)))
-        ratio = tf.where((of_rows > 0) & (of_update > 0), tf.math.divide_no_nan(of_rows, of_update), 1.0)
-        variable.value.assign_sub(ratio * learning_rate * update)
 
 
 def _is_partitioned(variable):
     return isinstance(variable, PartitionedVariable)
 
 
-def _values(gradient):
-    # Keras' norms are of dense gradients: repeated rows add up before they are squared.
-    return tf.convert_to_tensor(gradient)
+def _squared_norm(gradient):
+    if isinstance(gradient, tf.IndexedSlices):
+        # Repeated rows add up before they are squared.
+        rows, places = tf.unique(gradient.indices)
+        gradient = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+    return tf.reduce_sum(tf.square(gradient))
 
 
 def _scaled(gradient, factor):
