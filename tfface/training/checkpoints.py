@@ -5,7 +5,7 @@ import re
 import shutil
 
 from tfface.classifier import collectives
-from tfface.training.variable_files import read_variables, write_variables
+from tfface.training.variable_files import read_shapes, read_variables, write_variables
 
 
 class Checkpoints:
@@ -71,7 +71,7 @@ def latest_checkpoint(folder):
 
 
 def restore_encoder(encoder, folder):
-    """Restores an encoder from the newest checkpoint of a folder.
+    """Restores an encoder from the newest checkpoint of a folder, from its averaged weights if it has them.
 
     Returns:
       str, path of the checkpoint.
@@ -82,7 +82,8 @@ def restore_encoder(encoder, folder):
     path = latest_checkpoint(folder)
     if path is None:
         raise ValueError(f"{folder}: no checkpoint.")
-    _read(path, _numbered("encoder", encoder.variables))
+    averaged = any(name.startswith("average/") for name in read_shapes(checkpoint_files(path)))
+    _read(path, _numbered("average" if averaged else "encoder", encoder.variables))
     return path
 
 
@@ -105,6 +106,7 @@ def _checkpoints(folder):
 def _variables(model):
     return {
         **_numbered("encoder", model.encoder.variables),
+        **({} if model.ema_encoder is None else _numbered("average", model.ema_encoder.variables)),
         **head_variables(model),
         # Whose names begin with those of the layers, which depend on how many there were before.
         **_numbered("optimizer", model.optimizer.variables, lambda name: name.rpartition("_")[2]),

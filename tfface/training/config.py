@@ -75,6 +75,11 @@ class TrainConfig:
     width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
     image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
     embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
+    precision: str = setting(
+        "float32",
+        "What the network computes in while it trains; weights, the end of the network and the head stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
 
     head: str = setting("ArcFace", "Loss.", choices=HEADS)
     scale: float = setting(None, "Scale of the head; its own default if not given.")
@@ -93,15 +98,36 @@ class TrainConfig:
         choices=("none", "replicas", "host"),
     )
     init_from: str = setting(
-        None, "Run folder to begin with: its network and, of identities that are in both trainings, its class weights."
+        None,
+        "What to begin with: a .keras file of a network, or a run folder, of which the network is taken and, for "
+        "identities that are in both trainings, the class weights.",
     )
+    init_head: bool = setting(True, "Take over class weights; otherwise the head starts afresh.")
+    freeze: list = setting((), "Layers of the network that stay as they are: regular expressions of whole names.")
 
     batch_size: int = setting(128, "Images a step.", lower_bound=2)
+    micro_batches: int = setting(
+        1, "Parts of a replica's batch that pass through the network in turn, to save memory.", lower_bound=1
+    )
     epochs: float = setting(20.0, "Passes over the training data.", lower_bound=0.0)
-    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw"))
+    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw", "lamb"))
     learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
     momentum: float = setting(0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0)
-    weight_decay: float = setting(5e-4, "Weight decay: decoupled, times the learning rate (Keras).", lower_bound=0.0)
+    weight_decay: float = setting(5e-4, "Weight decay.", lower_bound=0.0)
+    decay_form: str = setting(
+        "decoupled",
+        "Weight decay of sgd: times the learning rate (Keras), part of the gradient (PyTorch, MXNet, the papers), or "
+        "the same at every step (SGDW of tensorflow-addons).",
+        choices=("decoupled", "coupled", "constant"),
+    )
+    exclude_from_decay: list = setting((), "Weights of the network that do not decay: bias, norm, prelu.")
+    clip_norm: float = setting(None, "Largest norm of the gradients of all weights together.", lower_bound=0.0)
+    ema: float = setting(
+        0.0,
+        "Momentum of a moving average of the network's weights, which is then what is verified and exported; 0: none.",
+        lower_bound=0.0,
+        upper_bound=0.999999,
+    )
     schedule: str = setting("cosine", "Schedule.", choices=("constant", "steps", "polynomial", "cosine"))
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
     decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
@@ -127,7 +153,8 @@ class TrainConfig:
     keep: int = setting(2, "Checkpoints kept.", lower_bound=1)
 
     def __post_init__(self):
-        self.protocol, self.augment = list(self.protocol), list(self.augment)
+        for name in ("protocol", "augment", "freeze", "exclude_from_decay"):
+            setattr(self, name, list(getattr(self, name)))
         self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
         for field in dataclasses.fields(self):
             self._check(field.name, getattr(self, field.name), **field.metadata)
@@ -136,6 +163,9 @@ class TrainConfig:
                 f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "
                 f"got {self.save_every} and {self.log_every}."
             )
+
+        if self.decay_form != "decoupled" and self.optimizer != "sgd":
+            raise ValueError(f"decay_form {self.decay_form!r} is one of sgd; got optimizer {self.optimizer!r}.")
 
     def _check(self, name, value, help, choices, bounds):
         if choices and value not in choices:

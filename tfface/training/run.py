@@ -11,20 +11,21 @@ import tensorflow as tf
 
 from tfface import data, evaluation, export, progress
 from tfface.classifier import collectives
-from tfface.classifier.row_sgd import RowSGD
 from tfface.data import synthetic
 from tfface.training import callbacks, config, fingerprint, schedules
 from tfface.training.build import build_encoder, build_head, load_encoder
 from tfface.training.checkpoints import Checkpoints
 from tfface.training.evaluate import verification_pairs
 from tfface.training.model import FaceModel
+from tfface.training.optimizers import make_optimizer
 from tfface.training.report import write_report
 from tfface.training.strategies import distribute, make_strategy
 from tfface.training.warm_start import warm_start, write_identities
 
 # What may change when a run is resumed: the curve of the loss does not depend on it.
 _FREE = {"run_dir", "resume", "overwrite", "log_every", "verify_every", "save_every", "keep", "heldout_data",
-         "heldout_pairs", "protocol", "strategy", "replicas", "partition", "init_from"}  # fmt: skip
+         "heldout_pairs", "protocol", "strategy", "replicas", "partition", "init_from",
+         "init_head"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +88,15 @@ def _train(settings, strategy):
     schedule = _schedule(settings, steps_per_epoch, total_steps)
     encoder = build_encoder(settings)
     head = build_head(settings, len(identities))
-    model = FaceModel(encoder, head)
-    model.compile(optimizer=_optimizer(settings, schedule, head))
+    model = FaceModel(encoder, head, settings.micro_batches, settings.ema)
+    model.compile(optimizer=make_optimizer(settings, schedule, encoder))
     model.optimizer.build(model.trainable_variables)
     if settings.init_from:
-        warm_start(model, identities, settings.init_from)
+        warm_start(model, identities, settings.init_from, settings.init_head)
 
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
     # One worker verifies; the others wait for it at the next step.
-    embed, protocols = _heldout(settings, encoder, heldout_data if is_chief else None)
+    embed, protocols = _heldout(settings, model.final_encoder, heldout_data if is_chief else None)
     before = _verify(embed, protocols)
     start_step = checkpoints.restore()
 
@@ -226,18 +227,6 @@ def _schedule(settings, steps_per_epoch, total_steps):
         warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
         boundaries=[round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
     )
-
-
-def _optimizer(settings, schedule, head):
-    decay = settings.weight_decay or None
-    if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    if getattr(head, "sampler", None) is None:
-        return keras.optimizers.SGD(schedule, momentum=settings.momentum, weight_decay=decay)
-    optimizer = RowSGD(schedule, momentum=settings.momentum, weight_decay=decay)
-    if decay:
-        optimizer.exclude_from_weight_decay([head.class_weights])
-    return optimizer
 
 
 def _heldout(settings, encoder, heldout_data):

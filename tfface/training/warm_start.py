@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import zipfile
 
+import keras
 import numpy as np
 
 from tfface import files
@@ -31,22 +33,47 @@ def read_identities(run_dir):
     return names
 
 
-def warm_start(model, identities, run_dir):
-    """Copies the network of a run and its class weights of the identities that this training has too.
+def warm_start(model, identities, source, with_head=True):
+    """Copies a network and, of a run, its class weights of the identities that this training has too.
 
     Other identities keep the class weights that they have. The optimizer and what else the head learns start anew.
 
     Args:
       model: FaceModel with the same network; its head may be another.
       identities: sequence of str, the names behind the rows of its class weights.
-      run_dir: folder of the other run.
+      source: folder of the other run, or `.keras` file of an encoder or a FaceModel.
+      with_head: bool, copy class weights.
 
     Raises:
-      ValueError: the folder is of no run, or its network is another.
+      ValueError: `source` is neither, or its network is another.
     """
-    run_dir = pathlib.Path(run_dir)
-    prefix = checkpoint_files(restore_encoder(model.encoder, run_dir / "checkpoints"))
-    names = read_identities(run_dir)
+    source = pathlib.Path(source)
+    if source.suffix == ".keras":
+        _copy_network(model.encoder, source)
+        checkpoint = None
+    else:
+        checkpoint = restore_encoder(model.encoder, source / "checkpoints")
+    if model.ema_encoder is not None:
+        model.ema_encoder.set_weights(model.encoder.get_weights())
+    if with_head and checkpoint is not None:
+        _copy_class_weights(model, identities, checkpoint_files(checkpoint), read_identities(source))
+
+
+def _copy_network(encoder, path):
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    try:
+        source = keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a .keras file that can be read: {error}") from None
+    weights = getattr(source, "final_encoder", source).get_weights()
+    shapes, wanted = [array.shape for array in weights], [tuple(variable.shape) for variable in encoder.weights]
+    if shapes != wanted:
+        raise ValueError(f"{path}: its network is another: {len(shapes)} arrays of weights, here {len(wanted)}.")
+    encoder.set_weights(weights)
+
+
+def _copy_class_weights(model, identities, prefix, names):
     row_of = {name: row for row, name in enumerate(names)}
     sources = np.array([row_of.get(name, -1) for name in identities])
     old_shapes = read_shapes(prefix)
