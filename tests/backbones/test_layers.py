@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface.backbones import layers, synchronize_batch_norm
+from tfface.backbones import batch_norm, layers, synchronize_batch_norm
 from tfface.backbones.batch_norm import FusedBatchNormalization
 
 RNG = np.random.default_rng(0)
@@ -71,3 +71,72 @@ def test_synchronised_option_survives_a_file(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert [layer.synchronized for layer in again.layers if hasattr(layer, "synchronized")] == [True]
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 6, 3)], ids=["vectors", "maps"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_normalisation_over_replicas_is_that_of_all_examples(shape, affine, mirrored, monkeypatch):
+    """Parts of 3 and 2 examples, and means so large that float32 has no digit left of a difference of their squares."""
+    x = (RNG.normal(size=shape) + 3000).astype(np.float32)
+    weights = RNG.normal(size=shape).astype(np.float32)
+    messages = []
+    of_replicas = batch_norm.collectives.sum_over_replicas
+    monkeypatch.setattr(
+        batch_norm.collectives,
+        "sum_over_replicas",
+        lambda value: messages.append(value.shape.as_list()) or of_replicas(value),
+    )
+    strategy = mirrored(2)
+    with strategy.scope():
+        layer = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=True, scale=affine, center=affine)
+        layer.build((None, *shape[1:]))
+        if affine:
+            layer.gamma.assign(np.linspace(0.5, 1.5, 3))
+
+    def part(context):
+        return np.split(x, [3])[context.replica_id_in_sync_group], np.split(weights, [3])[
+            context.replica_id_in_sync_group
+        ]
+
+    def of_replica(x, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, training=True)
+            loss = tf.reduce_sum(outputs * weights)
+        return [outputs, *tape.gradient(loss, [x, *layer.trainable_variables])]
+
+    parts = strategy.experimental_distribute_values_from_function(lambda c: tuple(map(tf.constant, part(c))))
+    results = tf.function(lambda parts: strategy.run(of_replica, args=parts))(parts)
+    outputs, of_x, *of_weights = (strategy.experimental_local_results(result) for result in results)
+
+    exact = normalised_exactly(x.astype(np.float64), weights, np.linspace(0.5, 1.5, 3) if affine else np.ones(3))
+    np.testing.assert_allclose(np.concatenate(outputs), exact["outputs"], atol=2e-3)
+    np.testing.assert_allclose(np.concatenate(of_x), exact["of_x"], atol=2e-3)
+    for ours, theirs in zip(of_weights, (exact["of_scale"], exact["of_offset"]), strict=False):
+        np.testing.assert_allclose(sum(ours), theirs, atol=2e-2)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * exact["mean"], rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), 0.9 + 0.1 * exact["variance"], rtol=1e-3)
+    # A message of counts, means and variances, and one of the gradient's two sums, from each replica.
+    assert sorted(messages) == [[2, 3], [2, 3], [2, 7], [2, 7]]
+
+
+def normalised_exactly(x, weights, scale):
+    """Results of the formulas written out, with the gradient as differences of two losses."""
+    axes = tuple(range(x.ndim - 1))
+
+    def outputs(x):
+        return scale * (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-5)
+
+    of_x = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = 1e-3
+        of_x[index] = np.sum(weights * (outputs(x + step) - outputs(x - step))) / 2e-3
+    return {
+        "outputs": outputs(x),
+        "of_x": of_x,
+        "of_scale": np.sum(weights * outputs(x), axes) / scale,
+        "of_offset": np.sum(weights.astype(np.float64), axes),
+        "mean": x.mean(axes),
+        "variance": x.var(axes),
+    }

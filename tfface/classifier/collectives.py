@@ -44,8 +44,14 @@ def _number():
 
 def sum_over_replicas(value):
     """Returns the sum of a tensor (or of each of a list of tensors) over all replicas; takes no gradient."""
-    context = tf.distribute.get_replica_context()
-    return value if replica_count() == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+    if replica_count() == 1:
+        return value
+    # Without the stop, TensorFlow would look for variables behind each value, in the graphs of all other replicas: a
+    # network's tracing would take a time that grows with the square of its messages.
+    value = tf.nest.map_structure(
+        lambda each: each if isinstance(each, tf.IndexedSlices) else tf.stop_gradient(each), value
+    )
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 @tf.custom_gradient
