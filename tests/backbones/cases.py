@@ -49,15 +49,20 @@ def build(name, image_size=IMAGE_SIZE, embedding_dim=EMBEDDING_DIM):
     return getattr(backbones, builder)(embedding_dim=embedding_dim, image_size=image_size, **options)
 
 
-def build_torch(name):
-    """Builds the network in PyTorch, with random weights and the statistics of random images; without torch, skips."""
-    torch = pytest.importorskip("torch")
+def make_torch(name):
+    """Makes the network in PyTorch."""
     import torch_networks
 
     _, _, network, options = _ALL[name]
-    torch.manual_seed(0)
     size = {"ViT": {"tokens": TOKENS}, "ResNet50": {}}.get(network, {"final_pixels": PIXELS})
-    model = getattr(torch_networks, network)(embedding_dim=EMBEDDING_DIM, **size, **options)
+    return getattr(torch_networks, network)(embedding_dim=EMBEDDING_DIM, **size, **options)
+
+
+def build_torch(name):
+    """Builds the network in PyTorch, with random weights and the statistics of random images; without torch, skips."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = make_torch(name)
     for module in model.modules():
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.LayerNorm)):
             if module.weight.requires_grad:

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from cases import EMBEDDING_DIM, build, build_torch, images, over_backbones, torch_embeddings
+from cases import EMBEDDING_DIM, build, build_torch, images, make_torch, over_backbones, torch_embeddings
 
 from tfface import backbones
 from tfface.backbones import insightface
+from tfface.backbones.complexity import count_parameters
 
 every_backbone = over_backbones()
 
@@ -33,6 +34,18 @@ def test_any_image_size_gives_embeddings(name):
     model = build(name, image_size=(61, 72))
     assert model.input_shape == (None, 61, 72, 3)
     assert model(np.zeros((2, 61, 72, 3))).shape == (2, EMBEDDING_DIM)
+
+
+@every_backbone
+def test_as_many_weights_as_in_pytorch(name):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):  # Shapes alone.
+        network = make_torch(name)
+    trainable = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+    statistics = sum(array.numel() for key, array in network.state_dict().items() if "running_" in key)
+    model = shared(name)
+    assert count_parameters(model) == trainable
+    assert sum(np.prod(weight.shape) for weight in model.non_trainable_weights) == statistics
 
 
 @every_backbone

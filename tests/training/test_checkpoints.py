@@ -11,13 +11,15 @@ from tfface.training.checkpoints import Checkpoints, restore_encoder
 from tfface.training.warm_start import warm_start, write_identities
 
 
-def build(head, seed):
+def build(head, seed, scaled=False, **options):
     keras.utils.set_random_seed(seed)
     encoder = keras.Sequential(
         [keras.Input((6, 6, 3)), keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(8)]
     )
-    model = tfface.FaceModel(encoder, head())
-    model.compile(optimizer=RowSGD(0.1, momentum=0.9))
+    model = tfface.FaceModel(encoder, head(), **options)
+    optimizer = RowSGD(0.1, momentum=0.9)
+    # A scale that grows after four steps: the count of steps has to be restored too.
+    model.compile(optimizer=keras.optimizers.LossScaleOptimizer(optimizer, 2.0**7, 4) if scaled else optimizer)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -28,6 +30,7 @@ def train(model, steps, start=0):
     return [model.train_on_batch(*data[step]) for step in range(start, start + steps)]
 
 
+@pytest.mark.parametrize("options", [{}, {"ema_momentum": 0.9, "micro_batches": 2, "scaled": True}])
 @pytest.mark.parametrize(
     "head",
     [
@@ -41,18 +44,19 @@ def train(model, steps, start=0):
     ],
     ids=["arcface", "rand_arcface", "dsoftmax_k", "dsoftmax_b", "curricularface", "sphereface2", "annealed"],
 )
-def test_restored_training_is_the_uninterrupted_one(head, tmp_path):
-    whole = build(head, seed=1)
+def test_restored_training_is_the_uninterrupted_one(head, options, tmp_path):
+    whole = build(head, seed=1, **options)
     train(whole, 6)
 
-    model = build(head, seed=1)
+    model = build(head, seed=1, **options)
     train(model, 3)
     Checkpoints(tmp_path, model).save(3)
     # Another seed, so that nothing agrees by chance.
-    resumed = build(head, seed=2)
+    resumed = build(head, seed=2, **options)
     assert Checkpoints(tmp_path, resumed).restore() == 3
     train(resumed, 3, start=3)
-    for got, expected in zip(resumed.variables, whole.variables, strict=True):
+    variables = [[*each.variables, *each.optimizer.variables] for each in (resumed, whole)]
+    for got, expected in zip(*variables, strict=True):
         if "metric" not in got.path and "loss" not in got.path:
             np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7, err_msg=got.path)
 

@@ -64,6 +64,11 @@ class _KnowsVariables:
 
 
 class _LossScale(_KnowsVariables):
+    def build(self, var_list):
+        # Keras would make its counters a second time.
+        if not self.built:
+            super().build(var_list)
+
     def check_finite(self, grads):
         # Not the gradients themselves: those of sampled rows would be made dense.
         finite = [tf.reduce_all(tf.math.is_finite(getattr(grad, "values", grad))) for grad in grads if grad is not None]

@@ -11,6 +11,7 @@ __getattr__, __dir__ = lazy.exports(
         "embed": ("embed_images",),
         "evaluate": ("verify_model",),
         "model": ("FaceModel",),
+        "optimizers": ("LAMB", "RowSGD"),
         "run": ("TrainResult", "train"),
     },
 )
