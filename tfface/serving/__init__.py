@@ -1,0 +1,14 @@
+"""Serving: a client of TensorFlow Serving for what `tfface.export` wrote, over REST (no TensorFlow needed) or gRPC."""
+
+from tfface import lazy
+
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "connection": ("connect",),
+        "client": ("Client", "Comparison"),
+        "errors": ("Refused", "ServerError", "Unavailable"),
+        "image_files": ("compare_files", "embed_files"),
+        "metadata": ("Metadata",),
+    },
+)

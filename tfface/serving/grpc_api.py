@@ -1,0 +1,124 @@
+"""TensorFlow Serving's gRPC API, by its official stubs, which import TensorFlow."""
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf.json_format import MessageToDict
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
+from tfface.serving.errors import Refused, ServerError, Unavailable, quote
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
+    ("grpc.max_send_message_length", -1),
+    # The client alone repeats requests, so that it can count; and no proxy of the environment sees images.
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    # A refused connection is tried anew about as soon as the client asks again, not only after seconds.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
+
+
+class GrpcTransport:
+    """Requests to one server over one channel, not encrypted; safe to use from several threads.
+
+    The methods are those of `RestTransport`.
+
+    Args:
+      address: such as "grpc://localhost:8500".
+    """
+
+    def __init__(self, address):
+        self.address = address
+        self._channel = grpc.insecure_channel(address.removeprefix("grpc://"), _OPTIONS)
+        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def status(self, model, version, timeout):
+        """As of `RestTransport`."""
+        request = get_model_status_pb2.GetModelStatusRequest()
+        _set_model(request, model, version)
+        return _to_json(_call(self._models.GetModelStatus, request, timeout))
+
+    def metadata(self, model, version, timeout):
+        """As of `RestTransport`."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        _set_model(request, model, version)
+        return _to_json(_call(self._predictions.GetModelMetadata, request, timeout))
+
+    def predict(self, model, version, signature, inputs, outputs, timeout):
+        """As of `RestTransport`."""
+        tensors = {name: _tensor(column) for name, column in inputs.items()}
+        request = predict_pb2.PredictRequest(inputs=tensors, output_filter=list(outputs))
+        _set_model(request, model, version)
+        request.model_spec.signature_name = signature
+        found = _call(self._predictions.Predict, request, timeout, invalid=Refused).outputs
+        # A map of protobuf would make up an empty tensor for a name that it lacks.
+        return {name: _array(name, dict(found).get(name), *expected) for name, expected in outputs.items()}
+
+    def close(self):
+        """Closes the channel."""
+        self._channel.close()
+
+
+def _call(method, request, timeout, invalid=ServerError):
+    try:
+        return method(request, timeout=timeout)
+    except grpc.RpcError as error:
+        code = error.code().name
+        if code == "DEADLINE_EXCEEDED":
+            raise ServerError(f"no answer within {timeout:.3g} s") from None
+        kind = {"UNAVAILABLE": Unavailable, "INVALID_ARGUMENT": invalid}.get(code, ServerError)
+        raise kind(f"{quote(error.details() or '')} (gRPC status {code})") from None
+
+
+def _set_model(request, model, version):
+    request.model_spec.name = model
+    if version is not None:
+        request.model_spec.version.value = version
+
+
+def _to_json(message):
+    # What TensorFlow Serving's REST API does with the same message.
+    try:
+        return MessageToDict(message, preserving_proto_field_name=True)
+    except Exception as error:  # An answer may claim to hold any type of message; protobuf has no common error.
+        raise ServerError(f"its answer cannot be read ({quote(str(error))})") from None
+
+
+def _tensor(column):
+    dtype = types_pb2.DT_FLOAT if isinstance(column, np.ndarray) else types_pb2.DT_STRING
+    shape = column.shape if isinstance(column, np.ndarray) else [len(column)]
+    tensor = tensor_pb2.TensorProto(
+        dtype=dtype,
+        tensor_shape=tensor_shape_pb2.TensorShapeProto(
+            dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+        ),
+    )
+    if isinstance(column, np.ndarray):
+        tensor.tensor_content = column.astype("<f4").tobytes()
+    else:
+        tensor.string_val.extend(column)
+    return tensor
+
+
+def _array(name, tensor, dtype, shape):
+    if tensor is None:
+        raise ServerError(f"its answer has no output {name!r}")
+    found = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}.get(tensor.dtype)
+    # Checked before the array is made: a tensor of one value may claim any shape.
+    check_type(name, found or f"DataType {tensor.dtype}", [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
+    try:
+        return tf.make_ndarray(tensor)
+    except (ValueError, TypeError, IndexError) as error:
+        raise ServerError(f"output {name!r} cannot be read ({quote(str(error))})") from None

@@ -1,0 +1,86 @@
+"""Files of images to a server, with results by their names."""
+
+import collections
+
+import numpy as np
+
+from tfface import progress
+from tfface.serving.errors import Refused
+
+
+def embed_files(client, keys, read, landmarks=None):
+    """Embeds files, with a progress bar; those that cannot be read or decoded are listed, and the others embedded.
+
+    Args:
+      client: a `Client`.
+      keys: list of N strings, the files' names.
+      read: function from a key to the bytes of its file; may raise ValueError or OSError.
+      landmarks: dict from key to x1, y1, ..., x5, y5 in pixels, for photographs; default: the faces are aligned.
+
+    Returns:
+      (vectors float32 [M, D], their M keys, dict from each of the other keys to the reason).
+
+    Raises:
+      ServerError: no answer, or one that cannot be believed.
+    """
+    vectors, kept, bad, sent = [], [], {}, collections.deque()
+    signature = "serving_default" if landmarks is None else "detect_free_align"
+    with progress.bar(total=len(keys), desc="embed", unit=" images") as bar:
+
+        def rows():
+            for key in keys:
+                try:
+                    row = (read(key),) if landmarks is None else (read(key), np.reshape(landmarks[key], (5, 2)))
+                except (ValueError, OSError, KeyError) as error:
+                    bad[key] = "no landmarks" if isinstance(error, KeyError) else _reason(error)
+                    bar.update()
+                else:
+                    sent.append(key)
+                    yield row
+
+        for result in client.embed_each(rows(), signature):
+            key = sent.popleft()
+            if isinstance(result, Refused):
+                bad[key] = str(result)
+            else:
+                vectors.append(result)
+                kept.append(key)
+            bar.update()
+    dim = client.metadata().embedding_dim
+    return (np.stack(vectors) if vectors else np.zeros([0, dim], np.float32)), kept, bad
+
+
+def compare_files(client, first, second, read):
+    """Compares the aligned faces of two files.
+
+    Args:
+      client: a `Client`.
+      first, second: str, the files' names.
+      read: function from a name to the bytes of its file.
+
+    Returns:
+      A `Comparison` of one pair.
+
+    Raises:
+      ValueError: a file cannot be used; the message has its name. Or as of `Client.compare`.
+      OSError: a file cannot be read.
+    """
+    images = {}
+    for key in (first, second):
+        try:
+            images[key] = read(key)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}.") from None
+    try:
+        return client.compare([images[first]], [images[second]])
+    except Refused:
+        # The server does not say which of the two it was.
+        for key, image in images.items():
+            (result,) = client.embed_each([(image,)])
+            if isinstance(result, Refused):
+                raise Refused(f"{key}: {result}") from None
+        raise
+
+
+def _reason(error):
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,159 @@
+"""TensorFlow Serving's REST API, by the standard library and NumPy alone."""
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+import urllib.parse
+
+import numpy as np
+
+from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
+from tfface.serving.errors import Refused, ServerError, Unavailable, quote
+
+
+class RestTransport:
+    """Requests to one server, each over a connection of its own; safe to use from several threads.
+
+    Redirects and the proxies of the environment are not followed: images go to the named server or nowhere.
+
+    Args:
+      address: such as "http://localhost:8501", or with https.
+
+    Raises:
+      ValueError: for another address.
+    """
+
+    def __init__(self, address):
+        self.address = address.rstrip("/")
+        url = urllib.parse.urlsplit(self.address)
+        self._connection = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._prefix = url.hostname, url.port, url.path
+
+    def status(self, model, version, timeout):
+        """Returns the decoded GetModelStatusResponse of a model: a dict with a list `model_version_status`."""
+        return self._json("GET", _path(model, version), None, timeout)
+
+    def metadata(self, model, version, timeout):
+        """Returns the decoded GetModelMetadataResponse of a model."""
+        return self._json("GET", f"{_path(model, version)}/metadata", None, timeout)
+
+    def predict(self, model, version, signature, inputs, outputs, timeout):
+        """Runs a signature.
+
+        Args:
+          model, version: str and int.
+          signature: str, its name.
+          inputs: dict from name to list of bytes or float array.
+          outputs: dict from name to (dtype, shape) of what must come back.
+          timeout: float, seconds.
+
+        Returns:
+          Dict from name to array.
+
+        Raises:
+          Unavailable, Refused, ServerError: as their names say.
+        """
+        columns = {
+            name: column.tolist()
+            if isinstance(column, np.ndarray)
+            else [{"b64": base64.b64encode(data).decode()} for data in column]
+            for name, column in inputs.items()
+        }
+        body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
+        answer = self._json("POST", f"{_path(model, version)}:predict", body, timeout)
+        found = answer.get("outputs")
+        # The name of a signature's only output is left out.
+        found = found if isinstance(found, dict) else dict.fromkeys(outputs, found) if len(outputs) == 1 else {}
+        return {name: _array(name, found.get(name), *expected) for name, expected in outputs.items()}
+
+    def close(self):
+        """Does nothing: no connection outlives its request."""
+
+    def _json(self, method, path, body, timeout):
+        status, data = self._exchange(method, self._prefix + path, body, timeout)
+        if status == 200:
+            return _object(data)
+        # Only a request with images can be refused for them; 413 comes from proxies, where fewer images may pass.
+        refusal = Refused if method == "POST" else ServerError
+        kind = {400: refusal, 413: refusal, 503: Unavailable}.get(status, ServerError)
+        raise kind(f"{quote(_message(data))} (HTTP status {status})")
+
+    def _exchange(self, method, path, body, timeout):
+        """Returns status and body of a response, within the timeout as a whole."""
+        deadline = time.monotonic() + timeout
+        connection = self._connection(self._host, self._port, timeout=timeout)
+        late = threading.Event()
+
+        def give_up(sock):
+            late.set()
+            # Wakes the thread that waits for the socket, whose own timeout begins anew with every byte.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+        try:
+            connection.connect()
+            watch = threading.Timer(max(deadline - time.monotonic(), 0), give_up, [connection.sock])
+            watch.daemon = True
+            watch.start()
+            try:
+                headers = {"Content-Type": "application/json"} if body is not None else {}
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                data = response.read(MAX_RESPONSE_BYTES + 1)
+            finally:
+                watch.cancel()
+        except (OSError, http.client.HTTPException) as error:
+            if late.is_set() or isinstance(error, TimeoutError):
+                raise ServerError(f"no answer within {timeout:.3g} s") from None
+            if isinstance(error, ConnectionError):
+                raise Unavailable(f"{error.strerror or error}") from None
+            raise ServerError(f"{getattr(error, 'strerror', None) or repr(error)}") from None
+        finally:
+            connection.close()
+        if late.is_set():
+            raise ServerError(f"no answer within {timeout:.3g} s")
+        if len(data) > MAX_RESPONSE_BYTES:
+            raise ServerError(f"its answer is larger than {MAX_RESPONSE_BYTES >> 20} MB")
+        return response.status, data
+
+
+def _path(model, version):
+    path = f"/v1/models/{urllib.parse.quote(model, safe='')}"
+    return path if version is None else f"{path}/versions/{version}"
+
+
+def _object(data):
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ServerError(f"its answer is no JSON object: {quote(data[:100].decode(errors='replace'))}")
+    return answer
+
+
+def _message(data):
+    # TensorFlow Serving escapes the message as in C, which is not always JSON: then it is shown as it is.
+    try:
+        return str(json.loads(data)["error"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return data[:20_000].decode(errors="replace")
+
+
+def _array(name, value, dtype, shape):
+    try:
+        array = np.array(value)
+    except ValueError:
+        array = np.array(None)  # Rows of several lengths.
+    if array.dtype.kind in "iuf" and dtype != np.bool_:
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+    if array.shape == (0,) and shape[0] == 0:
+        # Brackets around nothing tell neither type nor rank.
+        array = np.zeros(shape, dtype)
+    check_type(name, array.dtype, array.shape, dtype, shape)
+    return array
