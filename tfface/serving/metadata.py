@@ -60,9 +60,12 @@ def parse_metadata(answer):
 
 
 def _tensors(infos):
-    return {name: Tensor(str(info["dtype"]), _shape(info.get("tensor_shape", {}))) for name, info in infos.items()}
+    # Absent are a type of zero and a size of zero, the defaults of protobuf.
+    return {
+        name: Tensor(str(info.get("dtype", "DT_INVALID")), _shape(info.get("tensor_shape", {})))
+        for name, info in infos.items()
+    }
 
 
 def _shape(shape):
-    # A size of zero is a protobuf default.
     return None if shape.get("unknown_rank") else tuple(int(dim.get("size", 0)) for dim in shape.get("dim", []))
