@@ -115,10 +115,13 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         except Failure as error:
             status = HTTP_STATUS.get(error.code, 500)
             text = f'{{ "error": "{escaped(str(error))}" }}'
+        self.respond(status, text.encode())
+
+    def respond(self, status, body):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(body)
 
     def predict(self, name, version, request):
         _, model = self.models.find(name, version)
@@ -152,8 +155,9 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
 
 
 def escaped(text):
-    # As C does, where ' is escaped too: not always JSON.
-    return text.encode("unicode_escape").decode().replace('"', '\\"').replace("'", "\\'")
+    """Escapes a message as C does, its quotes and its bytes beyond ASCII too: that is not always JSON."""
+    special = {"\\": "\\\\", '"': '\\"', "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return "".join(special.get(chr(byte), chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in text.encode())
 
 
 def from_json(value, dtype):
@@ -194,7 +198,7 @@ def sides(signature):
 
 
 def start_grpc(models):
-    """Starts the gRPC server and returns its port, or None where the stubs are not installed."""
+    """Starts a gRPC server and returns (server, port), or (None, None) where the stubs are not installed."""
     try:
         import grpc
         from tensorflow_serving.apis import (
@@ -205,7 +209,7 @@ def start_grpc(models):
             prediction_service_pb2_grpc,
         )
     except ImportError:
-        return None
+        return None, None
 
     def guarded(answer):
         def call(self, request, context):
@@ -254,17 +258,21 @@ def start_grpc(models):
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(states(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    # Kept alive by the handler's class, which lives as long as the process.
-    RestHandler.grpc_server = server
-    return port
+    return server, port
+
+
+def start_rest(models, handler=RestHandler):
+    """Starts a REST server in a thread and returns (server, port)."""
+    bound = type("Handler", (handler,), {"models": models})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), bound)
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+    return server, server.server_address[1]
 
 
 def main():
     models = Models(dict(argument.split("=", 1) for argument in sys.argv[1:]))
-    RestHandler.models = models
-    rest = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RestHandler)
-    threading.Thread(target=rest.serve_forever, daemon=True).start()
-    print(json.dumps({"http": rest.server_address[1], "grpc": start_grpc(models)}), flush=True)
+    rest, grpc = start_rest(models), start_grpc(models)
+    print(json.dumps({"http": rest[1], "grpc": grpc[1]}), flush=True)
     sys.stdin.read()
 
 

@@ -23,6 +23,7 @@ def embed_files(client, keys, read, landmarks=None):
     Raises:
       ServerError: no answer, or one that cannot be believed.
     """
+    dim = client.metadata().embedding_dim  # Before the bar: an absent server needs none.
     vectors, kept, bad, sent = [], [], {}, collections.deque()
     signature = "serving_default" if landmarks is None else "detect_free_align"
     with progress.bar(total=len(keys), desc="embed", unit=" images") as bar:
@@ -46,7 +47,6 @@ def embed_files(client, keys, read, landmarks=None):
                 vectors.append(result)
                 kept.append(key)
             bar.update()
-    dim = client.metadata().embedding_dim
     return (np.stack(vectors) if vectors else np.zeros([0, dim], np.float32)), kept, bad
 
 

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -137,11 +138,15 @@ def _object(data):
 
 
 def _message(data):
-    # TensorFlow Serving escapes the message as in C, which is not always JSON: then it is shown as it is.
+    data = data[:20_000]
     try:
         return str(json.loads(data)["error"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        return data[:20_000].decode(errors="replace")
+        # TensorFlow Serving escapes as C does, whose quotes and octal bytes are no JSON.
+        found = re.search(rb'"error"\s*:\s*"(.*)"', data, re.DOTALL)
+        if not found:
+            return data.decode(errors="replace")
+        return found[1].decode("unicode_escape", "replace").encode("latin-1", "replace").decode(errors="replace")
 
 
 def _array(name, value, dtype, shape):

@@ -1,0 +1,59 @@
+"""Batches that fail as a whole, even for a server that fails others with them."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from tfface.serving import Refused
+from tfface.serving.batches import in_batches
+
+
+class Merging:
+    """A server that merges what is under way, as TensorFlow Serving may: one bad row fails all of it."""
+
+    def __init__(self, together):
+        self.together, self.lock, self.under_way = together, threading.Condition(), []
+
+    def send(self, batch):
+        entry = {"rows": [number for number, *_ in map(self.read, batch)], "failed": False}
+        with self.lock:
+            self.under_way.append(entry)
+            self.lock.notify_all()
+            # Waits for company, and learns by the timeout that there is none.
+            self.lock.wait_for(lambda: len(self.under_way) >= self.together or entry["failed"], timeout=0.02)
+            if any(number < 0 for other in self.under_way for number in other["rows"]):
+                for other in self.under_way:
+                    other["failed"] = True
+                self.lock.notify_all()
+            self.under_way.remove(entry)
+            if entry["failed"]:
+                raise Refused("bad")
+        return entry["rows"]
+
+    @staticmethod
+    def read(row):
+        return (int(row[0]),)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blames_the_bad_rows_and_no_others(seed):
+    rng = np.random.default_rng(seed)
+    numbers = np.arange(1, 30)
+    numbers[rng.random(29) < 0.15] *= -1
+    server = Merging(together=3)
+    batch_size = int(rng.integers(1, 6))
+    results = list(in_batches(server.send, ((b"%d" % number,) for number in numbers), batch_size, concurrency=3))
+    assert [None if isinstance(result, Refused) else result for result in results] == [
+        None if number < 0 else number for number in numbers
+    ]
+
+
+def test_an_error_of_the_rows_ends_all():
+    def rows():
+        yield (b"1",)
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        list(in_batches(lambda batch: batch, rows(), 1, 2))
+    assert threading.active_count() < 50

@@ -1,0 +1,531 @@
+"""The client against servers that are slow, absent, refuse or answer nonsense."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import stand_in
+import tensorflow as tf
+from scripted import DIM, Scripted, one_hot
+
+from tfface import serving
+from tfface.serving import answers, batches
+
+IMAGES = [b"%d" % number for number in range(10)]
+
+
+@pytest.fixture
+def model():
+    return Scripted()
+
+
+@pytest.fixture
+def rest(model):
+    """Function from a handler of requests to the address of a REST server."""
+    servers = []
+
+    def start(handler=stand_in.RestHandler):
+        server, port = stand_in.start_rest(model, handler)
+        servers.append(server)
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def grpc_address(model):
+    """Address of a gRPC server of the scripted model."""
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    server, port = stand_in.start_grpc(model)
+    yield f"grpc://127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.fixture(params=["http", "grpc"])
+def address(request, rest):
+    """Address of a server of the scripted model, for each protocol."""
+    return rest() if request.param == "http" else request.getfixturevalue("grpc_address")
+
+
+def unavailable(times, answer=Scripted.answer):
+    """An answer that fails the first requests."""
+
+    def failing(earlier, inputs):
+        if earlier < times:
+            raise stand_in.Failure("UNAVAILABLE", "The batch scheduling queue is full")
+        return answer(earlier, inputs)
+
+    return failing
+
+
+def test_repeats_while_the_server_is_unavailable(address, model):
+    model.answer = unavailable(2)
+    with serving.connect(address, "faces") as client:
+        np.testing.assert_array_equal(client.embed(IMAGES), one_hot(IMAGES))
+    assert model.requests == [IMAGES] * 3
+
+
+def test_gives_up_after_the_retries(address, model):
+    model.answer = unavailable(1000)
+    client = serving.connect(address, "faces", retries=2)
+    with client, pytest.raises(serving.Unavailable, match=r"model 'faces': The batch .*is full.*\(3 attempts\)"):
+        client.embed(IMAGES)
+    assert len(model.requests) == 3
+
+
+def test_what_is_wrong_is_not_repeated(address, model):
+    def broken(earlier, inputs):
+        raise stand_in.Failure("INTERNAL", "out of order")
+
+    model.answer = broken
+    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="out of order"):
+        client.embed(IMAGES)
+    assert len(model.requests) == 1
+
+
+def test_a_bad_image_is_asked_for_once_more_alone_and_halved(address, model):
+    with serving.connect(address, "faces", batch_size=4, concurrency=1) as client:
+        results = list(client.embed_each((image,) for image in [b"0", b"1", b"bad", b"3"]))
+    # In a batch, alone, in halves.
+    bad = [b"bad"]
+    assert model.requests == [[b"0", b"1", *bad, b"3"]] * 2 + [[b"0", b"1"], [*bad, b"3"], bad, [b"3"]]
+    assert str(results[2]).startswith('It\'s "né", no image. (')
+    np.testing.assert_array_equal([results[index] for index in (0, 1, 3)], one_hot([b"0", b"1", b"3"]))
+
+
+def test_bounds_what_is_under_way(address, model):
+    together, drawn = threading.Barrier(3, timeout=20), []
+
+    def answer(earlier, inputs):
+        if earlier < 3:
+            together.wait()  # Breaks, and fails the request, unless three are under way.
+        return Scripted.answer(earlier, inputs)
+
+    def rows():
+        for image in IMAGES * 4:
+            drawn.append(image)
+            yield (image,)
+
+    model.answer = answer
+    with serving.connect(address, "faces", batch_size=2, concurrency=3) as client:
+        found = []
+        for vector in client.embed_each(rows()):
+            found.append(vector)
+            # Three batches under way, one read, one image more that shows that a batch is full.
+            assert len(drawn) - len(found) < 2 * (3 + 1) + 1
+    np.testing.assert_array_equal(found, one_hot(IMAGES * 4))
+    assert model.most == 3
+    assert max(map(len, model.requests)) == 2
+
+
+def test_requests_are_bounded_in_bytes(address, model, monkeypatch):
+    monkeypatch.setattr(batches, "_REQUEST_BYTES", 10)
+    images = [b"1" * size for size in (4, 4, 4, 15, 1)]
+    model.answer = lambda earlier, inputs: {"embedding": one_hot([b"1"] * len(inputs["image_bytes"]))}
+    with serving.connect(address, "faces", concurrency=1) as client:
+        client.embed(images)
+    assert [list(map(len, request)) for request in model.requests] == [[4, 4], [4], [15], [1]]
+
+
+def test_a_slow_server_meets_the_deadline(address, model):
+    over = threading.Event()
+
+    def slow(earlier, inputs):
+        over.wait(30)  # Then the answer would be right.
+        return Scripted.answer(earlier, inputs)
+
+    model.answer = slow
+    client = serving.connect(address, "faces", deadline=0.5)
+    try:
+        client.metadata()
+        with client, pytest.raises(serving.ServerError, match=r"no answer within 0\.\d+ s"):
+            client.embed(IMAGES)
+    finally:
+        over.set()
+    assert len(model.requests) == 1
+
+
+def test_a_trickle_meets_the_deadline(rest):
+    over = threading.Event()
+
+    class Trickle(stand_in.RestHandler):
+        def respond(self, status, body):
+            # Each byte comes in time; all of them would take a minute.
+            for byte in b"HTTP/1.0 200 OK\r\n\r\n" + body:
+                self.wfile.write(bytes([byte]))
+                if over.wait(0.1):
+                    return
+
+    client = serving.connect(rest(Trickle), "faces", deadline=0.7)
+    try:
+        with pytest.raises(serving.ServerError, match="no answer within"):
+            client.metadata()
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_an_absent_server(kind):
+    if kind == "grpc":
+        pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # Nobody listens.
+        server = f"{kind}://127.0.0.1:{closed.getsockname()[1]}"
+        with serving.connect(server, "faces", retries=1) as client:
+            with pytest.raises(serving.Unavailable, match=rf"{server}, model 'faces': .*\(2 attempts\)"):
+                client.embed(IMAGES)
+            with pytest.raises(serving.Unavailable, match=rf"{server}.*\(waited for 0.3 s\)"):
+                client.wait_until_ready(0.3)
+
+
+def test_waits_for_a_server_that_starts(model):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    states = [{3: "LOADING"}, {3: "LOADING"}, {3: "AVAILABLE"}]
+    model.status = lambda name, version: states.pop(0)
+    started = []
+
+    def start():
+        time.sleep(0.5)
+        handler = type("Handler", (stand_in.RestHandler,), {"models": model})
+        started.append(stand_in.http.server.ThreadingHTTPServer(("127.0.0.1", port), handler))
+        started[0].serve_forever(0.02)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        serving.connect(f"http://127.0.0.1:{port}", "faces").wait_until_ready(20)
+    finally:
+        started[0].shutdown()
+        started[0].server_close()
+        thread.join()
+    assert states == []
+
+
+def test_keeps_the_version_that_it_began_with(address, model):
+    asked = []
+    model.find = lambda name, version: (asked.append(version), (len(asked) + 2, model))[1]
+    with serving.connect(address, "faces", batch_size=5) as client:
+        client.embed(IMAGES)
+    assert asked == [None, 3, 3]
+
+
+def with_rows(change):
+    good = one_hot([b"0", b"1"])
+    return {"embedding": change(good)}
+
+
+WRONG = {
+    "too few rows": lambda good: good[:1],
+    "too many rows": lambda good: np.concatenate([good, good]),
+    "other length": lambda good: good[:, :3],
+    "other rank": lambda good: good[:, 0],
+    "not a number": lambda good: good * np.float32("nan"),
+    "infinite": lambda good: np.where(good > 0, np.float32("inf"), np.float32(0)),
+    "largest floats": lambda good: good * np.float32(3e38),
+    "not unit": lambda good: good * np.float32(1.01),
+    "decisions": lambda good: good > 0,
+    "nothing": lambda good: good[:0],
+}
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_embeddings_are_not_believed(address, model, change):
+    model.answer = lambda earlier, inputs: with_rows(WRONG[change])
+    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="embedding") as caught:
+        client.embed(IMAGES[:2])
+    assert address in str(caught.value)
+    assert len(model.requests) == 1
+
+
+def test_zero_embeddings_are_believed(address, model):
+    model.answer = lambda earlier, inputs: with_rows(lambda good: good * 0)
+    with serving.connect(address, "faces") as client:
+        np.testing.assert_array_equal(client.embed(IMAGES[:2]), np.zeros([2, DIM]))
+
+
+def test_a_missing_output(address, model):
+    model.answer = lambda earlier, inputs: {"first": one_hot([b"0"]), "second": one_hot([b"0"])}
+    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="'embedding'"):
+        client.embed(IMAGES[:1])
+
+
+GOOD_PAIRS = {"similarity": [0.5, 0.25], "same": [True, False], "threshold": [0.5, 0.5]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"similarity": [0.5, 1.5]},
+        {"similarity": [0.5, float("nan")]},
+        {"same": [True, True]},
+        {"same": [True]},
+        {"threshold": [0.5, 0.6]},
+        {"threshold": [float("nan")] * 2},
+        {"threshold": [[0.5], [0.5]]},
+    ],
+    ids=str,
+)
+def test_wrong_comparisons_are_not_believed(address, model, change):
+    def answer(values):
+        types = {"similarity": np.float32, "same": np.bool_, "threshold": np.float32}
+        return lambda earlier, inputs: {name: np.array(values[name], dtype) for name, dtype in types.items()}
+
+    with serving.connect(address, "faces") as client:
+        model.answer = answer(GOOD_PAIRS)
+        assert client.compare(IMAGES[:2], IMAGES[:2]).threshold == 0.5
+        model.answer = answer({**GOOD_PAIRS, **change})
+        with pytest.raises(serving.ServerError):
+            client.compare(IMAGES[:2], IMAGES[:2])
+
+
+def test_huge_answers_are_not_read_over_rest(rest):
+    class Huge(stand_in.RestHandler):
+        def respond(self, status, body):
+            self.send_response(200)
+            self.send_header("Content-Length", str(1 << 40))
+            self.end_headers()
+            try:
+                for _ in range(answers.MAX_RESPONSE_BYTES // 2**20 + 8):
+                    self.wfile.write(b" " * 2**20)
+            except ConnectionError:
+                pass  # The client has hung up.
+
+    with pytest.raises(serving.ServerError, match="its answer is larger than 64 MB"):
+        serving.connect(rest(Huge), "faces").metadata()
+
+
+def test_huge_answers_are_not_read_over_grpc(model, grpc_address):
+    model.answer = lambda earlier, inputs: {"embedding": np.zeros([2, answers.MAX_RESPONSE_BYTES // 8 + 1], np.float32)}
+    client = serving.connect(grpc_address, "faces")
+    with client, pytest.raises(serving.ServerError, match="larger than max.*RESOURCE_EXHAUSTED"):
+        client.embed(IMAGES[:2])
+
+
+def test_a_tensor_that_claims_a_huge_shape(model, grpc_address):
+    # One number, said to fill four terabytes.
+    tensor = tf.make_tensor_proto(np.float32(1), shape=[1 << 20, 1 << 20])
+    model.answer = lambda earlier, inputs: {"embedding": tensor}
+    with serving.connect(grpc_address, "faces") as client, pytest.raises(serving.ServerError, match="1048576"):
+        client.embed(IMAGES[:2])
+
+
+def test_a_tensor_without_its_numbers(model, grpc_address):
+    tensor = tf.make_tensor_proto(np.zeros([2, DIM], np.float32))
+    tensor.tensor_content = tensor.tensor_content[:-1]
+    model.answer = lambda earlier, inputs: {"embedding": tensor}
+    with serving.connect(grpc_address, "faces") as client, pytest.raises(serving.ServerError, match="cannot be read"):
+        client.embed(IMAGES[:2])
+
+
+def saying(status, body, to=":predict"):
+    """A handler that answers requests whose path ends so in these words."""
+
+    class Saying(stand_in.RestHandler):
+        def respond(self, *correct):
+            super().respond(*((status, body) if self.path.endswith(to) else correct))
+
+    return Saying
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Welcome</html>", b"[]", b"1", b"{", b"\xff\xfe", b"[" * 100_000, b'{"outputs": ' + b"9" * 5000 + b"}"]
+    + [b'{"outputs": %s}' % value for value in (b"null", b"{}", b'"text"', b"[[1], [1, 2]]", b'[["a"]]', b"[[{}]]")],
+    ids=lambda body: str(body[:20]),
+)
+def test_nonsense_over_rest(rest, body):
+    address = rest(saying(200, body))
+    with pytest.raises(serving.ServerError, match=rf"{address}, model 'faces': (output 'embedding'|its answer)"):
+        serving.connect(address, "faces").embed(IMAGES[:1])
+
+
+def metadata_of(shape, **changes):
+    embedding = {"dtype": "DT_FLOAT", "tensor_shape": shape}
+    signatures = {"serving_default": {"outputs": {"embedding": embedding}}}
+    return {"model_spec": {"version": "3"}, "metadata": {"signature_def": {"signature_def": signatures}}, **changes}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        metadata_of({}, model_spec={}),
+        metadata_of({}, model_spec={"version": "newest"}),
+        metadata_of({}, metadata=[]),
+        metadata_of({"dim": [{"size": "-1"}, {"size": "many"}]}),
+        metadata_of({"unknown_rank": True}),
+        metadata_of({"dim": [{"size": "-1"}, {"size": "-1"}]}),
+        metadata_of({"dim": [{"size": "-1"}, {"size": str(1 << 40)}]}),
+        metadata_of({"dim": [{"size": "-1"}]}),
+        metadata_of([1]),
+    ],
+    ids=str,
+)
+def test_nonsense_as_metadata(rest, answer):
+    address = rest(saying(200, json.dumps(answer).encode(), to="/metadata"))
+    with pytest.raises(serving.ServerError, match=rf"{address}, model 'faces': it"):
+        serving.connect(address, "faces").embed(IMAGES[:1])
+
+
+@pytest.mark.parametrize("answer", [[], {"model_version_status": 1}, {"model_version_status": [{}]}], ids=str)
+def test_nonsense_as_status(rest, answer):
+    address = rest(saying(200, json.dumps(answer).encode(), to="/faces"))
+    with pytest.raises(serving.ServerError, match="its answer is no"):
+        serving.connect(address, "faces").wait_until_ready(5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 401, 404, 429, 500, 504])
+def test_other_statuses_are_errors_in_the_servers_words(rest, model, status):
+    address = rest(saying(status, b'{"error": "by the proxy"}'))
+    with pytest.raises(serving.ServerError, match=rf"by the proxy \(HTTP status {status}\)") as caught:
+        serving.connect(address, "faces").embed(IMAGES[:1])
+    assert type(caught.value) is serving.ServerError
+    assert len(model.requests) == 1
+
+
+def test_a_request_that_is_too_large_is_halved(rest, model):
+    class Small(stand_in.RestHandler):
+        def respond(self, status, body):
+            small = len(model.requests[-1]) <= 3 if model.requests else True
+            super().respond(*((status, body) if small else (413, b"Request Entity Too Large")))
+
+    np.testing.assert_array_equal(serving.connect(rest(Small), "faces").embed(IMAGES), one_hot(IMAGES))
+
+
+@pytest.mark.parametrize("length", [10, 1_000_000])
+def test_a_servers_words_are_one_bounded_printable_line(rest, length):
+    body = b"\n\n  \x1b[31mred\x07" + b"x" * length + b"\nsecond line"
+    with pytest.raises(serving.ServerError) as caught:
+        serving.connect(rest(saying(500, body)), "faces").embed(IMAGES[:1])
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+    assert "redx" in str(caught.value).replace(" ", "")
+
+
+def test_a_broken_connection_is_repeated(rest):
+    left = [2]
+
+    class Broken(stand_in.RestHandler):
+        def respond(self, status, body):
+            if left[0]:
+                left[0] -= 1
+                self.connection.shutdown(socket.SHUT_RDWR)
+            else:
+                super().respond(status, body)
+
+    assert serving.connect(rest(Broken), "faces").metadata().version == 3
+
+
+def test_what_is_no_http(rest):
+    class Other(stand_in.RestHandler):
+        def respond(self, status, body):
+            self.wfile.write(b"220 mail.example ESMTP\r\n")
+
+    with pytest.raises(serving.ServerError, match="BadStatusLine"):
+        serving.connect(rest(Other), "faces").metadata()
+
+
+def test_proxies_of_the_environment_see_nothing(address, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving.connect(address, "faces", retries=0) as client:
+        assert client.metadata().version == 3
+
+
+def test_https_needs_a_trusted_certificate(model, tmp_path, monkeypatch):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not on PATH")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    server, port = stand_in.start_rest(model)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    try:
+        with pytest.raises(serving.ServerError, match="certificate"):
+            serving.connect(f"https://localhost:{port}", "faces").metadata()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        np.testing.assert_array_equal(
+            serving.connect(f"https://localhost:{port}", "faces").embed(IMAGES), one_hot(IMAGES)
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "localhost:8501",
+        "http://localhost",
+        "ftp://localhost:21",
+        "http://",
+        "",
+        "http://host:port",
+        "grpc://host:1/path",
+    ]
+    + ["http://me:secret@host:1", "http://host:99999"],
+)
+def test_addresses_are_checked(server):
+    with pytest.raises(ValueError, match="a server is http://host:8501"):
+        serving.connect(server, "faces")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"model": ""}, {"model": "a/b"}, {"model": "a:predict"}, {"version": -1}, {"batch_size": 0}, {"concurrency": 0}]
+    + [{"deadline": 0}, {"deadline": float("nan")}, {"retries": -1}],
+    ids=str,
+)
+def test_options_are_checked(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        serving.connect(**{"server": "http://localhost:1", "model": "faces", **options})
+
+
+@pytest.mark.parametrize("rows", [[("text",)], [(b"0", np.zeros([4, 2]))], [(None,)]], ids=str)
+def test_rows_are_checked(rest, rows):
+    with pytest.raises(ValueError, match="row 0 must hold bytes"):
+        list(serving.connect(rest(), "faces").embed_each(rows))
+
+
+def test_as_many_images_as_landmarks(rest, model):
+    model.signatures["detect_free_align"] = model.signatures["serving_default"]
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        serving.connect(rest(), "faces").align_and_embed(IMAGES[:2], np.zeros([1, 5, 2]))
+
+
+def test_grpc_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    monkeypatch.delitem(sys.modules, "tensorflow_serving.apis", raising=False)
+    monkeypatch.delitem(sys.modules, "tfface.serving.grpc_api", raising=False)
+    with pytest.raises(ValueError, match="--no-deps tensorflow-serving-api"):
+        serving.connect("grpc://localhost:1", "faces")
+
+
+def test_rest_imports_no_tensorflow(rest):
+    program = f"""
+import sys
+from tfface import serving
+client = serving.connect({rest()!r}, "faces")
+print(client.embed([b"2"]).tolist(), sorted({{"tensorflow", "keras", "grpc"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{one_hot([b'2']).tolist()} []\n", "")
