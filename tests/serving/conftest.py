@@ -1,6 +1,5 @@
-"""A model with the four signatures of an export, and servers of it."""
+"""A model on servers, its images, and what their embeddings must be."""
 
-import inspect
 import json
 import pathlib
 import shutil
@@ -11,15 +10,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+import served_model
 import tensorflow as tf
 
 from tfface import serving
-from tfface.data.alignment import align_image
-from tfface.data.images import decode_image
-from tfface.export import saved_model
 
 HERE = pathlib.Path(__file__).parent
-THRESHOLD = 0.25
 
 
 @pytest.fixture(scope="session")
@@ -40,61 +36,10 @@ def encoder():
 def models(encoder, tmp_path_factory):
     """{name: folder}: "faces" has a threshold and versions 1 and 3, "plain" has none."""
     folder = tmp_path_factory.mktemp("models")
-    _export(encoder, folder / "faces" / "1", THRESHOLD)
+    served_model.export(encoder, folder / "faces" / "1", served_model.THRESHOLD)
     shutil.copytree(folder / "faces" / "1", folder / "faces" / "3")
-    _export(encoder, folder / "plain" / "1", None)
+    served_model.export(encoder, folder / "plain" / "1", None)
     return {"faces": folder / "faces", "plain": folder / "plain"}
-
-
-def _export(encoder, path, threshold):
-    if "threshold" in inspect.signature(saved_model).parameters:
-        saved_model(encoder, path, threshold=threshold)
-    else:
-        _export_by_hand(encoder, path, threshold)
-
-
-def _export_by_hand(encoder, path, threshold):
-    """The signatures of an export, for a library whose own has not all of them yet."""
-
-    def embed(image):
-        # oneDNN's convolution fails for an empty batch.
-        padded = tf.concat([image, tf.zeros([1, 112, 112, 3])], axis=0)
-        return tf.math.l2_normalize(encoder(padded, training=False), axis=-1)[:-1]
-
-    def decoded(image_bytes):
-        return tf.map_fn(lambda data: decode_image(data, 112), image_bytes, fn_output_signature=tf.float32)
-
-    def detect_free_align(image_bytes, landmarks):
-        def align(row):
-            return tf.cast(align_image(row[0], row[1]), tf.float32) / 127.5 - 1
-
-        return {"embedding": embed(tf.map_fn(align, (image_bytes, landmarks), fn_output_signature=tf.float32))}
-
-    def compare(first_bytes, second_bytes):
-        similarity = tf.reduce_sum(embed(decoded(first_bytes)) * embed(decoded(second_bytes)), axis=-1)
-        if threshold is None:
-            return {"similarity": similarity}
-        level = tf.fill(tf.shape(similarity), np.float32(threshold))
-        return {"similarity": similarity, "same": similarity >= level, "threshold": level}
-
-    def strings(*names):
-        return [tf.TensorSpec([None], tf.string, name) for name in names]
-
-    archive = keras.export.ExportArchive()
-    archive.track(encoder)
-    archive.add_endpoint(
-        "serving_default", lambda image_bytes: {"embedding": embed(decoded(image_bytes))}, strings("image_bytes")
-    )
-    archive.add_endpoint(
-        "aligned", lambda image: {"embedding": embed(image)}, [tf.TensorSpec([None, 112, 112, 3], tf.float32, "image")]
-    )
-    archive.add_endpoint(
-        "detect_free_align",
-        detect_free_align,
-        [*strings("image_bytes"), tf.TensorSpec([None, 5, 2], tf.float32, "landmarks")],
-    )
-    archive.add_endpoint("compare", compare, strings("first_bytes", "second_bytes"))
-    archive.write_out(str(path), verbose=False)
 
 
 @pytest.fixture(scope="session", params=["stand-in", "tensorflow_model_server"])
@@ -105,7 +50,8 @@ def server(request, models):
     elif shutil.which(request.param):
         ports = {"http": _free_port(), "grpc": _free_port()}
         config = models["faces"].parent / "models.config"
-        entries = [f'config {{ name: "{n}" base_path: "{p}" model_platform: "tensorflow" }}' for n, p in models.items()]
+        policy = 'model_platform: "tensorflow" model_version_policy { all {} }'
+        entries = [f'config {{ name: "{name}" base_path: "{path}" {policy} }}' for name, path in models.items()]
         config.write_text(f"model_config_list {{ {' '.join(entries)} }}")
         command = [request.param, f"--port={ports['grpc']}", f"--rest_api_port={ports['http']}"]
         command.append(f"--model_config_file={config}")
@@ -115,7 +61,10 @@ def server(request, models):
     try:
         if request.param == "stand-in":
             ports = json.loads(process.stdout.readline())
-        yield {kind: port and f"{kind}://127.0.0.1:{port}" for kind, port in ports.items()}
+        addresses = {kind: port and f"{kind}://127.0.0.1:{port}" for kind, port in ports.items()}
+        for name in models:
+            serving.connect(addresses["http"], name).wait_until_ready(120)
+        yield addresses
     finally:
         process.kill()
         process.communicate()
@@ -165,10 +114,4 @@ def images(pixels):
 @pytest.fixture(scope="session")
 def vectors(encoder, pixels):
     """Their embeddings by the Keras model in this process, float32 [11, 16]."""
-    return embed(encoder, pixels)
-
-
-def embed(encoder, pixels):
-    """Unit embeddings of uint8 [N, 112, 112, 3] by the Keras model."""
-    raw = encoder((pixels / np.float32(127.5) - 1).astype(np.float32), training=False).numpy()
-    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    return served_model.embed(encoder, pixels)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import THRESHOLD
+from served_model import THRESHOLD
 
 from tfface.data import write_landmarks
 from tfface.data.alignment import reference_landmarks

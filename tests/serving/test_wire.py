@@ -7,7 +7,7 @@ import urllib.request
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import THRESHOLD, embed
+from served_model import THRESHOLD, embed
 
 from tfface import serving
 from tfface.data.alignment import align_image, reference_landmarks
@@ -32,6 +32,7 @@ def test_aligns_photographs_by_their_landmarks(connect, encoder):
         )
         photographs.append(tf.io.encode_png(picture).numpy())
         landmarks.append(reference_landmarks() * 1.2 + rng.uniform(0, 12, [5, 2]))
+        landmarks[-1][len(faces)] = np.nan  # Unknown, another point in each.
         faces.append(align_image(picture, landmarks[-1].astype(np.float32)).numpy())
     found = connect(batch_size=2).align_and_embed(photographs, landmarks)
     np.testing.assert_allclose(found, embed(encoder, np.stack(faces)), atol=1e-5)
@@ -94,8 +95,9 @@ def test_unknown_model_version_and_signature(connect, images):
         for call in (client.metadata, lambda client=client: client.embed(images), client.wait_until_ready):
             with pytest.raises(serving.ServerError, match=f"{name}.*: .*ot f"):  # "not found", "Could not find"
                 call()
-    with pytest.raises(serving.ServerError, match="no signature 'mask', only .*'compare'"):
-        list(connect().embed_each([(images[0],)], "mask"))
+    for signature in ("mask", "aligned"):
+        with pytest.raises(serving.ServerError, match=f"no signature '{signature}' for image files, only .*'compare'"):
+            list(connect().embed_each([(images[0],)], signature))
 
 
 def test_the_curl_line_of_the_docs(server, images, vectors):

@@ -107,7 +107,8 @@ class Client:
 
         Args:
           images: iterable of N bytes, JPEG or PNG files of photographs.
-          landmarks: float [N, 5, 2], x and y in pixels: eyes, nose tip, corners of the mouth, left first.
+          landmarks: float [N, 5, 2], x and y in pixels: eyes, nose tip, corners of the mouth, left first; NaN where a
+            point is unknown.
 
         Returns:
           float32 [N, D], of unit length.
@@ -178,8 +179,9 @@ class Client:
 
     def _outputs(self, signature):
         outputs = self.metadata().outputs
-        if signature not in outputs:
-            raise ServerError(self._remote.say(f"no signature {signature!r}, only {sorted(outputs)}"))
+        known = sorted(outputs.keys() & _INPUTS.keys())
+        if signature not in known:
+            raise ServerError(self._remote.say(f"no signature {signature!r} for image files, only {known}"))
         return outputs[signature]
 
     def _dim(self, signature):

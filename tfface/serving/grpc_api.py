@@ -115,9 +115,10 @@ def _tensor(column):
 def _array(name, tensor, dtype, shape):
     if tensor is None:
         raise ServerError(f"its answer has no output {name!r}")
-    found = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}.get(tensor.dtype)
+    types = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}
+    found = types.get(tensor.dtype, f"DataType {tensor.dtype}")
     # Checked before the array is made: a tensor of one value may claim any shape.
-    check_type(name, found or f"DataType {tensor.dtype}", [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
+    check_type(name, found, [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
     try:
         return tf.make_ndarray(tensor)
     except (ValueError, TypeError, IndexError) as error:

@@ -31,13 +31,15 @@ def embed_files(client, keys, read, landmarks=None):
         def rows():
             for key in keys:
                 try:
-                    row = (read(key),) if landmarks is None else (read(key), np.reshape(landmarks[key], (5, 2)))
-                except (ValueError, OSError, KeyError) as error:
-                    bad[key] = "no landmarks" if isinstance(error, KeyError) else _reason(error)
+                    if landmarks is not None and key not in landmarks:
+                        raise ValueError("no landmarks")
+                    data = read(key)
+                except (ValueError, OSError) as error:
+                    bad[key] = getattr(error, "strerror", None) or str(error)
                     bar.update()
                 else:
                     sent.append(key)
-                    yield row
+                    yield (data,) if landmarks is None else (data, np.reshape(landmarks[key], (5, 2)))
 
         for result in client.embed_each(rows(), signature):
             key = sent.popleft()
@@ -80,7 +82,3 @@ def compare_files(client, first, second, read):
             if isinstance(result, Refused):
                 raise Refused(f"{key}: {result}") from None
         raise
-
-
-def _reason(error):
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -23,9 +23,6 @@ class RestTransport:
 
     Args:
       address: such as "http://localhost:8501", or with https.
-
-    Raises:
-      ValueError: for another address.
     """
 
     def __init__(self, address):
