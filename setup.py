@@ -41,6 +41,8 @@ setup(
         "beam": ["apache-beam>=2.60"],
         "detection": ["mtcnn>=1.0"],
         "import": ["torch>=2.4", "onnx>=1.16"],
+        # The stubs, tensorflow-serving-api, ask for the plain tensorflow: they are installed apart, with --no-deps.
+        "serving": ["grpcio>=1.60"],
         "test": ["pytest>=8.0", "scikit-learn>=1.4"],
     },
     classifiers=[

@@ -81,7 +81,7 @@ def test_compares_two_files(server, tmp_path, images, vectors):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images=a.png", "--output=x.npz"], "model 'faces': Connection refused (2 attempts)"),
+        (["--images=a.png", "--output=x.npz"], "model 'faces': Connection refused (attempts: 2)"),
         ([], "either --images or --compare must be given."),
         (["--images=a.png", "--compare=a.png,b.png"], "either --images or --compare must be given."),
         (["--images=a.png", "--output=x.csv"], "--output must end in .npz or .tfrecord, got 'x.csv'."),

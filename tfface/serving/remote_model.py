@@ -110,7 +110,7 @@ class RemoteModel:
                 pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE) * random.uniform(0.5, 1)
                 attempt += 1
                 if attempt > self._retries or time.monotonic() + pause >= end:
-                    raise Unavailable(f"{error} ({attempt} attempts)") from None
+                    raise Unavailable(f"{error} (attempts: {attempt})") from None
             time.sleep(pause)
 
     def _once(self, method, *arguments):

@@ -109,7 +109,9 @@ class RestTransport:
                 raise ServerError(f"no answer within {timeout:.3g} s") from None
             if isinstance(error, ConnectionError):
                 raise Unavailable(f"{error.strerror or error}") from None
-            raise ServerError(f"{getattr(error, 'strerror', None) or repr(error)}") from None
+            if isinstance(error, http.client.HTTPException):
+                raise ServerError(f"its answer is not HTTP: {quote(str(error))}") from None
+            raise ServerError(str(error.strerror or error)) from None
         finally:
             connection.close()
         if late.is_set():
