@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import pytest
 import served_model
+import stand_in
 import tensorflow as tf
+from scripted import Scripted
 
 from tfface import serving
 
@@ -115,3 +117,40 @@ def images(pixels):
 def vectors(encoder, pixels):
     """Their embeddings by the Keras model in this process, float32 [11, 16]."""
     return served_model.embed(encoder, pixels)
+
+
+@pytest.fixture
+def model():
+    """The model of servers that answer as a test wants."""
+    return Scripted()
+
+
+@pytest.fixture
+def rest(model):
+    """Function from a handler of requests to the address of a REST server."""
+    servers = []
+
+    def start(handler=stand_in.RestHandler):
+        server, port = stand_in.start_rest(model, handler)
+        servers.append(server)
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def grpc_address(model):
+    """Address of a gRPC server of the scripted model."""
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    server, port = stand_in.start_grpc(model)
+    yield f"grpc://127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.fixture(params=["http", "grpc"])
+def scripted_address(request, rest):
+    """Address of a server of the scripted model, for each protocol."""
+    return rest() if request.param == "http" else request.getfixturevalue("grpc_address")

@@ -7,6 +7,7 @@ import stand_in
 from tensorflow.core.protobuf import meta_graph_pb2
 
 DIM = 4
+IMAGES = [b"%d" % number for number in range(10)]
 _STRING, _FLOAT, _BOOL = 7, 1, 10
 
 
@@ -67,3 +68,13 @@ class Scripted:
 
     def status(self, name, version):
         return {3: "AVAILABLE"}
+
+
+def saying(status, body, to=":predict"):
+    """A handler that answers requests whose path ends so in these words."""
+
+    class Saying(stand_in.RestHandler):
+        def respond(self, *correct):
+            super().respond(*((status, body) if self.path.endswith(to) else correct))
+
+    return Saying

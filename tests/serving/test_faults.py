@@ -1,6 +1,5 @@
-"""The client against servers that are slow, absent, refuse or answer nonsense."""
+"""The client against servers that are slow, absent, full or refuse, and how much it asks of them."""
 
-import json
 import shutil
 import socket
 import ssl
@@ -12,49 +11,10 @@ import time
 import numpy as np
 import pytest
 import stand_in
-import tensorflow as tf
-from scripted import DIM, Scripted, one_hot
+from scripted import IMAGES, Scripted, one_hot, saying
 
 from tfface import serving
-from tfface.serving import answers, batches
-
-IMAGES = [b"%d" % number for number in range(10)]
-
-
-@pytest.fixture
-def model():
-    return Scripted()
-
-
-@pytest.fixture
-def rest(model):
-    """Function from a handler of requests to the address of a REST server."""
-    servers = []
-
-    def start(handler=stand_in.RestHandler):
-        server, port = stand_in.start_rest(model, handler)
-        servers.append(server)
-        return f"http://127.0.0.1:{port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture
-def grpc_address(model):
-    """Address of a gRPC server of the scripted model."""
-    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
-    server, port = stand_in.start_grpc(model)
-    yield f"grpc://127.0.0.1:{port}"
-    server.stop(None)
-
-
-@pytest.fixture(params=["http", "grpc"])
-def address(request, rest):
-    """Address of a server of the scripted model, for each protocol."""
-    return rest() if request.param == "http" else request.getfixturevalue("grpc_address")
+from tfface.serving import batches
 
 
 def unavailable(times, answer=Scripted.answer):
@@ -68,33 +28,33 @@ def unavailable(times, answer=Scripted.answer):
     return failing
 
 
-def test_repeats_while_the_server_is_unavailable(address, model):
+def test_repeats_while_the_server_is_unavailable(scripted_address, model):
     model.answer = unavailable(2)
-    with serving.connect(address, "faces") as client:
+    with serving.connect(scripted_address, "faces") as client:
         np.testing.assert_array_equal(client.embed(IMAGES), one_hot(IMAGES))
     assert model.requests == [IMAGES] * 3
 
 
-def test_gives_up_after_the_retries(address, model):
+def test_gives_up_after_the_retries(scripted_address, model):
     model.answer = unavailable(1000)
-    client = serving.connect(address, "faces", retries=2)
+    client = serving.connect(scripted_address, "faces", retries=2)
     with client, pytest.raises(serving.Unavailable, match=r"model 'faces': The batch .*is full.*\(attempts: 3\)"):
         client.embed(IMAGES)
     assert len(model.requests) == 3
 
 
-def test_what_is_wrong_is_not_repeated(address, model):
+def test_what_is_wrong_is_not_repeated(scripted_address, model):
     def broken(earlier, inputs):
         raise stand_in.Failure("INTERNAL", "out of order")
 
     model.answer = broken
-    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="out of order"):
+    with serving.connect(scripted_address, "faces") as client, pytest.raises(serving.ServerError, match="out of order"):
         client.embed(IMAGES)
     assert len(model.requests) == 1
 
 
-def test_a_bad_image_is_asked_for_once_more_alone_and_halved(address, model):
-    with serving.connect(address, "faces", batch_size=4, concurrency=1) as client:
+def test_a_bad_image_is_asked_for_once_more_alone_and_halved(scripted_address, model):
+    with serving.connect(scripted_address, "faces", batch_size=4, concurrency=1) as client:
         results = list(client.embed_each((image,) for image in [b"0", b"1", b"bad", b"3"]))
     # In a batch, alone, in halves.
     bad = [b"bad"]
@@ -103,7 +63,7 @@ def test_a_bad_image_is_asked_for_once_more_alone_and_halved(address, model):
     np.testing.assert_array_equal([results[index] for index in (0, 1, 3)], one_hot([b"0", b"1", b"3"]))
 
 
-def test_bounds_what_is_under_way(address, model):
+def test_bounds_what_is_under_way(scripted_address, model):
     together, drawn = threading.Barrier(3, timeout=20), []
 
     def answer(earlier, inputs):
@@ -117,7 +77,7 @@ def test_bounds_what_is_under_way(address, model):
             yield (image,)
 
     model.answer = answer
-    with serving.connect(address, "faces", batch_size=2, concurrency=3) as client:
+    with serving.connect(scripted_address, "faces", batch_size=2, concurrency=3) as client:
         found = []
         for vector in client.embed_each(rows()):
             found.append(vector)
@@ -128,16 +88,16 @@ def test_bounds_what_is_under_way(address, model):
     assert max(map(len, model.requests)) == 2
 
 
-def test_requests_are_bounded_in_bytes(address, model, monkeypatch):
+def test_requests_are_bounded_in_bytes(scripted_address, model, monkeypatch):
     monkeypatch.setattr(batches, "_REQUEST_BYTES", 10)
     images = [b"1" * size for size in (4, 4, 4, 15, 1)]
     model.answer = lambda earlier, inputs: {"embedding": one_hot([b"1"] * len(inputs["image_bytes"]))}
-    with serving.connect(address, "faces", concurrency=1) as client:
+    with serving.connect(scripted_address, "faces", concurrency=1) as client:
         client.embed(images)
     assert [list(map(len, request)) for request in model.requests] == [[4, 4], [4], [15], [1]]
 
 
-def test_a_slow_server_meets_the_deadline(address, model):
+def test_a_slow_server_meets_the_deadline(scripted_address, model):
     over = threading.Event()
 
     def slow(earlier, inputs):
@@ -145,7 +105,7 @@ def test_a_slow_server_meets_the_deadline(address, model):
         return Scripted.answer(earlier, inputs)
 
     model.answer = slow
-    client = serving.connect(address, "faces", deadline=0.5)
+    client = serving.connect(scripted_address, "faces", deadline=0.5)
     try:
         client.metadata()
         with client, pytest.raises(serving.ServerError, match=r"no answer within 0\.\d+ s"):
@@ -213,177 +173,12 @@ def test_waits_for_a_server_that_starts(model):
     assert states == []
 
 
-def test_keeps_the_version_that_it_began_with(address, model):
+def test_keeps_the_version_that_it_began_with(scripted_address, model):
     asked = []
     model.find = lambda name, version: (asked.append(version), (len(asked) + 2, model))[1]
-    with serving.connect(address, "faces", batch_size=5) as client:
+    with serving.connect(scripted_address, "faces", batch_size=5) as client:
         client.embed(IMAGES)
     assert asked == [None, 3, 3]
-
-
-def with_rows(change):
-    good = one_hot([b"0", b"1"])
-    return {"embedding": change(good)}
-
-
-WRONG = {
-    "too few rows": lambda good: good[:1],
-    "too many rows": lambda good: np.concatenate([good, good]),
-    "other length": lambda good: good[:, :3],
-    "other rank": lambda good: good[:, 0],
-    "not a number": lambda good: good * np.float32("nan"),
-    "infinite": lambda good: np.where(good > 0, np.float32("inf"), np.float32(0)),
-    "largest floats": lambda good: good * np.float32(3e38),
-    "not unit": lambda good: good * np.float32(1.01),
-    "decisions": lambda good: good > 0,
-    "nothing": lambda good: good[:0],
-}
-
-
-@pytest.mark.parametrize("change", WRONG)
-def test_wrong_embeddings_are_not_believed(address, model, change):
-    model.answer = lambda earlier, inputs: with_rows(WRONG[change])
-    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="embedding") as caught:
-        client.embed(IMAGES[:2])
-    assert address in str(caught.value)
-    assert len(model.requests) == 1
-
-
-def test_zero_embeddings_are_believed(address, model):
-    model.answer = lambda earlier, inputs: with_rows(lambda good: good * 0)
-    with serving.connect(address, "faces") as client:
-        np.testing.assert_array_equal(client.embed(IMAGES[:2]), np.zeros([2, DIM]))
-
-
-def test_a_missing_output(address, model):
-    model.answer = lambda earlier, inputs: {"first": one_hot([b"0"]), "second": one_hot([b"0"])}
-    with serving.connect(address, "faces") as client, pytest.raises(serving.ServerError, match="'embedding'"):
-        client.embed(IMAGES[:1])
-
-
-GOOD_PAIRS = {"similarity": [0.5, 0.25], "same": [True, False], "threshold": [0.5, 0.5]}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"similarity": [0.5, 1.5]},
-        {"similarity": [0.5, float("nan")]},
-        {"same": [True, True]},
-        {"same": [True]},
-        {"threshold": [0.5, 0.6]},
-        {"threshold": [float("nan")] * 2},
-        {"threshold": [[0.5], [0.5]]},
-    ],
-    ids=str,
-)
-def test_wrong_comparisons_are_not_believed(address, model, change):
-    def answer(values):
-        types = {"similarity": np.float32, "same": np.bool_, "threshold": np.float32}
-        return lambda earlier, inputs: {name: np.array(values[name], dtype) for name, dtype in types.items()}
-
-    with serving.connect(address, "faces") as client:
-        model.answer = answer(GOOD_PAIRS)
-        assert client.compare(IMAGES[:2], IMAGES[:2]).threshold == 0.5
-        model.answer = answer({**GOOD_PAIRS, **change})
-        with pytest.raises(serving.ServerError):
-            client.compare(IMAGES[:2], IMAGES[:2])
-
-
-def test_huge_answers_are_not_read_over_rest(rest):
-    class Huge(stand_in.RestHandler):
-        def respond(self, status, body):
-            self.send_response(200)
-            self.send_header("Content-Length", str(1 << 40))
-            self.end_headers()
-            try:
-                for _ in range(answers.MAX_RESPONSE_BYTES // 2**20 + 8):
-                    self.wfile.write(b" " * 2**20)
-            except ConnectionError:
-                pass  # The client has hung up.
-
-    with pytest.raises(serving.ServerError, match="its answer is larger than 64 MB"):
-        serving.connect(rest(Huge), "faces").metadata()
-
-
-def test_huge_answers_are_not_read_over_grpc(model, grpc_address):
-    model.answer = lambda earlier, inputs: {"embedding": np.zeros([2, answers.MAX_RESPONSE_BYTES // 8 + 1], np.float32)}
-    client = serving.connect(grpc_address, "faces")
-    with client, pytest.raises(serving.ServerError, match="larger than max.*RESOURCE_EXHAUSTED"):
-        client.embed(IMAGES[:2])
-
-
-def test_a_tensor_that_claims_a_huge_shape(model, grpc_address):
-    # One number, said to fill four terabytes.
-    tensor = tf.make_tensor_proto(np.float32(1), shape=[1 << 20, 1 << 20])
-    model.answer = lambda earlier, inputs: {"embedding": tensor}
-    with serving.connect(grpc_address, "faces") as client, pytest.raises(serving.ServerError, match="1048576"):
-        client.embed(IMAGES[:2])
-
-
-def test_a_tensor_without_its_numbers(model, grpc_address):
-    tensor = tf.make_tensor_proto(np.zeros([2, DIM], np.float32))
-    tensor.tensor_content = tensor.tensor_content[:-1]
-    model.answer = lambda earlier, inputs: {"embedding": tensor}
-    with serving.connect(grpc_address, "faces") as client, pytest.raises(serving.ServerError, match="cannot be read"):
-        client.embed(IMAGES[:2])
-
-
-def saying(status, body, to=":predict"):
-    """A handler that answers requests whose path ends so in these words."""
-
-    class Saying(stand_in.RestHandler):
-        def respond(self, *correct):
-            super().respond(*((status, body) if self.path.endswith(to) else correct))
-
-    return Saying
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"<html>Welcome</html>", b"[]", b"1", b"{", b"\xff\xfe", b"[" * 100_000, b'{"outputs": ' + b"9" * 5000 + b"}"]
-    + [b'{"outputs": %s}' % value for value in (b"null", b"{}", b'"text"', b"[[1], [1, 2]]", b'[["a"]]', b"[[{}]]")],
-    ids=lambda body: str(body[:20]),
-)
-def test_nonsense_over_rest(rest, body):
-    address = rest(saying(200, body))
-    with pytest.raises(serving.ServerError, match=rf"{address}, model 'faces': (output 'embedding'|its answer)"):
-        serving.connect(address, "faces").embed(IMAGES[:1])
-
-
-def metadata_of(shape, **changes):
-    embedding = {"dtype": "DT_FLOAT", "tensor_shape": shape}
-    signatures = {"serving_default": {"outputs": {"embedding": embedding}}}
-    return {"model_spec": {"version": "3"}, "metadata": {"signature_def": {"signature_def": signatures}}, **changes}
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        metadata_of({}, model_spec={}),
-        metadata_of({}, model_spec={"version": "newest"}),
-        metadata_of({}, metadata=[]),
-        metadata_of({"dim": [{"size": "-1"}, {"size": "many"}]}),
-        metadata_of({"unknown_rank": True}),
-        metadata_of({"dim": [{"size": "-1"}, {"size": "-1"}]}),
-        metadata_of({"dim": [{"size": "-1"}, {"size": str(1 << 40)}]}),
-        metadata_of({"dim": [{"size": "-1"}]}),
-        metadata_of([1]),
-    ],
-    ids=str,
-)
-def test_nonsense_as_metadata(rest, answer):
-    address = rest(saying(200, json.dumps(answer).encode(), to="/metadata"))
-    with pytest.raises(serving.ServerError, match=rf"{address}, model 'faces': it"):
-        serving.connect(address, "faces").embed(IMAGES[:1])
-
-
-@pytest.mark.parametrize("answer", [[], {"model_version_status": 1}, {"model_version_status": [{}]}], ids=str)
-def test_nonsense_as_status(rest, answer):
-    address = rest(saying(200, json.dumps(answer).encode(), to="/faces"))
-    with pytest.raises(serving.ServerError, match="its answer is no"):
-        serving.connect(address, "faces").wait_until_ready(5)
 
 
 @pytest.mark.parametrize("status", [301, 302, 401, 404, 429, 500, 504])
@@ -437,13 +232,13 @@ def test_what_is_no_http(rest):
         serving.connect(rest(Other), "faces").metadata()
 
 
-def test_proxies_of_the_environment_see_nothing(address, monkeypatch):
+def test_proxies_of_the_environment_see_nothing(scripted_address, monkeypatch):
     for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    with serving.connect(address, "faces", retries=0) as client:
+    with serving.connect(scripted_address, "faces", retries=0) as client:
         assert client.metadata().version == 3
 
 

@@ -31,9 +31,11 @@ def folder(tmp_path, images):
     return tmp_path / "photos"
 
 
-def test_embeds_a_folder_and_lists_what_is_bad(address, folder, tmp_path, vectors):
+def test_embeds_a_folder_and_lists_what_is_bad(server, folder, tmp_path, vectors):
     output = tmp_path / "photos.npz"
-    done = run(address, "--model=faces", f"--images={folder}", f"--output={output}", "--batch_size=4", "--wait=60")
+    done = run(
+        server["http"], "--model=faces", f"--images={folder}", f"--output={output}", "--batch_size=4", "--wait=60"
+    )
     assert done.returncode == 1
     assert done.stdout == f"{output}: 5 embeddings of 16 dimensions\n"
     assert "\nperson1/4.png: Invalid PNG" in done.stderr
@@ -45,13 +47,14 @@ def test_embeds_a_folder_and_lists_what_is_bad(address, folder, tmp_path, vector
     np.testing.assert_allclose(embeddings.vectors, vectors[[0, 1, 2, 3, 5]], atol=1e-5)
 
 
-def test_embeds_photographs_by_a_table(server, folder, tmp_path, vectors):
+def test_embeds_photographs_by_a_table_over_grpc(server, folder, tmp_path, vectors):
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
     # Landmarks where they should be move nothing.
     table = {f"person0/{number}.png": reference_landmarks().ravel().tolist() for number in range(2)}
     write_landmarks(tmp_path / "landmarks.csv", table)
     output = tmp_path / "photos.tfrecord"
     arguments = (f"--images={folder}", f"--landmarks={tmp_path / 'landmarks.csv'}", f"--output={output}")
-    done = run(server["http"], "--model=faces", *arguments)
+    done = run(server["grpc"], "--model=faces", *arguments)
     assert done.returncode == 1
     assert "\nperson1/5.png: no landmarks\n" in done.stderr
     np.testing.assert_allclose(load_embeddings(output).vectors, vectors[:2], atol=1e-4)
