@@ -34,23 +34,31 @@ _WAIT = flags.DEFINE_float("wait", 0.0, "Seconds to wait until the server has th
 def main():
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import serving
-    from tfface.data.image_files import read_image_file
 
-    if (_COMPARE.value is None) == (_IMAGES.value is None):
+    if bool(_COMPARE.value) == bool(_IMAGES.value):
         raise ValueError("either --images or --compare must be given.")
+    if _COMPARE.value and (len(_COMPARE.value) != 2 or _LANDMARKS.value):
+        raise ValueError(f"--compare takes two aligned faces and no --landmarks, got {_COMPARE.value}.")
+    if _IMAGES.value and not (_OUTPUT.value or "").endswith((".npz", ".tfrecord")):
+        raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
     options = {name.name: name.value for name in (_BATCH_SIZE, _CONCURRENCY, _DEADLINE, _RETRIES)}
     with serving.connect(_SERVER.value, _MODEL.value, _VERSION.value, **options) as client:
         if _WAIT.value:
             client.wait_until_ready(_WAIT.value)
-        if _COMPARE.value is None:
+        if _IMAGES.value:
             embed(client)
-            return
-        if len(_COMPARE.value) != 2 or _LANDMARKS.value:
-            raise ValueError(f"--compare takes two aligned faces and no --landmarks, got {_COMPARE.value}.")
-        pair = serving.compare_files(client, *_COMPARE.value, read_image_file)
-        print(f"similarity {pair.similarity[0]:.4f}")
-        if pair.same is not None:
-            print(f"{'same person' if pair.same[0] else 'different people'} (threshold {pair.threshold:.4f})")
+        else:
+            compare(client)
+
+
+def compare(client):
+    from tfface import serving
+    from tfface.data.image_files import read_image_file
+
+    pair = serving.compare_files(client, *_COMPARE.value, read_image_file)
+    print(f"similarity {pair.similarity[0]:.4f}")
+    if pair.same is not None:
+        print(f"{'same person' if pair.same[0] else 'different people'} (threshold {pair.threshold:.4f})")
 
 
 def embed(client):
@@ -61,14 +69,16 @@ def embed(client):
     from tfface.data.image_files import read_image_file
     from tfface.data.landmarks import read_landmarks
 
-    if not (_OUTPUT.value or "").endswith((".npz", ".tfrecord")):
-        raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
     root = _IMAGES.value[0] if len(_IMAGES.value) == 1 and os.path.isdir(_IMAGES.value[0]) else ""
-    keys = find_images(root).keys if root else _IMAGES.value
+    listing = find_images(root) if root else None
+    keys = listing.keys if root else _IMAGES.value
+    if not keys:
+        raise ValueError(f"{root} holds no images.")
     landmarks = read_landmarks(_LANDMARKS.value) if _LANDMARKS.value else None
     vectors, kept, bad = serving.embed_files(
         client, keys, lambda key: read_image_file(os.path.join(root, key)), landmarks
     )
+    bad.update(listing.unreadable if root else ())
     # As of scripts/embed.py: the identities of a folder are numbered by name.
     labels = np.unique([key.split("/")[0] for key in kept], return_inverse=True)[1].astype(np.int64) if root else None
     # Imported last, because this room needs TensorFlow.

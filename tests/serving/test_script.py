@@ -88,6 +88,7 @@ def test_compares_two_files(server, tmp_path, images, vectors):
         ([], "either --images or --compare must be given."),
         (["--images=a.png", "--compare=a.png,b.png"], "either --images or --compare must be given."),
         (["--images=a.png", "--output=x.csv"], "--output must end in .npz or .tfrecord, got 'x.csv'."),
+        (["--images=scripts", "--output=x.npz"], "scripts holds no images."),
         (["--compare=a.png"], "--compare takes two aligned faces"),
     ],
     ids=str,

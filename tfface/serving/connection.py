@@ -12,8 +12,8 @@ def connect(server, model, version=None, **options):
     """Makes a client of TensorFlow Serving; nothing is sent before its first use.
 
     Args:
-      server: "http://host:8501" or https for REST, "grpc://host:8500" for gRPC (faster for large images; needs grpcio,
-        tensorflow-serving-api and TensorFlow).
+      server: "http://host:8501" or https for REST, "grpc://host:8500" for gRPC, which needs grpcio, TensorFlow and
+        tensorflow-serving-api.
       model: str, the name under which the server has the model.
       version: int; default: the newest.
       **options: of `Client`.

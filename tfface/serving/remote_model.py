@@ -29,8 +29,10 @@ class RemoteModel:
             raise ValueError(f"`model` must be the name of a model, without '/' and ':', got {name!r}.")
         if version is not None and not 0 <= version < 1 << 63:
             raise ValueError(f"`version` must be a version's number, got {version}.")
-        if not deadline > 0 or retries < 0:
-            raise ValueError(f"`deadline` must be positive and `retries` not negative, got {deadline} and {retries}.")
+        if not 0 < deadline < 1e6 or retries < 0:
+            raise ValueError(
+                f"`deadline` must be in (0, 10^6) s and `retries` at least 0, got {deadline} and {retries}."
+            )
         self._transport, self._name, self._version = transport, name, version
         self._deadline, self._retries = deadline, retries
         self._metadata, self._lock = None, threading.Lock()
