@@ -7,7 +7,7 @@ from tfface import lazy
 __version__ = "0.1.0"
 
 _TENSORFLOW_DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu")
-_ROOMS = ("backbones", "classifier", "data", "evaluation", "export", "heads", "losses", "training")
+_ROOMS = ("backbones", "classifier", "data", "evaluation", "export", "heads", "losses", "serving", "training")
 
 
 def _installed(distribution):
