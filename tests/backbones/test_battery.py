@@ -10,6 +10,7 @@ from cases import EMBEDDING_DIM, build, build_torch, images, make_torch, over_ba
 
 from tfface import backbones
 from tfface.backbones import insightface
+from tfface.backbones.batch_norm import FusedBatchNormalization
 from tfface.backbones.complexity import count_parameters
 
 every_backbone = over_backbones()
@@ -17,8 +18,20 @@ every_backbone = over_backbones()
 
 @functools.lru_cache(maxsize=1)
 def shared(name):
-    """A backbone whose weights no test changes."""
-    return build(name)
+    """A backbone with the statistics of a batch, whose weights no test changes."""
+    model = build(name)
+    # Without its own statistics a deep network doubles its features in each unit, beyond what half precision can hold.
+    # Those of embeddings stay: centred, embeddings of noise, which are all alike, would be mostly rounding errors.
+    # So would the pooled features of ResNet-50, whose normalisations are Keras' own.
+    normalisations = [
+        layer for layer in model.layers if isinstance(layer, FusedBatchNormalization) and len(layer.output.shape) == 4
+    ]
+    for layer in normalisations:
+        layer.momentum, layer.usual = 0.0, layer.momentum
+    model(images(), training=True)
+    for layer in normalisations:
+        layer.momentum = layer.usual
+    return model
 
 
 def gradients(model, batch):

@@ -234,9 +234,13 @@ def _heldout(settings, encoder, heldout_data):
     if not heldout_data:
         return None, {}
     images = data.eval_dataset(heldout_data, 64, settings.image_size)
-    embedder = export.encoder_embedder(encoder)
+    # In float32, as the network will be exported.
+    network = encoder if settings.precision == "float32" else build_encoder(settings, precision="float32")
+    embedder = export.encoder_embedder(network)
 
     def embed():
+        if network is not encoder:
+            network.set_weights(encoder.get_weights())
         return export.embed_dataset(embedder, images)
 
     return embed, verification_pairs(embed(), settings.protocol, settings.heldout_pairs, settings.seed)
