@@ -18,14 +18,21 @@ def model(head):
     return built
 
 
-@pytest.mark.parametrize("make", [heads.ArcFace, heads.Softmax, heads.CurricularFace, heads.SubCenterArcFace])
+def broadface(num_classes):
+    return heads.BroadFace(heads.ArcFace(num_classes), queue_size=num_classes)
+
+
+@pytest.mark.parametrize(
+    "make", [heads.ArcFace, heads.Softmax, heads.CurricularFace, heads.SubCenterArcFace, broadface]
+)
 def test_weights_are_those_of_the_newest_checkpoint(tmp_path, make):
     trained = model(make(5))
     write_identities(tmp_path, ["a", "b", "ç", "d", "e"])
     checkpoints = Checkpoints(tmp_path / "checkpoints", trained)
     for step in (9, 10):
-        weights = np.random.default_rng(step).normal(size=trained.head.get_class_weights().shape).astype(np.float32)
-        trained.head.set_class_weights(weights)
+        variable = trained.head.class_weights
+        weights = np.random.default_rng(step).normal(size=variable.shape).astype(np.float32)
+        variable.assign(weights)
         checkpoints.save(step)
     names, found = read_class_weights(tmp_path)
     assert names == ["a", "b", "ç", "d", "e"]

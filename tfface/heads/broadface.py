@@ -185,7 +185,8 @@ class EmbeddingQueue(keras.layers.Layer):
         self.pushed = self._add("pushed", (1,), "int64")
         self.rows = self._add("rows", matrix[:1], "int64")
         self.embeddings = self._add("embeddings", matrix, "float32")
-        self.class_weights = self._add("class_weights", matrix, "float32") if self.with_class_weights else None
+        # By another name than the head's own, which checkpoints are searched for.
+        self.class_weights = self._add("past_class_weights", matrix, "float32") if self.with_class_weights else None
 
     def _add(self, name, shape, dtype):
         options = {"initializer": "zeros", "dtype": dtype, "trainable": False, "autocast": False, "name": name}
