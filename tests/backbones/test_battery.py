@@ -10,7 +10,6 @@ from cases import EMBEDDING_DIM, build, build_torch, images, make_torch, over_ba
 
 from tfface import backbones
 from tfface.backbones import insightface
-from tfface.backbones.batch_norm import FusedBatchNormalization
 from tfface.backbones.complexity import count_parameters
 
 every_backbone = over_backbones()
@@ -20,11 +19,14 @@ every_backbone = over_backbones()
 def shared(name):
     """A backbone with the statistics of a batch, whose weights no test changes."""
     model = build(name)
+    if not name.startswith("iresnet"):
+        return model
     # Without its own statistics a deep network doubles its features in each unit, beyond what half precision can hold.
     # Those of embeddings stay: centred, embeddings of noise, which are all alike, would be mostly rounding errors.
-    # So would the pooled features of ResNet-50, whose normalisations are Keras' own.
     normalisations = [
-        layer for layer in model.layers if isinstance(layer, FusedBatchNormalization) and len(layer.output.shape) == 4
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and len(layer.output.shape) == 4
     ]
     for layer in normalisations:
         layer.momentum, layer.usual = 0.0, layer.momentum

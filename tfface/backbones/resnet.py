@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from tfface.backbones.batch_norm import FusedBatchNormalization
 from tfface.backbones.layers import check_embedding_dim, full_precision, image_input
 
 # Of ImageNet's pixels in [0, 255]: blue, green, red, as the weights of Keras want them.
@@ -32,4 +33,12 @@ def ResNet50(embedding_dim=512, image_size=224, weights=None):
     x = layers.Rescaling(127.5, [127.5 - mean for mean in _MEAN], dtype=full_precision())(x)
     pooled = keras.applications.ResNet50(include_top=False, weights=weights, input_tensor=x, pooling="avg").output
     outputs = layers.Dense(embedding_dim, dtype=full_precision(), name="embedding")(pooled)
-    return keras.Model(inputs, outputs, name="resnet50")
+    of_keras = keras.Model(inputs, outputs, name="resnet50")
+    model = keras.models.clone_model(of_keras, clone_function=_with_our_batch_norm)
+    model.set_weights(of_keras.get_weights())
+    return model
+
+
+def _with_our_batch_norm(layer):
+    kind = FusedBatchNormalization if isinstance(layer, layers.BatchNormalization) else type(layer)
+    return kind.from_config(layer.get_config())
