@@ -93,11 +93,11 @@ def test_infinity_on_any_replica_skips_the_step_on_all(replicas, broken, partiti
         step(True)
         for variable, start in zip(model.trainable_variables, START, strict=True):
             np.testing.assert_array_equal(variable.numpy(), start)
-        assert optimizer.dynamic_scale.numpy() == 512 and optimizer.iterations.numpy() == 0
+        assert optimizer.dynamic_scale.numpy() == 512 and optimizer.inner_optimizer.iterations.numpy() == 0
         step(False)
         np.testing.assert_allclose(model.trainable_variables[1].numpy(), START[1] - 0.1 * 2 * replicas, atol=1e-6)
         step(False)  # The second sound step in a row doubles the scale.
-        assert optimizer.dynamic_scale.numpy() == 1024 and optimizer.iterations.numpy() == 2
+        assert optimizer.dynamic_scale.numpy() == 1024 and optimizer.inner_optimizer.iterations.numpy() == 2
 
 
 def test_float16_network_scales_its_loss_by_itself(mirrored):

@@ -109,7 +109,8 @@ class FaceModel(keras.Model):
             outputs.append(output)
         self.optimizer.apply(gradients, self.trainable_variables)
         if self.ema_encoder is not None:
-            update_average(self.ema_encoder, self.encoder, self.ema_momentum, self.optimizer.iterations)
+            steps = getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations
+            update_average(self.ema_encoder, self.encoder, self.ema_momentum, steps)
         embeddings, losses = (tf.concat(parts, axis=0) for parts in zip(*outputs, strict=True))
         return self._logs(x, y, embeddings, losses, sample_weight)
 
@@ -157,13 +158,26 @@ class FaceModel(keras.Model):
         return tf.add_n([tf.reduce_sum(losses) / size, *(term / parts for term in self.losses)])
 
     def _logs(self, x, y, embeddings, losses, sample_weight):
-        # Not left to the metric: that of Keras 3.8 sees one replica.
         total = tf.stack([tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], losses.dtype)])
         total, count = tf.unstack(collectives.sum_over_replicas(total))
-        self._loss_tracker.update_state(tf.add_n([total / count, *self.losses]), sample_weight=count)
+        self._track_loss(tf.add_n([total / count, *self.losses]), count)
         logs = self.compute_metrics(x, y, embeddings, sample_weight=sample_weight)
         # Between workers Keras joins logs along an axis, which scalars lack.
         return {name: tf.reshape(value, [1]) for name, value in logs.items()} if collectives.is_multi_worker() else logs
+
+    def _track_loss(self, mean, count):
+        """Adds to the logged loss the mean over the `count` examples of all replicas, which each of them knows."""
+        tracker = self._loss_tracker
+        if collectives.replica_count() == 1 or getattr(tracker.variables[0], "synchronization", None) == "on_read":
+            tracker.update_state(mean, sample_weight=count)
+            return
+
+        # In Keras 3.8 an update by replicas would multiply what was there by their number.
+        def update(strategy, mean, count):
+            first = [strategy.experimental_local_results(value)[0] for value in (mean, count)]
+            tracker.update_state(first[0], sample_weight=first[1])
+
+        tf.distribute.get_replica_context().merge_call(update, args=(mean, count))
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # The layers are built. Keras would average the images of the first batch over the replicas to build them again,
