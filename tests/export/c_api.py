@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import pickle
+import resource
 import subprocess
 import sys
 
@@ -18,12 +19,13 @@ FLOAT, STRING = 1, 7  # TF_DataType
 STRING_BYTES = 24  # sizeof(TF_TString)
 
 
-def run_signatures(export_dir, calls):
+def run_signatures(export_dir, calls, memory=None):
     """Calls signatures of a SavedModel in one fresh process.
 
     Args:
       export_dir: SavedModel folder.
       calls: list of (signature name, {input name: float32 array, or list of bytes}).
+      memory: bytes of address space the calls may take beyond what the loaded SavedModel has; None: any number.
 
     Returns:
       List with one {output name: float32 array} a call, or the error message (str) of a call that failed.
@@ -37,7 +39,7 @@ def run_signatures(export_dir, calls):
         signature = signatures[name]
         feeds = {signature.inputs[key].name: value for key, value in inputs.items()}
         tensor_calls.append((feeds, {key: info.name for key, info in signature.outputs.items()}))
-    request = pickle.dumps((str(export_dir), tensor_calls))
+    request = pickle.dumps((str(export_dir), tensor_calls, memory))
     child = subprocess.run([sys.executable, __file__], input=request, capture_output=True, timeout=120)
     if child.returncode:
         raise RuntimeError(child.stderr.decode(errors="replace"))
@@ -148,8 +150,11 @@ def _library():
 
 
 def _serve():
-    export_dir, calls = pickle.load(sys.stdin.buffer)
+    export_dir, calls, memory = pickle.load(sys.stdin.buffer)
     session = Session(export_dir)
+    if memory is not None:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, [pages * resource.getpagesize() + memory] * 2)
     results = []
     for feeds, fetches in calls:
         try:

@@ -5,7 +5,7 @@ from tfface import lazy
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
-        "images": ("check_image", "decode_image", "decode_pixels"),
+        "images": ("check_image", "decode_image", "decode_pixels", "ensure_image"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
         "sources": ("Item", "Source"),
         "folders": ("FolderSource", "find_images"),

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfface import files
-from tfface.data.images import decode_image
+from tfface.data.images import decode_image, ensure_image
 from tfface.export.embedding import unit_embeddings
 
 
@@ -44,7 +44,7 @@ def saved_model(encoder, path):
 
     def serving_default(image_bytes):
         def decode(encoded):
-            return decode_image(encoded, image_size)
+            return decode_image(ensure_image(encoded), image_size)
 
         return aligned(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
 
