@@ -96,10 +96,10 @@ ACCEPTED = {
 }
 
 
-def frame(width, height, marker=b"\xff\xc0", picture=JPEG):
+def frame(width, height, marker=b"\xff\xc0", picture=JPEG, bits=8):
     """A JPEG file whose header claims another size."""
     start = max(picture.find(b"\xff\xc0"), picture.find(b"\xff\xc2"))
-    claim = picture[start + 2 : start + 5] + struct.pack(">HH", height, width)
+    claim = picture[start + 2 : start + 4] + struct.pack(">BHH", bits, height, width)
     return picture[:start] + marker + claim + picture[start + 9 :]
 
 
@@ -123,6 +123,7 @@ REFUSED = {
     "jpeg after fill bytes": (frame(65_500, 65_500, b"\xff\xff\xff\xc0"), LARGE),
     "jpeg progressive bomb": (frame(13_000, 13_000, b"\xff\xc2", PROGRESSIVE), LARGE),
     "jpeg of arithmetic coding": (frame(13_000, 13_000, b"\xff\xc9"), LARGE),
+    "jpeg of twelve bits": (frame(13_000, 13_000, b"\xff\xc2", PROGRESSIVE, bits=12), LARGE),
     "jpeg behind segments": (JPEG[:2] + (b"\xff\xe5\xff\xff" + bytes(65_533)) * 30 + frame(9000, 9000)[2:], LARGE),
     "jpeg of 8 x 8 that ends early": (frame(8, 8)[:300], "Invalid JPEG"),
     "jpeg of no pixels": (frame(0, 16), "Invalid JPEG"),

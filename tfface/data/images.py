@@ -56,8 +56,8 @@ def ensure_image(data):
     """Passes on an encoded image that may be decoded, whoever sent it; a graph function, checked when it runs.
 
     Servers need it: the decoder would take GIF and WebP too, and reserve memory for any size that a header claims.
-    Training does not: `check_image` has seen its images, and this takes some 30 microseconds for each, a quarter of what
-    decoding one takes.
+    Training does not: `check_image` has seen its images, and this takes some 30 microseconds for each, a quarter of
+    what decoding one takes.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
@@ -85,14 +85,15 @@ def ensure_image(data):
 
 def _jpeg_pixels(data):
     """The largest number of pixels, float64, that any start of a frame in a JPEG file claims."""
-    # `tf.io.extract_jpeg_shape` reads the coefficients of a progressive picture, which takes the very memory at stake.
-    # So all places are found that the decoder could take for a start of frame: FF Cx, length, precision, height, width,
-    # components. It insists on eight bits and on a length of 8 + 3 * components, which hardly ever arise by accident.
+    # Not `tf.io.extract_jpeg_shape`: in older releases it starts decoding, which may take the very memory at stake, and
+    # does not give it back where it fails. So all places are found that a decoder could take for a start of frame:
+    # FF Cx, length, precision, height, width, components. The length must be 8 + 3 * components, which with the rest
+    # hardly ever arises by accident.
     everything = tf.io.decode_raw(tf.strings.join([data, b"\0" * 9]), tf.uint8)
     places = tf.where((everything[:-9] == 0xFF) & (tf.bitwise.right_shift(everything[1:-8], 4) == 0xC))
     frames = tf.gather(everything, places + tf.range(2, 10, dtype=tf.int64))
     components = tf.cast(frames[:, 7], tf.float64)
-    plausible = (_number(frames[:, :2]) == 8 + 3 * components) & (frames[:, 2] == 8)
+    plausible = (_number(frames[:, :2]) == 8 + 3 * components) & (frames[:, 2] <= 16)
     pixels = _number(frames[:, 3:5]) * _number(frames[:, 5:7])
     return tf.reduce_max(tf.cast(plausible, tf.float64) * pixels)
 
