@@ -1,8 +1,8 @@
-"""Embeddings from an exported encoder, of single batches and of whole datasets."""
+"""Embeddings from an encoder, of single batches and of whole datasets."""
 
 import dataclasses
-import pathlib
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -85,26 +85,52 @@ def unit_embeddings(encoder, images):
     return tf.math.l2_normalize(tf.cast(encoder(images, training=False), tf.float32), axis=-1, epsilon=1e-12)
 
 
-def load_embedder(path):
-    """Loads a SavedModel as an `Embedder`.
+def embedding_function(encoder):
+    """Makes what converters to other formats take: a graph of float32 from `image` to `embedding`.
 
     Args:
-      path: SavedModel folder that `tfface.export.saved_model` made.
+      encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H, W and D fixed.
+
+    Returns:
+      `tf.function` of one signature, from images as above, float32, to a dict with `embedding`, float32 [N, D] of unit
+      length.
 
     Raises:
-      ValueError: if `path` is no such folder.
+      ValueError: the encoder has other inputs or outputs, or computes in another precision: what one format has no
+        operations for loses accuracy in another.
     """
-    path = pathlib.Path(path)
-    if not (path / "saved_model.pb").is_file():
-        raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
-    loaded = tf.saved_model.load(str(path))
-    if "aligned" not in loaded.signatures:
-        raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
-    aligned = loaded.signatures["aligned"]
-    (_, height, width, _) = aligned.structured_input_signature[1]["image"].shape
-    embedding_dim = aligned.structured_outputs["embedding"].shape[-1]
-    # `loaded` stays referenced: a signature alone does not keep the variables alive.
-    return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+    height, width = encoder_image_size(encoder)
+    for layer in leaf_layers(encoder):
+        if layer.compute_dtype != "float32":
+            raise ValueError(
+                f"encoder must compute in float32, got layer {layer.name!r} of {layer.compute_dtype}; load its weights "
+                "into the same network, built under the dtype policy float32."
+            )
+    image = tf.TensorSpec([None, height, width, 3], tf.float32, "image")
+    return tf.function(lambda image: {"embedding": unit_embeddings(encoder, image)}, input_signature=[image])
+
+
+def encoder_image_size(encoder):
+    """Returns (H, W) of the images that an encoder takes.
+
+    Raises:
+      ValueError: the encoder is no keras.Model from [None, H, W, 3] to [None, D] with H, W and D fixed.
+    """
+    # A subclassed model has no fixed shapes, hence no such attributes.
+    inputs, outputs = getattr(encoder, "input_shape", None), getattr(encoder, "output_shape", None)
+    match inputs, outputs:
+        case (None, int(height), int(width), 3), (None, int()):
+            return height, width
+    raise ValueError(
+        "encoder must be a functional or Sequential keras.Model from [None, H, W, 3] to [None, D], "
+        f"with H, W and D fixed, got {encoder!r} with input shape {inputs} and output shape {outputs}."
+    )
+
+
+def leaf_layers(model):
+    """Yields the layers of a keras.Model and of the models within it."""
+    for layer in model.layers:
+        yield from leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def embed_dataset(embedder, dataset, flip=False, progress=None):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfface import files
 from tfface.data.images import decode_image, ensure_image
-from tfface.export.embedding import unit_embeddings
+from tfface.export.embedding import encoder_image_size, unit_embeddings
 
 
 def saved_model(encoder, path):
@@ -34,7 +34,7 @@ def saved_model(encoder, path):
     path = pathlib.Path(path)
     if path.exists():
         raise ValueError(f"cannot export to {str(path)!r}: the path exists already.")
-    image_size = _image_size(encoder)
+    image_size = encoder_image_size(encoder)
 
     def aligned(image):
         count = tf.shape(image)[0]
@@ -55,15 +55,3 @@ def saved_model(encoder, path):
 
     with files.replacing(path) as unfinished:
         archive.write_out(str(unfinished), verbose=False)
-
-
-def _image_size(encoder):
-    # A subclassed model has no fixed shapes, hence no such attributes.
-    inputs, outputs = getattr(encoder, "input_shape", None), getattr(encoder, "output_shape", None)
-    match inputs, outputs:
-        case (None, int(height), int(width), 3), (None, int()):
-            return height, width
-    raise ValueError(
-        "encoder must be a functional or Sequential keras.Model from [None, H, W, 3] to [None, D], "
-        f"with H, W and D fixed, got {encoder!r} with input shape {inputs} and output shape {outputs}."
-    )

@@ -16,7 +16,7 @@ def embed_images(model, images, output=None, flip=False, batch_size=64):
     """Embeds records or a folder of images, with a progress bar.
 
     Args:
-      model: SavedModel folder, run folder or `.keras` file.
+      model: export (SavedModel folder, `.tflite` or `.onnx` file), run folder or `.keras` file.
       images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
       output: file to write (`.tfrecord`, or anything else for .npz), or None. An interrupted call leaves its pieces in
         the folder OUTPUT.partial; the same call goes on from there, and writes what an uninterrupted one would.
@@ -56,12 +56,12 @@ def embed_images(model, images, output=None, flip=False, batch_size=64):
 
 
 def load_any_embedder(model):
-    """Loads a SavedModel folder, a run folder or a `.keras` file as an `Embedder`.
+    """Loads an export (SavedModel folder, `.tflite` or `.onnx` file), a run folder or a `.keras` file as an `Embedder`.
 
     Raises:
       ValueError: it is none of these.
     """
-    if (pathlib.Path(model) / "saved_model.pb").is_file():
+    if export.is_export(model):
         return export.load_embedder(model)
     return export.encoder_embedder(load_encoder(model))
 

@@ -1,0 +1,30 @@
+"""ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
+
+import importlib.util
+
+from tfface import files
+from tfface.export.embedding import embedding_function
+
+
+def onnx(encoder, path, opset=17):
+    """Writes the encoder, without any head, as an `.onnx` file.
+
+    It takes `image` ([N, H, W, 3] float32 in [-1, 1], RGB) and returns `embedding` ([N, D] float32, of unit length).
+
+    Args:
+      encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
+        D, which computes in float32. It runs in inference mode.
+      path: `.onnx` file to write.
+      opset: int, version of ONNX's set of operations.
+
+    Raises:
+      ValueError: the encoder has other inputs or outputs or another precision, tf2onnx does not know the opset, or the
+        package tf2onnx is missing.
+    """
+    embed = embedding_function(encoder)
+    if not importlib.util.find_spec("tf2onnx"):
+        raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.")
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
+    files.write_atomically(path, model.SerializeToString())
