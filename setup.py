@@ -43,6 +43,7 @@ setup(
         "import": ["torch>=2.4", "onnx>=1.16"],
         # The stubs, tensorflow-serving-api, ask for the plain tensorflow: they are installed apart, with --no-deps.
         "serving": ["grpcio>=1.60"],
+        "onnx": ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.18"],
         "test": ["pytest>=8.0", "scikit-learn>=1.4"],
     },
     classifiers=[

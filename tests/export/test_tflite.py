@@ -34,15 +34,27 @@ def expected(encoder, images):
     return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
 
-SMALL = {
+BUILD = {
     "MobileFaceNet": lambda: backbones.MobileFaceNet(64, SIZE, width=0.25),
     "SFNet20": lambda: backbones.SFNet20(64, SIZE),
     "IResNet18": lambda: backbones.IResNet18(64, SIZE),
-    "ViT": lambda: backbones.vit.ViT(64, 2, 64, SIZE),
+    "small ViT": lambda: backbones.vit.ViT(64, 2, 64, SIZE),
+    "IResNet50": lambda: backbones.IResNet50(512, SIZE),
+    "ResNet50": lambda: backbones.ResNet50(512, SIZE),
+    "ViTTiny": lambda: backbones.ViTTiny(512, SIZE),
 }
-DEEP = {name: lambda name=name: getattr(backbones, name)(512, SIZE) for name in ("IResNet50", "ResNet50", "ViTTiny")}
-BUILD = {**SMALL, **DEEP}
-NAMES = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in DEEP)]
+QUICK = {
+    ("MobileFaceNet", None),
+    ("SFNet20", "float16"),
+    ("SFNet20", "int8"),
+    ("IResNet18", "int8"),
+    ("small ViT", "int8"),
+}
+CASES = [
+    pytest.param(name, quantize, marks=[] if (name, quantize) in QUICK else pytest.mark.slow)
+    for name in BUILD
+    for quantize in (None, "float16", "int8")
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +70,7 @@ def built():
     return get
 
 
-@pytest.mark.parametrize("quantize", [None, "float16", "int8"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "quantize"), CASES)
 def test_embeddings_are_those_of_the_keras_model(built, name, quantize, tmp_path):
     encoder, images = built(name), smooth_images(5, seed=2)
     calibration = [smooth_images(8, seed=seed) for seed in (0, 1)] if quantize == "int8" else None
@@ -76,3 +87,107 @@ def test_embeddings_are_those_of_the_keras_model(built, name, quantize, tmp_path
         np.testing.assert_allclose(found, reference, atol=1e-4 if quantize is None else 1e-3)
     for batch in (images[:1], images[:0], images[:3]):
         np.testing.assert_allclose(embedder(batch), found[: len(batch)], atol=1e-5)
+
+
+def test_mirrored_network_keeps_its_accuracy_in_int8(built, tmp_path):
+    # As exports with flip are: the sum of two unit embeddings, of the image and its mirror image, within the network.
+    encoder, images = built("SFNet20"), smooth_images(5, seed=2)
+    image = keras.Input((SIZE, SIZE, 3))
+    both = [keras.ops.normalize(encoder(each), axis=-1) for each in (image, keras.ops.flip(image, axis=2))]
+    tflite(keras.Model(image, both[0] + both[1]), tmp_path / "x.tflite", "int8", [smooth_images(16, seed=0)])
+    total = expected(encoder, images) + expected(encoder, images[:, :, ::-1])
+    total /= np.linalg.norm(total, axis=1, keepdims=True)
+    assert np.sum(load_embedder(tmp_path / "x.tflite")(images) * total, axis=1).min() >= 0.99
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_file_needs_nothing_but_its_signature(encoder, images, tmp_path):
+    tflite(encoder, tmp_path / "x.tflite")
+    interpreter = tf.lite.Interpreter(model_path=str(tmp_path / "x.tflite"))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["embedding"]}}
+    run = interpreter.get_signature_runner("serving_default")
+    np.testing.assert_allclose(run(image=images)["embedding"], expected(encoder, images), atol=1e-5)
+
+
+IMAGES = np.zeros([2, SIZE, SIZE, 3], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"quantize": "int4"}, "`quantize` must be.*'int4'"),
+        ({"quantize": "int8"}, "needs `calibration`"),
+        ({"quantize": "float16", "calibration": [IMAGES]}, "needs `calibration`"),
+        ({"quantize": "int8", "calibration": []}, "no images"),
+        ({"quantize": "int8", "calibration": [IMAGES[0]]}, "must give float32 batches"),
+        ({"quantize": "int8", "calibration": [IMAGES[:, :50]]}, "must give float32 batches"),
+        ({"quantize": "int8", "calibration": [IMAGES.astype(np.uint8)]}, "must give float32 batches.*uint8"),
+        ({"quantize": "int8", "calibration": [IMAGES + 255]}, "must give float32 batches.*255"),
+    ],
+)
+def test_wrong_arguments_are_refused(encoder, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tflite(encoder, tmp_path / "x.tflite", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_precision_is_refused(tmp_path):
+    image = keras.Input((SIZE, SIZE, 3))
+    dense = keras.layers.Dense(4, dtype="mixed_float16", name="half")
+    inner = keras.Sequential([keras.layers.Flatten(), dense])
+    with pytest.raises(ValueError, match="float32, got layer 'half' of float16"):
+        tflite(keras.Model(image, inner(image)), tmp_path / "x.tflite")
+
+
+def test_other_models_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="encoder must be"):
+        tflite(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]), tmp_path / "x.tflite")
+
+
+def test_failed_write_keeps_the_old_file(encoder, tmp_path, monkeypatch):
+    (tmp_path / "x.tflite").write_bytes(b"old")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        tflite(encoder, tmp_path / "x.tflite")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def other_file(tmp_path, name, embed, shape, output="embedding"):
+    """A `.tflite` file of another function."""
+    function = tf.function(lambda image: {output: embed(image)}, input_signature=[tf.TensorSpec(shape, name=name)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], tf.Module())
+    (tmp_path / "other.tflite").write_bytes(converter.convert())
+    return tmp_path / "other.tflite"
+
+
+def flat(image):
+    return tf.reshape(image, [-1, 48])
+
+
+@pytest.mark.parametrize(
+    ("name", "embed", "shape", "output"),
+    [
+        ("picture", flat, [None, 4, 4, 3], "embedding"),
+        ("image", flat, [None, 4, 4, 3], "features"),
+        ("image", flat, [None, 12, 4], "embedding"),
+        ("image", tf.identity, [None, 4, 4, 3], "embedding"),
+    ],
+)
+def test_other_networks_are_refused(tmp_path, name, embed, shape, output):
+    with pytest.raises(ValueError, match="other.tflite.* must take float32 'image'"):
+        load_embedder(other_file(tmp_path, name, embed, shape, output))
+
+
+def test_damaged_files_are_refused(encoder, tmp_path):
+    tflite(encoder, tmp_path / "x.tflite")
+    data = (tmp_path / "x.tflite").read_bytes()
+    for damaged in (b"", b"no network", data[:4] + data[8:], data[: len(data) // 2], data[: len(data) // 8]):
+        (tmp_path / "bad.tflite").write_bytes(damaged)
+        with pytest.raises(ValueError, match="bad.tflite"):
+            load_embedder(tmp_path / "bad.tflite")
+    with pytest.raises(ValueError, match="absent.tflite.* is no file"):
+        load_embedder(tmp_path / "absent.tflite")

@@ -9,7 +9,7 @@ from tfface.export.embedding import embedding_function
 def onnx(encoder, path, opset=17):
     """Writes the encoder, without any head, as an `.onnx` file.
 
-    It takes `image` ([N, H, W, 3] float32 in [-1, 1], RGB) and returns `embedding` ([N, D] float32, of unit length).
+    Its input is `image` ([N, H, W, 3] float32 in [-1, 1], RGB), its output `embedding` ([N, D] float32, unit length).
 
     Args:
       encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
@@ -27,4 +27,6 @@ def onnx(encoder, path, opset=17):
     import tf2onnx
 
     model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "N"  # One size for both, which the converter does not know.
     files.write_atomically(path, model.SerializeToString())
