@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from networks import built, expected
 
 from tfface import backbones
 from tfface.export import load_embedder, tflite
+from tfface.training.embed import load_any_embedder
 
 SIZE = 56
 
@@ -15,23 +17,6 @@ def smooth_images(count, seed):
     """Images of few colours, float32 [count, 56, 56, 3] in [-1, 1]: as faces do, they fill the range of activations."""
     coarse = np.random.default_rng(seed).uniform(-1, 1, [count, 7, 7, 3])
     return np.clip(tf.image.resize(coarse, [SIZE, SIZE], "bicubic").numpy(), -1, 1)
-
-
-def randomised(encoder, seed=5):
-    """The encoder, with weights and statistics under which images have different embeddings."""
-    rng = np.random.default_rng(seed)
-    for weight in encoder.weights:
-        if "moving_mean" in weight.path:
-            weight.assign(rng.normal(0, 0.2, weight.shape))
-        elif "moving_variance" in weight.path:
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    return encoder
-
-
-def expected(encoder, images):
-    """The embeddings of the Keras model, normalised by NumPy."""
-    raw = encoder(images, training=False).numpy().astype(np.float64)
-    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
 
 BUILD = {
@@ -57,22 +42,9 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built():
-    made = {}
-
-    def get(name):
-        if name not in made:
-            keras.utils.set_random_seed(3)
-            made[name] = randomised(BUILD[name]())
-        return made[name]
-
-    return get
-
-
 @pytest.mark.parametrize(("name", "quantize"), CASES)
-def test_embeddings_are_those_of_the_keras_model(built, name, quantize, tmp_path):
-    encoder, images = built(name), smooth_images(5, seed=2)
+def test_embeddings_are_those_of_the_keras_model(name, quantize, tmp_path):
+    encoder, images = built(BUILD[name]), smooth_images(5, seed=2)
     calibration = [smooth_images(8, seed=seed) for seed in (0, 1)] if quantize == "int8" else None
     tflite(encoder, tmp_path / "x.tflite", quantize, calibration)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tflite"]
@@ -89,9 +61,9 @@ def test_embeddings_are_those_of_the_keras_model(built, name, quantize, tmp_path
         np.testing.assert_allclose(embedder(batch), found[: len(batch)], atol=1e-5)
 
 
-def test_mirrored_network_keeps_its_accuracy_in_int8(built, tmp_path):
+def test_mirrored_network_keeps_its_accuracy_in_int8(tmp_path):
     # As exports with flip are: the sum of two unit embeddings, of the image and its mirror image, within the network.
-    encoder, images = built("SFNet20"), smooth_images(5, seed=2)
+    encoder, images = built(BUILD["SFNet20"]), smooth_images(5, seed=2)
     image = keras.Input((SIZE, SIZE, 3))
     both = [keras.ops.normalize(encoder(each), axis=-1) for each in (image, keras.ops.flip(image, axis=2))]
     tflite(keras.Model(image, both[0] + both[1]), tmp_path / "x.tflite", "int8", [smooth_images(16, seed=0)])
@@ -107,6 +79,16 @@ def test_file_needs_nothing_but_its_signature(encoder, images, tmp_path):
     assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["embedding"]}}
     run = interpreter.get_signature_runner("serving_default")
     np.testing.assert_allclose(run(image=images)["embedding"], expected(encoder, images), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet50", "ViTTiny"])
+def test_what_int8_leaves_in_float_matters(name, tmp_path, monkeypatch):
+    encoder, images = built(BUILD[name]), smooth_images(5, seed=2)
+    for names in ("_FLOAT", "_FLOAT_RESCALING"):
+        monkeypatch.setattr(f"tfface.export.tflite.{names}", [])
+    tflite(encoder, tmp_path / "x.tflite", "int8", [smooth_images(16, seed=0)])
+    assert np.sum(load_embedder(tmp_path / "x.tflite")(images) * expected(encoder, images), axis=1).min() < 0.98
 
 
 IMAGES = np.zeros([2, SIZE, SIZE, 3], np.float32)
@@ -191,3 +173,10 @@ def test_damaged_files_are_refused(encoder, tmp_path):
             load_embedder(tmp_path / "bad.tflite")
     with pytest.raises(ValueError, match="absent.tflite.* is no file"):
         load_embedder(tmp_path / "absent.tflite")
+
+
+def test_programs_that_embed_take_the_file(encoder, images, tmp_path):
+    tflite(encoder, tmp_path / "x.tflite")
+    np.testing.assert_allclose(
+        load_any_embedder(str(tmp_path / "x.tflite"))(images), expected(encoder, images), atol=1e-5
+    )
