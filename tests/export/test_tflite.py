@@ -72,7 +72,7 @@ def test_mirrored_network_keeps_its_accuracy_in_int8(tmp_path):
     assert np.sum(load_embedder(tmp_path / "x.tflite")(images) * total, axis=1).min() >= 0.99
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # That this interpreter will go.
 def test_file_needs_nothing_but_its_signature(encoder, images, tmp_path):
     tflite(encoder, tmp_path / "x.tflite")
     interpreter = tf.lite.Interpreter(model_path=str(tmp_path / "x.tflite"))

@@ -1,7 +1,5 @@
 """Embedders from exported files: SavedModel, TensorFlow Lite and ONNX."""
 
-import importlib
-import importlib.util
 import pathlib
 import warnings
 
@@ -10,7 +8,7 @@ import tensorflow as tf
 
 from tfface.export.embedding import Embedder
 
-# Both formats are Protocol Buffers or FlatBuffers, which end here; the runtimes crash on more, or read it for nothing.
+# Where FlatBuffers and Protocol Buffers, the two formats, end; more would be read for nothing.
 _MAX_BYTES = 2**31 - 1
 
 
@@ -72,18 +70,20 @@ def _tflite(path):
 
 
 def _interpreter(content):
-    if importlib.util.find_spec("ai_edge_litert"):
-        return importlib.import_module("ai_edge_litert.interpreter").Interpreter(model_content=content)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        Interpreter = tf.lite.Interpreter
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-        return tf.lite.Interpreter(model_content=content)
+        warnings.filterwarnings("ignore", message="(?s).*LiteRT interpreter")
+        return Interpreter(model_content=content)
 
 
 def _onnx(path):
-    if not importlib.util.find_spec("onnxruntime"):
-        raise ValueError(f"{str(path)!r} needs the package onnxruntime: pip install 'tfface[onnx]'.")
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ValueError(f"{str(path)!r} needs the package onnxruntime: pip install 'tfface[onnx]'.") from None
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     except Exception as error:  # Types of its own, which derive from nothing narrower.

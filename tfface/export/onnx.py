@@ -1,7 +1,5 @@
 """ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
 
-import importlib.util
-
 from tfface import files
 from tfface.export.embedding import embedding_function
 
@@ -22,10 +20,10 @@ def onnx(encoder, path, opset=17):
         package tf2onnx is missing.
     """
     embed = embedding_function(encoder)
-    if not importlib.util.find_spec("tf2onnx"):
-        raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.")
-    import tf2onnx
-
+    try:
+        import tf2onnx
+    except ImportError:
+        raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.") from None
     model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "N"  # One size for both, which the converter does not know.

@@ -28,7 +28,7 @@ def tflite(encoder, path, quantize=None, calibration=None):
         D, which computes in float32. It runs in inference mode.
       path: `.tflite` file to write.
       quantize: None; "float16", weights of half the size; or "int8", weights and activations of a quarter, in integer
-        arithmetic but for the products of attention and the final normalisation.
+        arithmetic but for the products of attention, a rescaling of pixels and the final normalisation.
       calibration: for "int8": iterable of float32 batches [n, H, W, 3] in [-1, 1], of images like those that will be
         embedded. A hundred show the range of every activation.
 
@@ -68,7 +68,7 @@ def _quantized(converter, encoder, calibration):
     )
     # A debugger by name; it is the converter's only interface that quantises some operations and leaves others.
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        warnings.filterwarnings("ignore", message="(?s).*LiteRT interpreter")
         debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
     return debugger.get_nondebug_quantized_model()
 
@@ -76,7 +76,7 @@ def _quantized(converter, encoder, calibration):
 def _checked(batch, shape):
     batch = np.asarray(batch)
     # The range is that of decoded images; pixels from 0 to 255 would be calibrated without complaint, and wrongly.
-    if batch.shape[1:] != shape or batch.dtype != np.float32 or (batch.size and np.abs(batch).max() > 1):
+    if batch.shape[1:] != shape or batch.dtype != np.float32 or not np.all(np.abs(batch) <= 1):
         raise ValueError(
             f"`calibration` must give float32 batches {['n', *shape]} in [-1, 1], got {batch.dtype} {batch.shape}"
             f"{f' from {batch.min()} to {batch.max()}' if batch.size else ''}."
