@@ -25,7 +25,7 @@ BUILD = {
     "ResNet50": lambda: backbones.ResNet50(512, SIZE),
     "ViTTiny": lambda: backbones.ViTTiny(512, SIZE),
 }
-QUICK = {"MobileFaceNet", "SFNet20", "small ViT"}
+QUICK = {"MobileFaceNet", "small ViT"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in BUILD])
