@@ -10,6 +10,7 @@ __getattr__, __dir__ = lazy.exports(
         "config": ("TrainConfig",),
         "embed": ("embed_images",),
         "evaluate": ("verify_model",),
+        "exports": ("ExportResult", "export_model"),
         "model": ("FaceModel",),
         "optimizers": ("LAMB", "RowSGD"),
         "run": ("TrainResult", "train"),

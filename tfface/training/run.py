@@ -13,9 +13,10 @@ from tfface import data, evaluation, export, progress
 from tfface.classifier import collectives
 from tfface.data import synthetic
 from tfface.training import callbacks, config, fingerprint, schedules
-from tfface.training.build import build_encoder, build_head, load_encoder
+from tfface.training.build import build_encoder, build_head
 from tfface.training.checkpoints import Checkpoints
 from tfface.training.evaluate import verification_pairs
+from tfface.training.exports import export_model
 from tfface.training.model import FaceModel
 from tfface.training.optimizers import make_optimizer
 from tfface.training.report import write_report
@@ -68,7 +69,7 @@ def train(settings):
         if result.saved_model.exists():
             shutil.rmtree(result.saved_model)
         # From the checkpoint, free of the strategy and its devices.
-        export.saved_model(load_encoder(settings.run_dir), result.saved_model)
+        export_model(settings.run_dir, result.saved_model)
     return result
 
 

@@ -1,0 +1,16 @@
+"""The fresh process of `check_export`: python -m tfface.export EXPORT IMAGES.npy EMBEDDINGS.npy"""
+
+import sys
+
+import numpy as np
+
+from tfface.export import load_embedder
+
+
+def main(export, images, embeddings):
+    """Embeds the images of one file, float32 [N, H, W, 3], into another, float32 [N, D]."""
+    np.save(embeddings, load_embedder(export)(np.load(images, allow_pickle=False)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
