@@ -15,7 +15,8 @@ import sys
 
 import numpy as np
 
-FLOAT, STRING = 1, 7  # TF_DataType
+FLOAT, STRING, BOOL = 1, 7, 10  # TF_DataType
+DTYPES = {FLOAT: np.float32, BOOL: np.bool_}
 STRING_BYTES = 24  # sizeof(TF_TString)
 
 
@@ -28,7 +29,7 @@ def run_signatures(export_dir, calls, memory=None):
       memory: bytes of address space the calls may take beyond what the loaded SavedModel has; None: any number.
 
     Returns:
-      List with one {output name: float32 array} a call, or the error message (str) of a call that failed.
+      List with one {output name: float32 or bool array} a call, or the error message (str) of a call that failed.
 
     Raises:
       RuntimeError: if the C++ loader refuses the SavedModel; the message is the loader's.
@@ -112,11 +113,12 @@ class Session:
         return self.lib.TF_AllocateTensor(dtype, (ctypes.c_int64 * len(shape))(*shape), len(shape), size)
 
     def array(self, tensor):
-        if self.lib.TF_TensorType(tensor) != FLOAT:
-            raise RuntimeError(f"output has type {self.lib.TF_TensorType(tensor)}, not float32")
+        dtype = DTYPES.get(self.lib.TF_TensorType(tensor))
+        if dtype is None:
+            raise RuntimeError(f"output has type {self.lib.TF_TensorType(tensor)}, neither float32 nor bool")
         shape = [self.lib.TF_Dim(tensor, axis) for axis in range(self.lib.TF_NumDims(tensor))]
         data = ctypes.string_at(self.lib.TF_TensorData(tensor), self.lib.TF_TensorByteSize(tensor))
-        return np.frombuffer(data, np.float32).reshape(shape)
+        return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _library():

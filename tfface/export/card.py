@@ -6,6 +6,8 @@ import pathlib
 
 from tfface import files
 
+_WORDS = {"auc": "AUC", "eer": "EER", "far": "FAR", "tar": "TAR", "sha256": "SHA-256", "tfface": "tfface version"}
+
 
 def write_card(card, export):
     """Writes the card of an export, as JSON and as Markdown; equal cards give equal bytes.
@@ -36,48 +38,55 @@ def card_files(export):
 
 def to_markdown(card):
     """Formats a card for people, str: a section for each of its values, tables for dicts and lists of dicts."""
-    return "\n".join(["# Model card", "", *_sections(card, 2)])
+    return "\n".join([f"# Model card of {_text(card.get('name'))}", "", *_lines(card, 2)])
 
 
-def _sections(values, level):
-    """Lines of a dict: first a table of its plain values, then a section for each of the others."""
-    plain = {name: value for name, value in values.items() if not _is_section(value)}
-    lines = _table(["", ""], [[_title(name), _text(value)] for name, value in plain.items()]) if plain else []
-    for name in values.keys() - plain.keys() and [name for name in values if name not in plain]:
-        value = values[name]
-        lines += [f"{'#' * level} {_title(name)}", ""]
-        if isinstance(value, dict):
-            lines += _sections(value, level + 1)
-        elif isinstance(value, str):
-            lines += ["```text", *value.splitlines(), "```", ""]
-        elif isinstance(value[0], dict):
-            lines += _table(map(_title, value[0]), [map(_text, row.values()) for row in value])
-        else:
-            lines += [*(f"* {_text(each)}" for each in value), ""]
+def _lines(values, level):
+    """Lines of a dict: a table of its single values, then a section for each of the others."""
+    single = [name for name, value in values.items() if not _is_section(value)]
+    lines = _table(["", ""], [[_title(name), _text(values[name])] for name in single]) if single else []
+    for name, value in values.items():
+        if name not in single:
+            lines += [f"{'#' * level} {_title(name)}", "", *_section(value, level + 1)]
     return lines
 
 
+def _section(value, level):
+    if isinstance(value, dict):
+        return _lines(value, level)
+    if isinstance(value, str):
+        return ["```text", *value.splitlines(), "```", ""]
+    if isinstance(value[0], dict):
+        return _table(map(_title, value[0]), [map(_text, row.values()) for row in value])
+    return [*(f"* {_text(each)}" for each in value), ""]
+
+
 def _is_section(value):
-    return bool(value) and (isinstance(value, dict | list) or isinstance(value, str) and "\n" in value)
+    """Whether a value needs more room than a cell: text of several lines, dicts, lists of dicts or of texts."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], dict | str)
+    return bool(value) and (isinstance(value, dict) or isinstance(value, str) and "\n" in value)
 
 
 def _table(header, rows):
     header = list(header)
-    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
-    return [*lines, ""]
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)] + [""]
 
 
 def _title(name):
-    return _text(name.replace("_", " "))
+    words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
+    return _text(words[:1].upper() + words[1:])
 
 
 def _text(value):
     if value is None or value in ({}, []):
-        return "not known" if value is None else "none"
+        return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, dict | list):
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, dict):
         value = json.dumps(value, ensure_ascii=False)
     return html.escape(str(value), quote=False).replace("|", "\\|")

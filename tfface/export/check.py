@@ -92,7 +92,8 @@ def _expected(encoder, images, flip):
 
 def _embed_in_fresh_process(path, images):
     """What `python -m tfface.export` makes of images."""
-    # The path of this process, because tfface may have been found by it alone. No GPU: this process may hold its memory.
+    # The path of this process, because tfface may have been found by it alone. No GPU: this process may hold its
+    # memory.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"}
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = (pathlib.Path(folder, name) for name in ("images.npy", "embeddings.npy"))

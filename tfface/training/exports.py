@@ -69,7 +69,11 @@ def export_model(
     _check_arguments(output, kind, quantize, calibration, serving_config)
     encoder = load_encoder(model)
     card = model_card(model, encoder, flip=flip, far=far, protocol=protocol, results=results)
-    card["export"] = {"format": kind, "quantize": quantize, "calibration": _fingerprint_of(calibration)}
+    card["export"] = {"format": kind, "quantize": quantize or "none"}
+    if quantize and card["verification"]:
+        card["notes"].append(f"Accuracy and thresholds are those of the network before its quantization to {quantize}.")
+    if calibration is not None:
+        card["export"]["calibration"] = {"records": str(calibration), "sha256": images_sha256(calibration)}
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as staging:
         unfinished = pathlib.Path(staging, output.name)
@@ -122,7 +126,3 @@ def _batches(calibration, image_size):
         return None
     dataset = data.eval_dataset(calibration, _CALIBRATION_BATCH_SIZE, image_size).take(_CALIBRATION_BATCHES)
     return [batch["image"].numpy() for batch in dataset]
-
-
-def _fingerprint_of(calibration):
-    return None if calibration is None else {"records": str(calibration), "sha256": images_sha256(calibration)}

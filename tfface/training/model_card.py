@@ -163,10 +163,14 @@ def _threshold(verification, flip, far, protocol):
         modes = {True: "with the mirrored image", False: "without the mirrored image"}
         return None, f"No threshold: the export embeds {modes[flip]}, the model was verified {modes[not flip]}."
     name = names[0] if protocol is None else protocol
-    for point in verification["thresholds"]:
-        if point["protocol"] == name and math.isclose(point["far"], far) and point["threshold"] is not None:
+    points = [
+        point for point in verification["thresholds"] if point["protocol"] == name and point["threshold"] is not None
+    ]
+    for point in points:
+        if math.isclose(point["far"], far):
             return {"value": point["threshold"], "far": point["far"], "protocol": name}, None
-    return None, f"No threshold: the impostor pairs of {name!r} do not tell that of FAR {far:g}."
+    measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
+    return None, f"No threshold: that of FAR {far:g} is not known of {name!r}; those of {measured} are."
 
 
 def _git_commit():
