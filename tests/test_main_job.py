@@ -181,9 +181,20 @@ def test_evaluating_training_records_compares_embeddings_with_class_weights(run,
 
 def test_export_script_writes_what_the_run_exported(run, folder):
     run_dir, _ = run
-    result = script("scripts/export.py", f"--model={run_dir}", f"--output={folder / 'exported/1'}")
+    result = script(
+        "scripts/export.py",
+        f"--model={run_dir}",
+        f"--output={folder / 'exported/1'}",
+        f"--serving_config={folder / 'serving'}",
+    )
     assert result.returncode == 0, result.stderr
+    assert "embeddings of 8 faces differ by up to" in result.stdout
+    assert f"--model_config_file={folder / 'serving'}/models.config" in result.stdout
     from tfface import export
+
+    for card in ("model_card.json", "model_card.md"):
+        ours, theirs = (path / "assets.extra" / card for path in (folder / "exported/1", run_dir / "export/1"))
+        assert ours.read_bytes() == theirs.read_bytes()
 
     images = np.random.default_rng(0).uniform(-1, 1, (3, 56, 56, 3)).astype(np.float32)
     ours, theirs = (export.load_embedder(path)(images) for path in (folder / "exported/1", run_dir / "export/1"))

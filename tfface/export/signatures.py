@@ -27,11 +27,16 @@ def signatures(encoder, flip=False, threshold=None):
     if flip:
         encoder = with_mirror(encoder)
 
-    def aligned(image):
+    # A function of its own, so that the graph holds the network once, and not once for each signature.
+    @tf.function(input_signature=[tf.TensorSpec([None, *image_size, 3], tf.float32)], autograph=False)
+    def embed(image):
         count = tf.shape(image)[0]
         # oneDNN's convolution gives an empty batch the wrong shape, so a grey image stands in for it.
         image = tf.concat([image, tf.zeros([tf.cast(count == 0, tf.int32), *image_size, 3])], axis=0)
-        return {"embedding": unit_embeddings(encoder, image)[:count]}
+        return unit_embeddings(encoder, image)[:count]
+
+    def aligned(image):
+        return {"embedding": embed(image)}
 
     def serving_default(image_bytes):
         def decode(encoded):
