@@ -10,7 +10,7 @@ from tfface.training.build import load_encoder
 from tfface.training.fingerprint import images_sha256
 from tfface.training.model_card import model_card
 
-_CALIBRATION_BATCHES, _CALIBRATION_BATCH_SIZE = 16, 32
+_CALIBRATION_BATCHES, _CALIBRATION_BATCH_SIZE = 8, 16
 
 
 @dataclasses.dataclass(frozen=True)
