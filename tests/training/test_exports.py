@@ -193,6 +193,7 @@ def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
     "name, options, message",
     [
         (".", {}, "exists already"),
+        ("folder.onnx", {}, "exists already"),
         ("1", {"quantize": "float16"}, "only .tflite files are quantized"),
         ("a.onnx", {"quantize": "int8", "calibration": "records"}, "only .tflite files are quantized"),
         ("a.tflite", {"quantize": "int4"}, "quantize must be"),
@@ -203,6 +204,7 @@ def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
     ],
 )
 def test_contradictions_are_refused_before_any_work(tmp_path, name, options, message):
+    (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(ValueError, match=message):
         training.export_model("no such run", tmp_path / name, **options)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder.onnx"]

@@ -63,12 +63,13 @@ def check_export(path, encoder, images=None, *, flip=False, quantize=None):
     )
     # Asked in this way, because NaN is neither below nor above.
     allowed = _LARGEST_DIFFERENCE[quantize]
-    agrees = agreement.largest_difference <= allowed and agreement.smallest_cosine >= _SMALLEST_COSINE
-    if not agrees:
+    if not (agreement.largest_difference <= allowed and agreement.smallest_cosine >= _SMALLEST_COSINE):
+        bounds = f"a cosine of at least {_SMALLEST_COSINE:g}"
+        if np.isfinite(allowed):
+            bounds = f"a difference of at most {allowed:g} and {bounds}"
         raise ValueError(
-            f"embeddings of the export and of its network differ by up to {agreement.largest_difference:.2g} "
-            f"(at most {allowed:g}), with a cosine down to {agreement.smallest_cosine:.6f} "
-            f"(at least {_SMALLEST_COSINE:g})."
+            f"embeddings of the export and of its network differ by up to {agreement.largest_difference:.2g}, with a "
+            f"cosine down to {agreement.smallest_cosine:.4f}; it must have {bounds}."
         )
     return agreement
 

@@ -94,7 +94,7 @@ def export_model(
 
 
 def _check_arguments(output, kind, quantize, calibration, serving_config):
-    if kind == "SavedModel" and output.exists():
+    if output.is_dir() or kind == "SavedModel" and output.exists():
         raise ValueError(f"cannot export to {str(output)!r}: the path exists already.")
     if quantize not in (None, "float16", "int8"):
         raise ValueError(f"quantize must be None, 'float16' or 'int8', got {quantize!r}.")
