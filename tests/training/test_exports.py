@@ -178,6 +178,27 @@ def test_exported_threshold_gives_the_far_of_the_card(run_dir, tmp_path):
     assert np.mean(accepted[pairs.same]) == pytest.approx(point["tar"])
 
 
+@pytest.mark.skipif(not hasattr(export, "onnx"), reason="this version has no converters to files")
+@pytest.mark.parametrize(
+    "name, options",
+    [("face.onnx", {"flip": True}), pytest.param("face.tflite", {"quantize": "float16"}, marks=pytest.mark.slow)],
+)
+def test_files_have_their_card_beside_them(run_dir, encoder, tmp_path, name, options):
+    if name.endswith(".onnx"):
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
+    (tmp_path / name).write_bytes(b"an older one")
+    result = training.export_model(run_dir, tmp_path / name, far=FAR, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.card.json", f"{name}.card.md"]
+    assert json.loads((tmp_path / f"{name}.card.json").read_text(encoding="utf-8")) == result.card
+    assert result.card["export"] == {"format": result.path.suffix, "quantize": options.get("quantize", "none")}
+    assert bool(result.card["threshold"]) != bool(options.get("flip"))
+    images = data.eval_dataset(run_dir.parent / "records", 16, 56)
+    expected = export.embed_dataset(export.encoder_embedder(encoder), images, flip=options.get("flip", False))
+    found = export.embed_dataset(export.load_embedder(result.path), images)
+    np.testing.assert_allclose(found.vectors, expected.vectors, atol=2e-3 if "quantize" in options else 1e-4)
+
+
 def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
     def broken(encoder, path, **options):
         path.mkdir()

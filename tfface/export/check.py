@@ -69,7 +69,7 @@ def check_export(path, encoder, images=None, *, flip=False, quantize=None):
             bounds = f"a difference of at most {allowed:g} and {bounds}"
         raise ValueError(
             f"embeddings of the export and of its network differ by up to {agreement.largest_difference:.2g}, with a "
-            f"cosine down to {agreement.smallest_cosine:.4f}; it must have {bounds}."
+            f"cosine down to {agreement.smallest_cosine:.6f}; it must have {bounds}."
         )
     return agreement
 
