@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfface.data.alignment import reference_landmarks
 from tfface.export import saved_model
 
 SIZE = 16
@@ -151,20 +152,39 @@ FLIPPED = {"png": list(flipped(PNG)), "jpeg": list(flipped(JPEG)), "jpeg progres
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Function from a list of files to what `serving_default` says to each, in one process of bounded memory.
-
-    The network returns its pixels, so an embedding is the picture itself, of unit length.
-    """
+def served(tmp_path_factory):
+    """Export of a network that returns its pixels, so that an embedding is the picture itself, of unit length."""
     path = tmp_path_factory.mktemp("hostile") / "1"
     saved_model(keras.Sequential([keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten()]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def serve(served):
+    """Function from a list of files to what `serving_default` says to each, in one process of bounded memory."""
 
     def call(files, gigabytes=0.5):
         memory = int(gigabytes * 2**30) if sys.platform == "linux" else None
-        results = c_api.run_signatures(path, [("serving_default", {"image_bytes": [file]}) for file in files], memory)
+        results = c_api.run_signatures(served, [("serving_default", {"image_bytes": [file]}) for file in files], memory)
         return [result if isinstance(result, str) else result["embedding"][0] for result in results]
 
     return call
+
+
+@pytest.mark.parametrize("signature", ["detect_free_align", "compare"])
+@pytest.mark.parametrize("name", ["empty", "GIF", "png bomb", "jpeg claims 65500 x 65500", "png cut at 4/8"])
+def test_other_signatures_refuse_the_same(served, signature, name):
+    landmarks = {"landmarks": reference_landmarks()[None]}
+
+    def request(data):
+        if signature == "compare":
+            return signature, {"first_bytes": [PNG], "second_bytes": [data]}
+        return signature, {"image_bytes": [data], **landmarks}
+
+    data, reason = REFUSED[name]
+    refused, after = c_api.run_signatures(served, [request(data), request(PNG)], 2**29)
+    assert isinstance(refused, str) and reason in refused
+    assert not isinstance(after, str), after
 
 
 def expected(data):

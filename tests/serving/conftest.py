@@ -16,6 +16,7 @@ import tensorflow as tf
 from scripted import Scripted
 
 from tfface import serving
+from tfface.export import saved_model
 
 HERE = pathlib.Path(__file__).parent
 
@@ -38,9 +39,9 @@ def encoder():
 def models(encoder, tmp_path_factory):
     """{name: folder}: "faces" has a threshold and versions 1 and 3, "plain" has none."""
     folder = tmp_path_factory.mktemp("models")
-    served_model.export(encoder, folder / "faces" / "1", served_model.THRESHOLD)
+    saved_model(encoder, folder / "faces" / "1", threshold=served_model.THRESHOLD)
     shutil.copytree(folder / "faces" / "1", folder / "faces" / "3")
-    served_model.export(encoder, folder / "plain" / "1", None)
+    saved_model(encoder, folder / "plain" / "1")
     return {"faces": folder / "faces", "plain": folder / "plain"}
 
 

@@ -74,7 +74,7 @@ def test_compares_two_files(server, tmp_path, images, vectors):
     assert other.stdout == f"similarity {np.dot(vectors[0], vectors[1]):.4f}\n"
     bad = run(address, "--model=faces", pairs["bad"])
     assert bad.returncode == 1
-    assert bad.stderr.startswith(f"Error: {tmp_path / 'bad.png'}: Unknown image file format")
+    assert bad.stderr.startswith(f"Error: {tmp_path / 'bad.png'}: not a JPEG or PNG image")
     assert (
         run(address, "--model=faces", pairs["no"]).stderr
         == f"Error: {tmp_path / 'no.png'}: No such file or directory.\n"

@@ -178,7 +178,6 @@ def test_exported_threshold_gives_the_far_of_the_card(run_dir, tmp_path):
     assert np.mean(accepted[pairs.same]) == pytest.approx(point["tar"])
 
 
-@pytest.mark.skipif(not hasattr(export, "onnx"), reason="this version has no converters to files")
 @pytest.mark.parametrize(
     "name, options",
     [("face.onnx", {"flip": True}), pytest.param("face.tflite", {"quantize": "float16"}, marks=pytest.mark.slow)],

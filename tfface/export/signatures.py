@@ -42,7 +42,7 @@ def signatures(encoder, flip=False, threshold=None):
         def decode(encoded):
             return decode_image(ensure_image(encoded), image_size)
 
-        return aligned(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
+        return aligned(_each(decode, image_bytes))
 
     def detect_free_align(image_bytes, landmarks):
         def cut(photograph):
@@ -51,7 +51,7 @@ def signatures(encoder, flip=False, threshold=None):
             return decode_image(tf.io.encode_png(align_image(ensure_image(encoded), points, face_size)), image_size)
 
         with _same_count(image_bytes, landmarks):
-            return aligned(tf.map_fn(cut, (image_bytes, landmarks), fn_output_signature=tf.float32))
+            return aligned(_each(cut, (image_bytes, landmarks)))
 
     def compare(first_bytes, second_bytes):
         with _same_count(first_bytes, second_bytes):
@@ -76,6 +76,11 @@ def signatures(encoder, flip=False, threshold=None):
         landmarks = tf.TensorSpec([None, 5, 2], tf.float32, "landmarks")
         made["detect_free_align"] = (detect_free_align, [strings("image_bytes"), landmarks])
     return made
+
+
+def _each(decode, rows):
+    # A few at a time, because photographs may be large: one of 64 megapixels takes 0.8 GB while it is aligned.
+    return tf.map_fn(decode, rows, fn_output_signature=tf.float32, parallel_iterations=4)
 
 
 def _same_count(first, second):

@@ -75,8 +75,9 @@ def _quantized(converter, encoder, calibration):
 
 def _checked(batch, shape):
     batch = np.asarray(batch)
-    # The range is that of decoded images; pixels from 0 to 255 would be calibrated without complaint, and wrongly.
-    if batch.shape[1:] != shape or batch.dtype != np.float32 or not np.all(np.abs(batch) <= 1):
+    # The range is that of decoded images, whose resizing rounds a little beyond it; pixels from 0 to 255 would be
+    # calibrated without complaint, and wrongly.
+    if batch.shape[1:] != shape or batch.dtype != np.float32 or not np.all(np.abs(batch) <= 1 + 1e-5):
         raise ValueError(
             f"`calibration` must give float32 batches {['n', *shape]} in [-1, 1], got {batch.dtype} {batch.shape}"
             f"{f' from {batch.min()} to {batch.max()}' if batch.size else ''}."

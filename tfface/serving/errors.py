@@ -26,6 +26,6 @@ def quote(message):
     # TensorFlow adds where in its graph, as {{function_node ...}} in front and [[...]] behind.
     text = re.sub(r"\{\{.{0,400}?\}\}|\[\[.{0,4000}?\]\]", " ", message[:20_000], flags=re.DOTALL)
     line = next((stripped for line in text.splitlines() if (stripped := line.strip())), "no reason given")
-    line = line.removeprefix("assertion failed: ")
+    line = re.sub(r"^assertion failed: \[([^\]]*)\]", r"\1", line)
     line = "".join(character if character.isprintable() else " " for character in line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
