@@ -77,8 +77,8 @@ def test_synchronised_option_survives_a_file(tmp_path):
 @pytest.mark.parametrize("affine", [True, False])
 def test_normalisation_over_replicas_is_that_of_all_examples(shape, affine, mirrored, monkeypatch):
     """Parts of 3 and 2 examples, and means so large that float32 has no digit left of a difference of their squares."""
-    x = (RNG.normal(size=shape) + 3000).astype(np.float32)
-    weights = RNG.normal(size=shape).astype(np.float32)
+    rng = np.random.default_rng(1)
+    x, weights = (1000 + rng.normal(size=shape)).astype(np.float32), rng.normal(size=shape).astype(np.float32)
     messages = []
     of_replicas = batch_norm.collectives.sum_over_replicas
     monkeypatch.setattr(

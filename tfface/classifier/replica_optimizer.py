@@ -88,11 +88,7 @@ class _ReplicaAware(_KnowsVariables):
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         self._partitioned = [_is_partitioned(variable) for variable in trainable_variables]
-        shared = [grad for grad, partitioned in zip(grads, self._partitioned, strict=True) if not partitioned]
-        summed = iter(collectives.sum_over_replicas(shared) if shared else [])
-        grads = [
-            grad if partitioned else next(summed) for grad, partitioned in zip(grads, self._partitioned, strict=True)
-        ]
+        grads = _summed(grads, [not partitioned for partitioned in self._partitioned])
         super()._backend_apply_gradients(grads, trainable_variables)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -101,13 +97,7 @@ class _ReplicaAware(_KnowsVariables):
     def _clip_gradients(self, grads):
         if not (self.clipnorm or self.global_clipnorm):
             return super()._clip_gradients(grads)
-        squares = [_squared_norm(grad) for grad in grads]
-        of_rows = [square for square, partitioned in zip(squares, self._partitioned, strict=True) if partitioned]
-        summed = iter(tf.unstack(collectives.sum_over_replicas(tf.stack(of_rows))) if of_rows else [])
-        squares = [
-            next(summed) if partitioned else square
-            for square, partitioned in zip(squares, self._partitioned, strict=True)
-        ]
+        squares = _summed([_squared_norm(grad) for grad in grads], self._partitioned)
         if self.clipnorm:
             factors = [self.clipnorm / tf.maximum(tf.sqrt(square), self.clipnorm) for square in squares]
         else:
@@ -139,6 +129,13 @@ class _ReplicaAware(_KnowsVariables):
 
 def _is_partitioned(variable):
     return isinstance(variable, PartitionedVariable)
+
+
+def _summed(values, which):
+    """The values, those that `which` marks summed over the replicas."""
+    marked = [value for value, mark in zip(values, which, strict=True) if mark]
+    sums = iter(collectives.sum_over_replicas(marked) if marked else [])
+    return [next(sums) if mark else value for value, mark in zip(values, which, strict=True)]
 
 
 def _squared_norm(gradient):
