@@ -26,8 +26,8 @@ def main():
     print(f"SavedModel   {result.saved_model}")
     print()
     print("Next: evaluate the export, on your own photos too:")
-    heldout = settings.heldout_data or f"{settings.run_dir}/records/heldout"
-    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={heldout}")
+    rendered = f"{settings.run_dir}/records/heldout" if settings.train_data == "synthetic" else "photos"
+    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={settings.heldout_data or rendered}")
 
 
 if __name__ == "__main__":
