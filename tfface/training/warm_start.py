@@ -67,9 +67,15 @@ def _copy_network(encoder, path):
     except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a .keras file that can be read: {error}") from None
     weights = getattr(source, "final_encoder", source).get_weights()
-    shapes, wanted = [array.shape for array in weights], [tuple(variable.shape) for variable in encoder.weights]
-    if shapes != wanted:
-        raise ValueError(f"{path}: its network is another: {len(shapes)} arrays of weights, here {len(wanted)}.")
+    if len(weights) != len(encoder.weights):
+        raise ValueError(
+            f"{path}: its network is another: {len(weights)} arrays of weights, not {len(encoder.weights)}."
+        )
+    for array, variable in zip(weights, encoder.weights, strict=True):
+        if array.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{path}: its network is another: {variable.path} has shape {array.shape}, not {tuple(variable.shape)}."
+            )
     encoder.set_weights(weights)
 
 
