@@ -17,6 +17,11 @@ tf.config.set_logical_device_configuration(
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the jobs first, which take minutes: of several processes none is then left alone with them at the end."""
+    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """Folder of real faces that tests may use; a test that needs it is skipped where it is absent."""
