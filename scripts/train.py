@@ -26,8 +26,10 @@ def main():
     print(f"SavedModel   {result.saved_model}")
     print()
     print("Next: evaluate the export, on your own photos too:")
-    rendered = f"{settings.run_dir}/records/heldout" if settings.train_data == "synthetic" else "photos"
-    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={settings.heldout_data or rendered}")
+    heldout = settings.heldout_data or "photos"
+    if settings.train_data == "synthetic":  # Faces are rendered for verification too, whatever else is given.
+        heldout = f"{settings.run_dir}/records/heldout"
+    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={heldout}")
 
 
 if __name__ == "__main__":

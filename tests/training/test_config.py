@@ -4,6 +4,7 @@ import pytest
 from absl import flags
 
 from tfface import backbones, heads
+from tfface.classifier.row_sgd import DECAY_FORMS
 from tfface.training import config
 from tfface.training.config import TrainConfig
 
@@ -31,6 +32,7 @@ def test_choices_are_all_there_is():
     fields = TrainConfig.__dataclass_fields__
     families = {"IResNet", "SFNet", "ViT", "synchronize_batch_norm"}
     assert set(fields["backbone"].metadata["choices"]) == set(backbones.__all__) - families
+    assert fields["decay_form"].metadata["choices"] == DECAY_FORMS
     assert set(fields["head"].metadata["choices"]) == set(heads.__all__) - {"BroadFace", "ClassificationHead"}
 
 
