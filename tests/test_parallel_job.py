@@ -1,21 +1,17 @@
 """Training on several replicas and in several processes, as users run it: the curve is that of one device."""
 
-import csv
 import json
 import os
-import pathlib
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from jobs import curve, finish, start, start_workers, wait_until
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS, SAVED = 12, 6
 
 # Steps as small as this, beside rows of class weights as long as those of 512 numbers, do not magnify rounding errors.
@@ -39,34 +35,12 @@ FLAGS = """
 """
 
 
-def start(*arguments, cluster=None, worker=0):
-    environment = dict(os.environ)
-    if cluster:
-        task = {"type": "worker", "index": worker}
-        environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": cluster}, "task": task})
-    command = [sys.executable, str(ROOT / "scripts/train.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+def train(*arguments):
+    return start("scripts/train.py", *arguments)
 
 
-def finish(process, timeout=400):
-    _, errors = process.communicate(timeout=timeout)
-    assert process.returncode == 0, errors
-    return errors
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return [f"localhost:{port}" for port in ports]
-
-
-def curve(run_dir):
-    with (run_dir / "log.csv").open() as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]
+def losses(run_dir):
+    return [float(loss) for _, loss in curve(run_dir)]
 
 
 def saved_arrays(run_dir):
@@ -76,7 +50,7 @@ def saved_arrays(run_dir):
 
 
 def assert_same_training(run_dir, expected_dir):
-    np.testing.assert_allclose(curve(run_dir), curve(expected_dir), rtol=1e-4)
+    np.testing.assert_allclose(losses(run_dir), losses(expected_dir), rtol=1e-4)
     ours, theirs = saved_arrays(run_dir), saved_arrays(expected_dir)
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():
@@ -101,20 +75,16 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uninterrupted(folder):
-    finish(start(f"--flagfile={folder / 'flags'}", f"--run_dir={folder / 'one'}"))
+    finish(train(f"--flagfile={folder / 'flags'}", f"--run_dir={folder / 'one'}"))
     return folder / "one"
 
 
 @pytest.fixture(scope="module")
 def interrupted(folder):
     """A run of two workers, of which one was killed after the checkpoint; how the other one ended."""
-    run_dir, cluster = folder / "two", free_ports(2)
-    arguments = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", "--strategy=multiworker"]
-    workers = [start(*arguments, cluster=cluster, worker=worker) for worker in (0, 1)]
-    deadline = time.monotonic() + 400
-    while not (run_dir / "log.csv").is_file() or len(curve(run_dir)) < SAVED + 1:
-        assert workers[0].poll() is None and time.monotonic() < deadline, workers[0].stderr.read()
-        time.sleep(0.01)
+    run_dir = folder / "two"
+    workers = start_workers(2, f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}")
+    wait_until(lambda: len(curve(run_dir)) > SAVED, *workers)
     workers[1].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     _, errors = workers[0].communicate(timeout=200)
@@ -136,15 +106,39 @@ def test_a_worker_that_dies_ends_the_others(interrupted):
 def test_what_two_workers_began_goes_on_anywhere(strategy, interrupted, uninterrupted, folder):
     run_dir = folder / f"resumed_{strategy}"
     shutil.copytree(interrupted[0], run_dir)
-    arguments = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", "--resume", f"--strategy={strategy}"]
+    arguments = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", "--resume"]
     if strategy == "multiworker":
-        cluster = free_ports(2)
-        for process in [start(*arguments, cluster=cluster, worker=worker) for worker in (0, 1)]:
+        for process in start_workers(2, *arguments):
             finish(process)
     else:
-        finish(start(*arguments, *(["--replicas=3"] if strategy == "mirrored" else [])))
+        finish(train(*arguments, f"--strategy={strategy}", *(["--replicas=3"] if strategy == "mirrored" else [])))
     assert_same_training(run_dir, uninterrupted)
     assert (run_dir / "export/1/saved_model.pb").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts in /proc")
+@pytest.mark.parametrize(
+    "count, steps",
+    [(2, 100), *(pytest.param(count, 300, marks=pytest.mark.slow) for count in (2, 3))],
+)
+def test_workers_keep_their_threads_and_files(count, steps, folder, tmp_path):
+    run_dir, early, batch_size = tmp_path / "run", steps // 6, 12 * count
+    epochs = steps / (61 * 8 // batch_size)
+    flags = [f"--epochs={epochs}", f"--batch_size={batch_size}", "--save_every=1000", "--nodeterministic"]
+    with open(tmp_path / "errors", "w+") as errors:
+        flags = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", *flags]
+        workers = start_workers(count, *flags, stdout=errors, stderr=errors)
+        found = {}
+        for step in (early, steps - 10):
+            wait_until(lambda step=step: len(curve(run_dir)) >= step, *workers)
+            found[step] = [
+                len(os.listdir(f"/proc/{worker.pid}/{kind}")) for worker in workers for kind in ("task", "fd")
+            ]
+        for worker in workers:
+            assert worker.wait(timeout=400) == 0, errors.seek(0) or errors.read()
+    # A worker opens its log for every line, so that a file or two more may be open at either moment.
+    grown = [after - before for before, after in zip(*found.values(), strict=True)]
+    assert all(more <= 2 + 0.1 * before for more, before in zip(grown, found[early], strict=True)), found
 
 
 @pytest.mark.slow  # tests/training/test_checkpoints.py has the same without a process.
@@ -157,7 +151,7 @@ def test_more_identities_keep_the_old_rows(uninterrupted, folder):
     data.convert_folder(str(folder / "more_faces"), folder / "more_records", name="faces")
     run_dir = folder / "more"
     finish(
-        start(
+        train(
             f"--flagfile={folder / 'flags'}",
             f"--run_dir={run_dir}",
             f"--train_data={folder / 'more_records'}",
@@ -190,7 +184,7 @@ def test_more_identities_keep_the_old_rows(uninterrupted, folder):
 )
 def test_bad_settings_end_in_one_sentence(arguments, message, uninterrupted, folder):
     arguments = [argument.replace("=ONE", f"={uninterrupted}") for argument in arguments]
-    process = start(f"--flagfile={folder / 'flags'}", f"--run_dir={folder / 'bad'}", *arguments)
+    process = train(f"--flagfile={folder / 'flags'}", f"--run_dir={folder / 'bad'}", *arguments)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
     assert message in errors.splitlines()[-1]
