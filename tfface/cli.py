@@ -6,15 +6,21 @@ import sys
 
 from absl import app, logging
 
+from tfface import interrupts
+
 # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# From here on, because programs import this module first and TensorFlow, which takes seconds, later.
+interrupts.raise_interrupted()
 
 
 def run(main):
     """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
 
     Expected are `ValueError` (bad input or flag values), `OSError` (files) and TensorFlow's operation errors (its own
-    file access, memory, damaged records); anything else is a bug and keeps its traceback.
+    file access, memory, damaged records); anything else is a bug and keeps its traceback. SIGINT and SIGTERM end in one
+    sentence too, with exit status 130 and 143.
 
     Args:
       main: function without arguments; flags are parsed when it is called.
@@ -31,7 +37,11 @@ def run(main):
                 raise
             sys.exit(f"Error: {_sentence(error)}")
 
-    app.run(guarded)
+    try:
+        app.run(guarded)
+    except KeyboardInterrupt as error:
+        print(f"\nError: {error or 'interrupted.'}", file=sys.stderr)
+        sys.exit(getattr(error, "status", 130))
 
 
 def _expected():

@@ -14,3 +14,8 @@ def bar(iterable=None, **options):
     """
     terminal = sys.stderr.isatty()
     return tqdm(iterable, mininterval=0.2 if terminal else 15.0, dynamic_ncols=terminal, **options)
+
+
+def note(text):
+    """Writes a line to stderr for the user, above a progress bar where there is one."""
+    tqdm.write(text, file=sys.stderr)
