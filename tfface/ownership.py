@@ -1,0 +1,97 @@
+"""One owner of a folder at a time: a process that writes into it, until it ends."""
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import pathlib
+import socket
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; there the file's content alone decides.
+    fcntl = None
+
+FILE = ".owner"
+
+# What file systems answer that have no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+_MAX_BYTES = 4096
+
+
+@contextlib.contextmanager
+def owned(folder: str | os.PathLike, steal: bool = False, remedy: str = ""):
+    """Owns a folder within a block.
+
+    The file `.owner` of the folder names host, process and time, and the operating system locks it: the lock ends with
+    its process, however that ends. An owner on another host cannot be seen to have ended, nor can any owner on a file
+    system without locks: then `steal` says that it has.
+
+    Args:
+      folder: made if absent.
+      steal: whether the folder is taken from an owner whose end cannot be seen.
+      remedy: what the message names to do about such an owner, such as "--steal_lock takes it over".
+
+    Raises:
+      ValueError: the folder has another owner; names its host, process and start.
+      OSError: the folder cannot be written.
+    """
+    path = pathlib.Path(folder) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        locked = _lock(file)
+        other = _read(file)
+        if locked is None:
+            raise ValueError(f"{folder} is in use by {_describe(other)}: wait for it, or end it first.")
+        here = locked and other.get("host") == socket.gethostname()
+        if other and not here and not steal:
+            raise ValueError(
+                f"{folder} is in use by {_describe(other)}, which cannot be seen from here. "
+                f"If it has ended, {remedy or f'remove {path}'}."
+            )
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        _write(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": now}))
+        try:
+            yield
+        finally:
+            # Emptied, not removed: whoever opened the file meanwhile would lock one that nobody else finds.
+            _write(file, "")
+
+
+def _lock(file):
+    """Returns True where the file is locked now, None where another process has it, False where nothing has locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _read(file):
+    file.seek(0)
+    try:
+        owner = json.loads(file.read(_MAX_BYTES) or "{}")
+    except ValueError:
+        owner = None
+    # A half-written file is of an owner that ended just then.
+    return owner if isinstance(owner, dict) else {}
+
+
+def _write(file, text):
+    file.seek(0)
+    file.truncate()
+    file.write(text)
+    file.flush()
+
+
+def _describe(owner):
+    if not owner:
+        return "another process"
+    return f"process {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
