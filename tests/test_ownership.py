@@ -74,9 +74,9 @@ def test_what_an_owner_half_wrote_keeps_nobody_out(content, tmp_path):
 
 def test_without_locks_the_content_decides(tmp_path, monkeypatch):
     monkeypatch.setattr(ownership, "fcntl", None)
-    with ownership.owned(tmp_path):
-        with pytest.raises(ValueError, match="cannot be seen from here"), ownership.owned(tmp_path):
-            pass
+    seen = pytest.raises(ValueError, match="cannot be seen from here")
+    with ownership.owned(tmp_path), seen, ownership.owned(tmp_path):
+        pass
     with ownership.owned(tmp_path):
         pass
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from jobs import curve, finish, start, start_workers, wait_until
+from jobs import curve, finish, free_ports, start, start_workers, wait_until
 
 STEPS, SAVED = 12, 6
 
@@ -114,6 +114,94 @@ def test_what_two_workers_began_goes_on_anywhere(strategy, interrupted, uninterr
         finish(train(*arguments, f"--strategy={strategy}", *(["--replicas=3"] if strategy == "mirrored" else [])))
     assert_same_training(run_dir, uninterrupted)
     assert (run_dir / "export/1/saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    "signum, status, told, resumed_by",
+    [
+        (signal.SIGTERM, 143, [0, 1], 1),
+        pytest.param(signal.SIGINT, 130, [1], 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, [0], 3, marks=pytest.mark.slow),
+    ],
+)
+def test_workers_save_the_same_step_when_asked_to_end(
+    signum, status, told, resumed_by, folder, uninterrupted, tmp_path
+):
+    arguments = [f"--flagfile={folder / 'flags'}", f"--run_dir={tmp_path / 'run'}", "--save_every=12", "--log_every=3"]
+    workers = start_workers(2, *arguments)
+    wait_until(lambda: len(curve(tmp_path / "run")) >= 1, *workers)
+    for worker in told:
+        workers[worker].send_signal(signum)
+    ends = [(worker.communicate(timeout=60)[1].splitlines(), worker.returncode) for worker in workers]
+    (checkpoint,) = (tmp_path / "run/checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert 3 <= step < STEPS
+    sentence = f"Error: interrupted by {signum.name}; step {step} is saved; the same command with --resume continues."
+    for errors, code in ends:
+        assert (errors[-1], code) == (sentence, status), errors
+        assert not any("Traceback" in line for line in errors)
+    if resumed_by == 1:
+        finish(train(*arguments, "--resume"))
+    else:
+        for worker in start_workers(resumed_by, *arguments, "--resume"):
+            finish(worker)
+    # Lines of three steps, of which the signal cut one in two.
+    means = np.reshape(losses(uninterrupted), [-1, 3]).mean(axis=1)
+    np.testing.assert_allclose(losses(tmp_path / "run"), means, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_worker_that_stands_still_ends_the_others(stopped, folder, tmp_path):
+    workers = start_workers(2, f"--flagfile={folder / 'flags'}", f"--run_dir={tmp_path / 'run'}", "--epochs=20")
+    wait_until(lambda: len(curve(tmp_path / "run")) >= 3, *workers)
+    workers[stopped].send_signal(signal.SIGSTOP)
+    ends = {1 - stopped: workers[1 - stopped].communicate(timeout=60)[1]}
+    workers[stopped].send_signal(signal.SIGCONT)
+    ends[stopped] = workers[stopped].communicate(timeout=60)[1]
+    for worker, errors in ends.items():
+        assert workers[worker].returncode == 1
+        assert "another worker has ended or cannot be reached" in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "other, difference",
+    [
+        (["--seed=1"], "--seed is 0 on worker 0 (localhost:{}) and 1 on worker 1 (localhost:{})"),
+        (["--batch_size=12"], "--batch_size is 24 on worker 0 (localhost:{}) and 12 on worker 1 (localhost:{})"),
+        (["--train_data=OTHER"], "the content of --train_data is"),
+        (["--train_data=nowhere"], "worker 1 (localhost:{}): no file matches 'nowhere'"),
+    ],
+)
+def test_workers_that_were_told_different_things_end_before_the_first_step(other, difference, folder, tmp_path):
+    shutil.copytree(folder / "records", tmp_path / "records")
+    description = (tmp_path / "records/dataset.json").read_text()
+    (tmp_path / "records/dataset.json").write_text(description.replace('"sha256": "', '"sha256": "0', 1))
+    other = [argument.replace("OTHER", str(tmp_path / "records")) for argument in other]
+    cluster = free_ports(2)
+    ports = [address.rpartition(":")[2] for address in cluster]
+    arguments = ["scripts/train.py", f"--flagfile={folder / 'flags'}", f"--run_dir={tmp_path / 'run'}"]
+    workers = [
+        start(*arguments, "--strategy=multiworker", *changed, cluster=cluster, worker=worker)
+        for worker, changed in enumerate(([], other))
+    ]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=60)
+        assert worker.returncode == 1
+        expected = difference.format(*(ports if difference.count("{}") == 2 else ports[1:]))
+        assert expected in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+    assert not (tmp_path / "run/log.csv").exists()
+
+
+def test_a_worker_that_never_comes_is_named(folder, tmp_path):
+    cluster = free_ports(2)
+    arguments = [f"--flagfile={folder / 'flags'}", f"--run_dir={tmp_path / 'run'}", "--strategy=multiworker"]
+    worker = start("scripts/train.py", *arguments, "--wait_for_workers=2", cluster=cluster, worker=0)
+    _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 1
+    assert errors.splitlines()[-1] == f"Error: worker 1 ({cluster[1]}) did not come within 2 s (--wait_for_workers)."
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts in /proc")

@@ -8,7 +8,7 @@ import contextlib
 import signal
 import threading
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -30,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 
 def raise_interrupted():
     """Makes the two signals raise `Interrupted` in the main thread from now on."""
-    for signum in _SIGNALS:
+    for signum in SIGNALS:
         signal.signal(signum, _interrupt)
 
 
@@ -48,8 +48,7 @@ class Postponed:
 def postponed():
     """Takes note of the first signal in a block instead of raising; the second one raises `Interrupted`.
 
-    TensorFlow installs a handler of its own for SIGTERM when it connects to other workers. This one takes its place, so
-    the block begins after that. In a thread that is not the main one nothing changes: signals do not reach it.
+    In a thread that is not the main one nothing changes: signals do not reach it.
 
     Yields:
       `Postponed`.
@@ -64,18 +63,33 @@ def postponed():
             raise Interrupted(signum)
         request.signum = signum
 
-    before = {signum: signal.signal(signum, note) for signum in _SIGNALS}
+    before = {signum: signal.signal(signum, note) for signum in SIGNALS}
     try:
         yield request
     finally:
         for signum, handler in before.items():
-            # None: a handler that was not installed from Python, such as TensorFlow's, which ignores the signal.
-            signal.signal(signum, _interrupt if handler is None else handler)
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def kept():
+    """Gives both signals back the handlers that they had before a block.
+
+    TensorFlow installs a handler of its own when it connects workers, which ignores SIGTERM.
+    """
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for signum, handler in before.items():
+                # None: not installed from Python.
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
 def ignore():
     """Makes a child process leave both signals to its parent, which ends it; a terminal sends Ctrl-C to both."""
-    for signum in _SIGNALS:
+    for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 

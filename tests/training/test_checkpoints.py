@@ -1,5 +1,8 @@
 """A restored model goes on exactly where the saved one was, heads with random choices and running means included."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -76,18 +79,131 @@ def test_no_checkpoint_is_step_0(tmp_path):
         restore_encoder(build(lambda: heads.ArcFace(50), seed=1).encoder, tmp_path)
 
 
-def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
-    model = build(lambda: heads.ArcFace(50), seed=1)
-    Checkpoints(tmp_path, model).save(7)
+def test_a_foreign_checkpoint_is_named(tmp_path):
+    Checkpoints(tmp_path, build(lambda: heads.ArcFace(50), seed=1)).save(7)
     with pytest.raises(ValueError, match="step-7: cannot be restored"):
         Checkpoints(tmp_path, build(lambda: heads.ArcFace(51), seed=1)).restore()
-    data = next(tmp_path.glob("step-7/variables.data*"))
-    data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ValueError, match="step-7: cannot be restored"):
-        Checkpoints(tmp_path, model).restore()
-    (tmp_path / "step-7/variables.index").write_bytes(b"")
-    with pytest.raises(ValueError, match="step-7: cannot be restored"):
-        Checkpoints(tmp_path, model).restore()
+    assert (tmp_path / "step-7").is_dir()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def shuffle_checksums(path):
+    path.write_text(path.read_text().replace('"crc32c": "', '"crc32c": "0'))
+
+
+DAMAGES = {
+    "truncated": ("variables.data-00000-of-00001", truncate, "has 100 bytes instead of 10"),
+    "emptied": ("variables.data-00000-of-00001", lambda path: path.write_bytes(b""), "has 0 bytes instead of 10"),
+    "a byte flipped": ("variables.data-00000-of-00001", flip, "variables.data-.* does not match its checksum"),
+    "the index flipped": ("variables.index", flip, "variables.index does not match its checksum"),
+    "a file missing": ("variables.index", pathlib.Path.unlink, "variables.index is missing"),
+    "checksums truncated": ("checksums.json", truncate, "checksums.json is damaged"),
+    "other checksums": ("checksums.json", shuffle_checksums, "does not match its checksum"),
+    "checksums of another form": ("checksums.json", lambda path: path.write_text("[1]"), "checksums.json is damaged"),
+}
+
+
+@pytest.fixture
+def two_checkpoints(tmp_path):
+    """Checkpoints of steps 3 and 5, their model as it is at step 6, and what it was at step 3."""
+    model = build(lambda: heads.ArcFace(50), seed=1)
+    checkpoints = Checkpoints(tmp_path, model)
+    train(model, 3)
+    checkpoints.save(3)
+    old = arrays(model)
+    train(model, 2)
+    checkpoints.save(5)
+    train(model, 1)
+    return checkpoints, old
+
+
+@pytest.mark.parametrize("file, damage, reason", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("release", ["0.1", "now"])
+def test_the_next_older_whole_checkpoint_takes_the_place_of_a_damaged_one(
+    file, damage, reason, release, two_checkpoints, tmp_path, capsys
+):
+    checkpoints, old = two_checkpoints
+    if release == "0.1":
+        if file == "checksums.json":
+            pytest.skip("release 0.1 wrote no checksums")
+        for path in tmp_path.glob("*/checksums.json"):
+            path.unlink()
+        reason = "step-5"
+    damage(tmp_path / "step-5" / file)
+    with pytest.raises(ValueError, match=f"step-5 is damaged: .*{reason if release == 'now' else ''}"):
+        checkpoints.restore(strict=True)
+    assert restore_encoder(build(lambda: heads.ArcFace(50), seed=2).encoder, tmp_path).endswith("step-3")
+    assert checkpoints.restore() == 3
+    for got, expected in zip(arrays(checkpoints.model), old, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    told = capsys.readouterr().err
+    assert re.search(reason, told)
+    assert "The run continues from step-3." in told
+    # The run makes its checkpoints again, and keeps the newest of them.
+    checkpoints.save(4)
+    checkpoints.save(5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-5", "step-4", "step-5"]
+    assert checkpoints.restore() == 5
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_begun_again(two_checkpoints, tmp_path):
+    checkpoints, _ = two_checkpoints
+    for step in (3, 5):
+        flip(tmp_path / f"step-{step}/variables.index")
+    for restore in (
+        checkpoints.restore,
+        lambda: restore_encoder(checkpoints.model.encoder, tmp_path),
+        lambda: checkpoints.latest,
+    ):
+        with pytest.raises(ValueError, match="step-5 is damaged: .* and so are the 1 before it; no checkpoint can be"):
+            restore()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-5"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["encoder", "head", "optimizer"])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_what_is_not_finite_is_not_saved(value, where, replicas, tmp_path, mirrored):
+    with mirrored(replicas).scope():
+        model = build(partitioned(), seed=1)
+        checkpoints = Checkpoints(tmp_path, model, keep=1)
+        checkpoints.save(1)
+        floats = [each for each in getattr(model, where).variables if "float" in each.dtype]
+        array = np.array(floats[-1])
+        array.flat[-1] = value
+        floats[-1].assign(array)
+        with pytest.raises(ValueError, match=f"not finite after step 2 .{where}/.*newest checkpoint is .*step-1"):
+            checkpoints.save(2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+
+
+def test_a_checkpoint_between_two_lines_of_the_log_keeps_their_mean(tmp_path):
+    whole, model = (build(lambda: heads.ArcFace(50), seed=1) for _ in range(2))
+    expected = fit(whole, 6)
+    fit(model, 2)
+    Checkpoints(tmp_path, model).save(2)
+    resumed = build(lambda: heads.ArcFace(50), seed=2)
+    assert Checkpoints(tmp_path, resumed).restore() == 2
+    assert fit(resumed, 4, start=2) == expected
+
+
+def fit(model, steps, start=0):
+    """The mean loss over all steps since the beginning, as a line of the log has it; `fit` itself would clear it."""
+    train_function = model.make_train_function()
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(size=(8, 6, 6, 3)).astype(np.float32), rng.integers(0, 50, 8)) for _ in range(10)]
+    for step in range(start, start + steps):
+        logs = (train_function or model.train_function)(iter([batches[step]]))
+    return float(logs["loss"])
 
 
 def test_an_unfinished_checkpoint_is_none(tmp_path):

@@ -10,6 +10,7 @@ shared tensors is its part of the gradient, and the sum over the replicas is the
 
 import typing
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -155,15 +156,27 @@ def is_chief():
     return worker_index() == 0
 
 
+def sum_over_workers(numbers):
+    """Returns the sums of numbers over all workers, NumPy float64; all must call it, outside of replicas."""
+    numbers = np.asarray(numbers, np.float64)
+    return _sum_over_workers(tf.constant(numbers)).numpy() if is_multi_worker() else numbers
+
+
 def barrier():
     """Returns when all workers have called it."""
-    if is_multi_worker():
-        _meet()
+    sum_over_workers(0)
 
 
 @tf.function
-def _meet():
-    tf.distribute.get_strategy().run(lambda: sum_over_replicas(tf.zeros([])))
+def _sum_over_workers(numbers):
+    strategy = tf.distribute.get_strategy()
+
+    def of_first_replica(numbers):
+        replicas = len(strategy.extended.worker_devices)
+        index = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return sum_over_replicas(numbers * tf.cast(index % replicas == 0, numbers.dtype))
+
+    return strategy.experimental_local_results(strategy.run(of_first_replica, args=(numbers,)))[0]
 
 
 def _resolver():

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfface import files, progress
+from tfface import files, interrupts, progress
+from tfface.classifier import collectives
 
 
 class StepCallback(keras.callbacks.Callback):
@@ -146,6 +147,32 @@ class SaveCheckpoints(StepCallback):
 
     def at_step(self, step, logs):
         self.checkpoints.save(step)
+
+
+class EndWhenAsked(StepCallback):
+    """Ends the training when a signal has asked for it: after the same step on all workers, with a checkpoint of it.
+
+    Args:
+      request: `interrupts.Postponed`.
+      checkpoints: `Checkpoints`.
+      start_step, total_steps: of `StepCallback`.
+
+    Raises:
+      Interrupted: a worker got the signal; names the step that is saved.
+    """
+
+    def __init__(self, request, checkpoints, start_step, total_steps):
+        super().__init__(1, start_step, total_steps)
+        self.request = request
+        self.checkpoints = checkpoints
+
+    def at_step(self, step, logs):
+        asked = [self.request.signum == signum for signum in interrupts.SIGNALS]
+        asked = collectives.sum_over_workers(asked)
+        if asked.any():
+            signum = interrupts.SIGNALS[int(np.argmax(asked))]
+            self.checkpoints.save(step)
+            raise interrupts.Interrupted(signum, f"step {step} is saved; the same command with --resume continues.")
 
 
 class CsvLog:

@@ -10,6 +10,9 @@ from tfface import files
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
+# What is said of one call, not of a run.
+ONCE = ("resume", "overwrite", "strict_resume", "steal_lock")
+
 # As text, because importing the heads would import TensorFlow before the flags are read.
 HEADS = (
     "AdaFace",
@@ -59,7 +62,13 @@ class TrainConfig:
 
     run_dir: str = setting(None, "Folder of the run: checkpoints, logs, report and export. Required.")
     resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.")
-    overwrite: bool = setting(False, "Start anew where run_dir already holds a run: its files are deleted.")
+    overwrite: bool = setting(False, "Start again where run_dir already holds a run: its files are deleted.")
+    strict_resume: bool = setting(
+        False, "Stop where the newest checkpoint is damaged, instead of continuing from the one before it."
+    )
+    steal_lock: bool = setting(
+        False, "Take run_dir over from a training on another machine that has ended without saying so."
+    )
 
     train_data: str = setting(None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.")
     heldout_data: str = setting(None, "Records of held-out identities, for verification; none if 'synthetic'.")
@@ -143,6 +152,9 @@ class TrainConfig:
     replicas: int = setting(
         0, "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.", lower_bound=0
     )
+    wait_for_workers: float = setting(
+        600.0, "Seconds that workers of strategy 'multiworker' wait for each other at the start.", lower_bound=0.0
+    )
     sync_batch_norm: bool = setting(True, "Take the statistics of batch normalisation over all replicas.")
 
     seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
@@ -208,7 +220,7 @@ def write_flagfile(config, path):
     lines = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name in ("resume", "overwrite") or value is None:
+        if field.name in ONCE or value is None:
             continue
         if field.type is bool:
             lines.append(f"--{field.name}" if value else f"--no{field.name}")

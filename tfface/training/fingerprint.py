@@ -1,8 +1,14 @@
 """Hashes that tell which model and which images a number belongs to."""
 
+import dataclasses
 import hashlib
 import os
 import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
 
 import tfface
 from tfface import data, files
@@ -26,6 +32,32 @@ def provenance(model, images, protocol):
         "images_sha256": None if images is None else images_sha256(images),
         "protocol": {str(path): sha256(path) for path in protocol},
     }
+
+
+# What workers of one training may have under other paths, or what only the chief uses.
+_OWN = {*config.ONCE, "run_dir", "wait_for_workers", "train_data", "heldout_data", "protocol", "init_from"}
+
+
+def training_facts(settings):
+    """Describes a training for its workers to compare: settings, content of the data, versions; JSON values by name.
+
+    Args:
+      settings: `TrainConfig`.
+
+    Raises:
+      ValueError: the data cannot be found.
+      OSError: a file cannot be read.
+    """
+    facts = {f"--{field.name}": getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    facts = {name: value for name, value in facts.items() if name.removeprefix("--") not in _OWN}
+    synthetic = settings.train_data == "synthetic"
+    facts["the content of --train_data"] = "synthetic" if synthetic else records_sha256(settings.train_data)
+    facts["the content of --init_from"] = settings.init_from and model_sha256(settings.init_from)
+    facts["the number of GPUs"] = len(tf.config.list_physical_devices("GPU"))
+    facts["the version of Python"] = platform.python_version()
+    for name, module in {"tfface": tfface, "TensorFlow": tf, "Keras": keras, "NumPy": np}.items():
+        facts[f"the version of {name}"] = module.__version__
+    return facts
 
 
 def sha256(*paths):
@@ -63,3 +95,16 @@ def images_sha256(images):
         description = os.path.join(images, data.records.DATASET_FILE)
         return sha256(description if os.path.isfile(description) else images)
     return sha256(*data.resolve_shards(images))
+
+
+def records_sha256(records):
+    """Hashes what records hold, from the hashes in `dataset.json` where it lists the shards; paths do not matter."""
+    shards = data.resolve_shards(records)
+    listed = {
+        os.path.join(os.path.dirname(path), shard.file): shard.sha256
+        for path in {os.path.dirname(path): path for path in shards}.values()
+        if os.path.isfile(os.path.join(os.path.dirname(path), data.records.DATASET_FILE))
+        for shard in data.DatasetInfo.load(path).shards
+    }
+    hashes = [listed.get(path) or files.sha256(path) for path in shards]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -12,7 +12,7 @@ import tfface
 from tfface import data
 from tfface.training import config, fingerprint
 from tfface.training.build import build_head
-from tfface.training.checkpoints import latest_checkpoint
+from tfface.training.checkpoints import checkpoint_step, latest_checkpoint
 from tfface.training.warm_start import read_identities
 
 RESULTS_FILE = "results.json"
@@ -75,7 +75,7 @@ def _of_run(run_dir):
         "data": _training_data(settings, run_dir, identities),
         "backbone": settings.backbone,
         "head": _plain(keras.saving.serialize_keras_object(build_head(settings, len(identities)))),
-        "steps": int(pathlib.Path(latest_checkpoint(run_dir / "checkpoints")).name.removeprefix("step-")),
+        "steps": checkpoint_step(latest_checkpoint(run_dir / "checkpoints")),
         "flags": (run_dir / config.FLAGFILE).read_text(encoding="utf-8"),
     }
 

@@ -1,5 +1,6 @@
 """The main job: from settings to a trained, evaluated and exported encoder."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -9,12 +10,14 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from tfface import data, evaluation, export, progress
+from tfface import data, evaluation, export, interrupts, ownership, progress
 from tfface.classifier import collectives
 from tfface.data import synthetic
 from tfface.training import callbacks, config, fingerprint, schedules
+from tfface.training.agreement import agree
 from tfface.training.build import build_encoder, build_head
 from tfface.training.checkpoints import Checkpoints
+from tfface.training.cluster import read_cluster
 from tfface.training.evaluate import verification_pairs
 from tfface.training.exports import export_model
 from tfface.training.model import FaceModel
@@ -26,7 +29,7 @@ from tfface.training.warm_start import warm_start, write_identities
 # What may change when a run is resumed: the curve of the loss does not depend on it.
 _FREE = {"run_dir", "resume", "overwrite", "log_every", "verify_every", "save_every", "keep", "heldout_data",
          "heldout_pairs", "protocol", "strategy", "replicas", "partition", "init_from",
-         "init_head"}  # fmt: skip
+         "init_head", "strict_resume", "steal_lock", "wait_for_workers"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +64,34 @@ def train(settings):
       ValueError: settings that contradict each other or the data, a run folder in use, a loss that is not finite.
       OSError: a file cannot be read or written.
     """
-    strategy = make_strategy(settings.strategy, settings.replicas)
-    with strategy.scope():
-        result = _train(settings, strategy)
-        is_chief = collectives.is_chief()
-    if is_chief:
-        if result.saved_model.exists():
-            shutil.rmtree(result.saved_model)
-        # From the checkpoint, free of the strategy and its devices.
-        export_model(settings.run_dir, result.saved_model)
-    return result
+    with contextlib.ExitStack() as stack:
+        if settings.strategy == "multiworker":
+            cluster = read_cluster()
+            is_chief = cluster.is_chief
+
+            def describe():
+                if is_chief:
+                    _take_run_dir(settings, stack)
+                return fingerprint.training_facts(settings)
+
+            agree(cluster, describe, settings.run_dir, settings.wait_for_workers)
+            stack.enter_context(_lost_worker_in_a_sentence())
+        else:
+            is_chief = True
+            _take_run_dir(settings, stack)
+        strategy = make_strategy(settings.strategy, settings.replicas)
+        with strategy.scope():
+            result = _train(settings, strategy)
+        if is_chief:
+            if result.saved_model.exists():
+                shutil.rmtree(result.saved_model)
+            # From the checkpoint, free of the strategy and its devices.
+            export_model(settings.run_dir, result.saved_model)
+        return result
 
 
 def _train(settings, strategy):
     run_dir, is_chief = pathlib.Path(settings.run_dir), collectives.is_chief()
-    if is_chief:
-        _prepare_run_dir(settings)
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -99,7 +114,7 @@ def _train(settings, strategy):
     # One worker verifies; the others wait for it at the next step.
     embed, protocols = _heldout(settings, model.final_encoder, heldout_data if is_chief else None)
     before = _verify(embed, protocols)
-    start_step = checkpoints.restore()
+    start_step = checkpoints.restore(settings.strict_resume)
 
     every = {"start_step": start_step, "total_steps": total_steps}
     log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every, write=is_chief)
@@ -119,15 +134,10 @@ def _train(settings, strategy):
         config.write_flagfile(settings, run_dir / config.FLAGFILE)
     if start_step < total_steps:
         try:
-            # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
-            model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
-        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-            if not collectives.is_multi_worker():
-                raise
-            raise ValueError(
-                "another worker has ended or cannot be reached; start all of them again with --resume "
-                f"({type(error).__name__} in step {log.step + 1})."
-            ) from None
+            with interrupts.postponed() as request:
+                steps.append(callbacks.EndWhenAsked(request, checkpoints, **every))
+                # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
+                model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
         finally:
             log.close()
 
@@ -168,11 +178,26 @@ def _batches(settings, train_data, start_step):
     return make
 
 
-def _prepare_run_dir(settings):
+@contextlib.contextmanager
+def _lost_worker_in_a_sentence():
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise ValueError(
+            "another worker has ended or cannot be reached; start all of them again with --resume "
+            f"({type(error).__name__})."
+        ) from None
+
+
+def _take_run_dir(settings, stack):
+    """Owns the run folder until `stack` is left; checks, or with --overwrite removes, what is in it."""
     run_dir = pathlib.Path(settings.run_dir)
+    stack.enter_context(ownership.owned(run_dir, settings.steal_lock, "--steal_lock takes it over"))
     flagfile = run_dir / config.FLAGFILE
     if settings.overwrite and not settings.resume and flagfile.is_file():
-        shutil.rmtree(run_dir)
+        for path in run_dir.iterdir():
+            if path.name != ownership.FILE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     if flagfile.is_file():
         if not settings.resume:
             raise ValueError(f"{run_dir} already holds a run: --resume continues it, --overwrite starts anew.")
@@ -184,8 +209,6 @@ def _prepare_run_dir(settings):
         ]
         if changed:
             raise ValueError(f"{run_dir} cannot be resumed with other settings: {'; '.join(changed)}.")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    return run_dir
 
 
 def _data(settings, run_dir):

@@ -1,9 +1,9 @@
 """Which devices train together, and how their batches reach them."""
 
-import json
-import os
-
 import tensorflow as tf
+
+from tfface import interrupts
+from tfface.training.cluster import read_cluster
 
 STRATEGIES = ("none", "mirrored", "multiworker")
 
@@ -28,10 +28,11 @@ def make_strategy(name, replicas=0):
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "multiworker":
-        _check_cluster()
+        read_cluster()
         # Without a timeout of collective operations: TensorFlow keeps a thread for each operation until its timeout has
         # passed, 200 per step. A worker that is gone is noticed by the connection and TensorFlow's health check.
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with interrupts.kept():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_physical_devices("GPU")
     replicas = replicas or len(gpus) or 1
     if replicas <= len(gpus):
@@ -77,19 +78,3 @@ def _divide_cpu(parts):
     except RuntimeError:
         if len(tf.config.list_logical_devices("CPU")) < parts:
             raise ValueError(f"the CPU can be divided into {parts} replicas before TensorFlow is used only.") from None
-
-
-def _check_cluster():
-    text = os.environ.get("TF_CONFIG")
-    try:
-        config = json.loads(text or "")
-        workers = {kind: len(config["cluster"][kind]) for kind in ("chief", "worker") if kind in config["cluster"]}
-        known = 0 <= config["task"]["index"] < workers.get(config["task"]["type"], 0)
-    except (ValueError, TypeError, KeyError):
-        known = False
-    if not known:
-        raise ValueError(
-            "strategy 'multiworker' needs the environment variable TF_CONFIG, such as "
-            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; '
-            f"got {text!r}."
-        )
