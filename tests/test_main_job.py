@@ -3,17 +3,14 @@
 import csv
 import json
 import os
-import pathlib
+import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from jobs import curve, start, wait_until
 
 FLAGS = """
 --train_data=synthetic
@@ -42,18 +39,11 @@ FLAGS = """
 
 
 def script(name, *arguments, wait=True):
-    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process = start(name, *arguments)
     if not wait:
         return process
     stdout, stderr = process.communicate(timeout=500)
-    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-
-
-def curve(run_dir):
-    """(step, loss) of every step, as the text in the log: equal means equal to the last bit."""
-    with (run_dir / "log.csv").open() as file:
-        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +92,8 @@ def test_killed_and_resumed_run_has_the_same_curve(run, folder):
     # The flagfile that the first run wrote reruns it; its records are the same data.
     arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={folder / 'killed'}"]
     process = script("scripts/train.py", *arguments, wait=False)
-    deadline = time.monotonic() + 300
     # Killed some steps after the first checkpoint, so that the resume goes back.
-    while not (folder / "killed/log.csv").is_file() or len(curve(folder / "killed")) < 40:
-        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
-        time.sleep(0.02)
+    wait_until(lambda: len(curve(folder / "killed")) >= 40, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     stopped_at = len(curve(folder / "killed"))
@@ -119,6 +106,99 @@ def test_killed_and_resumed_run_has_the_same_curve(run, folder):
 
     ours, theirs = (np.load(embed(path, folder)) for path in (folder / "killed", uninterrupted))
     np.testing.assert_array_equal(ours["vectors"], theirs["vectors"])
+
+
+@pytest.mark.parametrize(
+    "signum, status, strategy",
+    [
+        (signal.SIGTERM, 143, []),
+        pytest.param(signal.SIGINT, 130, [], marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, ["--strategy=mirrored", "--replicas=2"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_asked_to_end_saves_and_resumes(signum, status, strategy, run, folder, tmp_path):
+    uninterrupted, _ = run
+    run_dir = tmp_path / "run"
+    # Neither saved nor logged at every step, so that the checkpoint lies between two lines of the log.
+    arguments = [
+        f"--flagfile={uninterrupted / 'flags.txt'}",
+        f"--run_dir={run_dir}",
+        f"--train_data={uninterrupted}/records/train",
+    ]
+    arguments += [f"--heldout_data={uninterrupted}/records/heldout", "--log_every=10", "--save_every=120", *strategy]
+    process = script("scripts/train.py", *arguments, wait=False)
+    wait_until(lambda: curve(run_dir), process)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    (checkpoint,) = (run_dir / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert 10 <= step < 120
+    expected = f"Error: interrupted by {signum.name}; step {step} is saved; the same command with --resume continues."
+    assert (process.returncode, errors.splitlines()[-1]) == (status, expected)
+    assert "Traceback" not in errors
+
+    assert script("scripts/train.py", *arguments, "--resume").returncode == 0
+    assert len(curve(run_dir)) == 12
+    if not strategy:
+        means = np.reshape([float(loss) for _, loss in curve(uninterrupted)], [-1, 10]).mean(axis=1)
+        np.testing.assert_allclose([float(loss) for _, loss in curve(run_dir)], means, rtol=1e-6)
+        ours, theirs = (checkpoint_arrays(path / "checkpoints/step-120/variables") for path in (run_dir, uninterrupted))
+        assert all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
+
+
+def test_a_run_folder_has_one_training(run, folder, tmp_path):
+    uninterrupted, _ = run
+    arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}"]
+    first = script("scripts/train.py", *arguments, wait=False)
+    wait_until((tmp_path / "run/.owner").exists, first)
+    for more in ([], ["--resume"], ["--overwrite"], ["--resume", "--steal_lock"]):
+        second = script("scripts/train.py", *arguments, *more)
+        assert second.returncode == 1
+        assert re.search(f"in use by process {first.pid} on .* since .*: wait for it, or end it first", second.stderr)
+        assert "Traceback" not in second.stderr
+    first.kill()
+    first.communicate()
+
+
+def test_a_step_that_breaks_the_weights_is_not_saved(run, tmp_path):
+    uninterrupted, _ = run
+    arguments = [
+        f"--flagfile={uninterrupted / 'flags.txt'}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--keep=1",
+        "--save_every=1",
+    ]
+    arguments += [
+        f"--train_data={uninterrupted}/records/train",
+        "--noresume",
+        "--warmup_epochs=0",
+        "--learning_rate=1e30",
+    ]
+    broken = script("scripts/train.py", *arguments)
+    assert broken.returncode == 1
+    assert "Traceback" not in broken.stderr
+    assert "finite" in broken.stderr.splitlines()[-1]
+    for checkpoint in (tmp_path / "run/checkpoints").glob("step-*"):
+        assert all(np.isfinite(array).all() for array in checkpoint_arrays(checkpoint / "variables"))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(run, tmp_path):
+    uninterrupted, _ = run
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    data = tmp_path / "run/checkpoints/step-120/variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1000])
+    arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}", "--resume"]
+    strict = script("scripts/train.py", *arguments, "--strict_resume")
+    assert strict.returncode == 1
+    assert "step-120 is damaged: variables.data-00000-of-00001 has" in strict.stderr.splitlines()[-1]
+    embedded = script("scripts/embed.py", f"--model={tmp_path / 'run'}", f"--data={uninterrupted}/records/heldout",
+                      f"--output={tmp_path / 'e.npz'}")  # fmt: skip
+    assert embedded.returncode == 0
+    assert "step-90 is used instead" in embedded.stderr
+    resumed = script("scripts/train.py", *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "The run continues from step-90." in resumed.stderr
+    assert curve(tmp_path / "run") == curve(uninterrupted)
 
 
 def embed(run_dir, folder):

@@ -192,7 +192,9 @@ def test_a_checkpoint_between_two_lines_of_the_log_keeps_their_mean(tmp_path):
     fit(model, 2)
     Checkpoints(tmp_path, model).save(2)
     resumed = build(lambda: heads.ArcFace(50), seed=2)
-    assert Checkpoints(tmp_path, resumed).restore() == 2
+    checkpoints = Checkpoints(tmp_path, resumed)
+    assert checkpoints.restore() == 2
+    checkpoints.restore_metrics()
     assert fit(resumed, 4, start=2) == expected
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tfface import data, export
-from tfface.training import embed_images, fingerprint, thumbnails, verify_model
+from tfface.training import checksums, embed_images, fingerprint, thumbnails, verify_model
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -121,12 +121,19 @@ def test_fingerprints_change_with_content_and_names(model, photos, records, tmp_
 def test_fingerprint_of_a_run_is_of_its_newest_checkpoint(tmp_path):
     found = []
     for name in ("flags.txt", "checkpoints/step-9/variables", "log.csv", "checkpoints/step-10/variables"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        if path.name == "variables":
+            checksums.write_checksums(path.parent)
         found.append(fingerprint.model_sha256(tmp_path))
     assert found[1] == found[2] != found[3]
     (tmp_path / "checkpoints/step-9/variables").write_text("changed")
     assert fingerprint.model_sha256(tmp_path) == found[3]
+    # What is read is what is hashed: of a damaged checkpoint neither.
+    (tmp_path / "checkpoints/step-10/variables").write_text("changed")
+    (tmp_path / "checkpoints/step-9/variables").write_text("checkpoints/step-9/variables")
+    assert fingerprint.model_sha256(tmp_path) == found[2]
 
 
 @pytest.mark.parametrize("source", ["photos", "records"])

@@ -134,7 +134,7 @@ class Verification(StepCallback):
 
 
 class SaveCheckpoints(StepCallback):
-    """Saves checkpoints.
+    """Saves checkpoints, and continues the sums of the newest one.
 
     Args:
       checkpoints: `Checkpoints`.
@@ -144,6 +144,10 @@ class SaveCheckpoints(StepCallback):
     def __init__(self, checkpoints, every, start_step, total_steps):
         super().__init__(every, start_step, total_steps)
         self.checkpoints = checkpoints
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # The only one. Only now, because Keras has just cleared all sums.
+        self.checkpoints.restore_metrics()
 
     def at_step(self, step, logs):
         self.checkpoints.save(step)

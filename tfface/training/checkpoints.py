@@ -93,7 +93,6 @@ class Checkpoints:
                 progress.note(f"{path} is damaged: {damage}. The run continues from {found[-1].name}.")
             if found:
                 _read(found[-1], _variables(self.model))
-                self._restore_metrics(found[-1])
             collectives.barrier()
             if collectives.is_chief():
                 # Out of the way of the ones to come, which are counted from the newest.
@@ -103,6 +102,16 @@ class Checkpoints:
                 for path in self.folder.glob(".step-*"):
                     shutil.rmtree(path)
         return checkpoint_step(found[-1]) if found else 0
+
+    def restore_metrics(self):
+        """Restores the loss summed since the last line of the log, from the newest checkpoint; `fit` clears it first.
+
+        A checkpoint of release 0.1 has no sum: a new one begins.
+        """
+        path, metrics = self.latest, _metrics(self.model)
+        if path is not None and read_shapes(checkpoint_files(path)).keys() >= metrics.keys():
+            with self.model.distribute_strategy.scope():
+                _read(path, metrics)
 
     @property
     def latest(self):
@@ -119,12 +128,6 @@ class Checkpoints:
                 f"weights are not finite after step {step}{names}, so no checkpoint is written; {kept}. "
                 "A smaller learning rate or a longer warm-up may help."
             )
-
-    def _restore_metrics(self, path):
-        """Restores the loss summed since the last line of the log; checkpoints of release 0.1 begin a new sum."""
-        metrics = _metrics(self.model)
-        if read_shapes(checkpoint_files(path)).keys() >= metrics.keys():
-            _read(path, metrics)
 
 
 def latest_checkpoint(folder):
