@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface.export import Embeddings, embed_dataset, load_embedder, load_embeddings, save_embeddings
+from tfface.export import Embeddings, embed_dataset, load_embedder, load_embeddings, save_embeddings, saved_model
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,18 @@ def test_load_embedder_names_a_path_that_is_no_export(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "foreign"))
     with pytest.raises(ValueError, match="foreign.* no signature 'aligned'"):
         load_embedder(tmp_path / "foreign")
+
+
+def test_a_saved_model_without_a_card_is_loaded_with_one_warning(encoder, tmp_path, capsys):
+    for name, card in (("ours", {"name": "ours"}), ("strange", None)):
+        saved_model(encoder, tmp_path / name, card=card)
+    load_embedder(tmp_path / "ours")
+    assert "Warning" not in capsys.readouterr().err
+    load_embedder(tmp_path / "strange")
+    said = capsys.readouterr().err
+    assert f"'{tmp_path / 'strange'}' has no model card" in said and "trust" in said
+    load_embedder(tmp_path / "strange")
+    assert "Warning" not in capsys.readouterr().err
 
 
 def test_embeds_a_dataset_in_order(embedder, images):

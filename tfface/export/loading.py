@@ -1,11 +1,14 @@
 """Embedders from exported files: SavedModel, TensorFlow Lite and ONNX."""
 
+import functools
 import pathlib
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
+from tfface import progress
+from tfface.export.card import card_files
 from tfface.export.embedding import Embedder
 
 # Where FlatBuffers and Protocol Buffers, the two formats, end; more would be read for nothing.
@@ -17,7 +20,9 @@ def load_embedder(path):
 
     Args:
       path: SavedModel folder, or file named `.tflite` or `.onnx`, that this package made. TensorFlow Lite runs in the
-        package ai-edge-litert where that is installed, else in TensorFlow's own copy; ONNX needs onnxruntime.
+        package ai-edge-litert where that is installed, else in TensorFlow's own copy; ONNX needs onnxruntime. A
+        SavedModel is a program, which may read and write files as it runs; one without a model card of this package is
+        loaded with a warning on stderr.
 
     Raises:
       ValueError: if `path` is no such folder or file, or has other inputs or outputs, or its runtime is missing.
@@ -42,6 +47,8 @@ def is_export(path):
 def _saved_model(path):
     if not (path / "saved_model.pb").is_file():
         raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
+    if not card_files(path)[0].is_file():
+        _warn_of_stranger(path.resolve())
     loaded = tf.saved_model.load(str(path))
     if "aligned" not in loaded.signatures:
         raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
@@ -50,6 +57,14 @@ def _saved_model(path):
     embedding_dim = aligned.structured_outputs["embedding"].shape[-1]
     # `loaded` stays referenced: a signature alone does not keep the variables alive.
     return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+
+
+@functools.cache  # Once for each.
+def _warn_of_stranger(path):
+    progress.note(
+        f"Warning: SavedModel {str(path)!r} has no model card of tfface. A SavedModel is a program that can read and "
+        "write files: load it only if you trust who made it."
+    )
 
 
 def _tflite(path):
