@@ -18,9 +18,9 @@ interrupts.raise_interrupted()
 def run(main):
     """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
 
-    Expected are `ValueError` (bad input or flag values), `OSError` (files) and TensorFlow's operation errors (its own
-    file access, memory, damaged records); anything else is a bug and keeps its traceback. SIGINT and SIGTERM end in one
-    sentence too, with exit status 130 and 143.
+    Expected are `ValueError` (bad input or flag values), `OSError` (files), a lack of memory and TensorFlow's operation
+    errors (its own file access, damaged records); anything else is a bug and keeps its traceback. SIGINT and SIGTERM
+    end in one sentence too, with exit status 130 and 143.
 
     Args:
       main: function without arguments; flags are parsed when it is called.
@@ -32,14 +32,16 @@ def run(main):
         logging.set_verbosity(logging.WARNING)
         try:
             main()
+            interrupts.ignore()  # What was asked for is there; that must not be denied while the interpreter ends.
         except Exception as error:
-            if not isinstance(error, _expected()):
+            if not isinstance(error, _expected()) and not _lacks_memory(error):
                 raise
             sys.exit(f"Error: {_sentence(error)}")
 
     try:
         app.run(guarded)
     except KeyboardInterrupt as error:
+        interrupts.default()  # A second signal ends the program at once, without a word.
         print(f"\nError: {error or 'interrupted.'}", file=sys.stderr)
         sys.exit(getattr(error, "status", 130))
 
@@ -50,8 +52,21 @@ def _expected():
     return (ValueError, OSError, *([tensorflow.errors.OpError] if tensorflow else []))
 
 
+# What is raised with these words is of no type of its own: NumPy, threads and shared libraries.
+_NO_MEMORY = ("Cannot allocate memory", "Unable to allocate", "can't start new thread", "bad_alloc", "OOM when")
+
+
+def _lacks_memory(error):
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
 def _sentence(error):
+    if _lacks_memory(error):
+        reason = next(iter(str(error).strip().splitlines()), "")
+        return "not enough memory" + (f" ({reason})." if reason else ".")
     if not isinstance(error, (ValueError, OSError)):
+        if (full := error.message.split("; No space left on device")) != [error.message]:
+            return f"{full[0].split()[-1]}: no space left on the disk."
         # The message of a failed operation ends in its reason, after a traceback of the graph.
         reasons = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
         return reasons[-1].removeprefix("assertion failed: ") if reasons else type(error).__name__

@@ -5,6 +5,9 @@ import hashlib
 import os
 import pathlib
 import shutil
+import tempfile
+
+from tfface import interrupts
 
 
 def write_atomically(path, data):
@@ -29,8 +32,29 @@ def replacing(path):
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # Not the temporary name, nor none at all, as when a write finds the disk full.
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        _remove(temporary)
+        _remove_held(temporary)
+
+
+@contextlib.contextmanager
+def temporary_folder(beside=None):
+    """Yields a new folder, and removes it with all that is in it when the block ends, however it ends.
+
+    Args:
+      beside: path of a file or folder in whose directory it is made, hidden and with a like name; None: wherever the
+        system keeps temporary files.
+    """
+    with contextlib.ExitStack() as stack:
+        with interrupts.held():
+            where = {} if beside is None else {"prefix": f".{beside.name}.", "dir": beside.parent}
+            folder = pathlib.Path(tempfile.mkdtemp(**where))
+            stack.callback(_remove_held, folder)
+        yield folder
 
 
 def sha256(path):
@@ -40,6 +64,11 @@ def sha256(path):
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _remove_held(path):
+    with interrupts.held():
+        _remove(path)
 
 
 def _remove(path):

@@ -19,13 +19,14 @@ class Interrupted(KeyboardInterrupt):
       remedy: str, one sentence on how to continue, or "".
 
     Attributes:
+      signum: int, number of the signal.
       status: int, exit status by the convention of shells: 130 after SIGINT, 143 after SIGTERM.
     """
 
     def __init__(self, signum, remedy=""):
         name = signal.Signals(signum).name
         super().__init__(f"interrupted by {name}" + (f"; {remedy}" if remedy else "."))
-        self.status = 128 + signum
+        self.signum, self.status = signum, 128 + signum
 
 
 def raise_interrupted():
@@ -68,7 +69,8 @@ def postponed():
         yield request
     finally:
         for signum, handler in before.items():
-            signal.signal(signum, handler)
+            # None: not installed from Python.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager
@@ -87,8 +89,56 @@ def kept():
                 signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
+@contextlib.contextmanager
+def held():
+    """Keeps the signals back in a short block that must not be cut off, such as the removal of a temporary folder.
+
+    What came is sent again after the block, to the handlers of before. A child process that starts in the block never
+    sees SIGINT, which a terminal sends to parent and children: it leaves that to its parent.
+    """
+    request = Postponed()
+    try:
+        with postponed() as request, _inherited_mask():
+            yield
+    finally:
+        if request.signum is not None:
+            signal.raise_signal(request.signum)
+
+
+@contextlib.contextmanager
+def remedy(text: str):
+    """Has an `Interrupted` that leaves the block tell the user how to continue.
+
+    Args:
+      text: one sentence, from a small letter to its full stop.
+    """
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.signum, text) from None
+
+
+@contextlib.contextmanager
+def _inherited_mask():
+    """Has children of this thread start with SIGINT blocked, which other threads then receive for this process."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows.
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def default():
+    """Has both signals end the process at once, without cleaning up."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_DFL)
+
+
 def ignore():
-    """Makes a child process leave both signals to its parent, which ends it; a terminal sends Ctrl-C to both."""
+    """Makes this process deaf to both signals."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 

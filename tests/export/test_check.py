@@ -59,6 +59,13 @@ def test_bounds_of_each_precision(encoder, images, monkeypatch, quantize, allowe
             check_export("export", encoder, images, quantize=quantize)
 
 
+def test_a_network_of_damaged_weights_is_refused_before_its_export_is_loaded(encoder):
+    other = keras.models.clone_model(encoder)
+    other.layers[-1].bias.assign([np.nan] + [0.0] * 15)
+    with pytest.raises(ValueError, match=r"embeddings of 8 of 8 images are not finite, the first of \['face 0', "):
+        check_export("nowhere", other)
+
+
 def test_a_damaged_export_is_refused(encoder, export, tmp_path):
     shutil.copytree(export, tmp_path / "1")
     (weights,) = (tmp_path / "1" / "variables").glob("*.data-*")

@@ -73,6 +73,25 @@ def test_other_records_are_refused(tmp_path, records, message):
         load_embeddings(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["a.npz", "a.tfrecord"])
+def test_vectors_that_are_not_finite_are_refused_by_key(tmp_path, name, value):
+    saved = some()
+    save_embeddings(tmp_path / name, saved)
+    saved.vectors[2:4, 1] = value
+    with pytest.raises(ValueError, match=r"2 of 5 images are not finite, the first of \['Zoë/2', 'Zoë/3'\]"):
+        Embeddings(saved.vectors, saved.keys)
+    save_embeddings(tmp_path / name, saved)
+    with pytest.raises(ValueError, match=f"{name}.*2 of 5 images are not finite, the first of .'Zoë/2', 'Zoë/3'"):
+        load_embeddings(tmp_path / name)
+
+
+def test_a_network_that_gives_zero_gives_zero_vectors(tmp_path):
+    saved = Embeddings(np.zeros([2, 4], np.float32), ["a", "b"])
+    save_embeddings(tmp_path / "a.npz", saved)
+    np.testing.assert_array_equal(load_embeddings(tmp_path / "a.npz").vectors, saved.vectors)
+
+
 def test_damaged_and_absent_records_are_named(tmp_path):
     path = tmp_path / "broken.tfrecord"
     save_embeddings(path, some())

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import pathlib
 
+from tfface import interrupts
 from tfface.data.folders import FolderSource
 from tfface.data.plan import MAX_SHARDS, digest, list_items, plan_shards, split_identities
 from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
@@ -93,30 +94,31 @@ def convert(
     if not stage.holds(inputs):
         _check_outputs(output, targets, name, overwrite)
     write = write or functools.partial(write_shards, workers=workers)
-    try:
-        stage.begin(inputs, targets)
-        bad = stage.bad
-        while not stage.publishing:
-            good = [item for item in items if item.key not in bad]
-            plans = {
-                target: plan_shards(source, part, stage.place(target), name, num_shards, digest([], inputs, bad))
-                for target, part in zip(targets, _split(source, good, *holdout), strict=True)
-            }
-            with progress_bar(total=len(good), desc=f"convert {name}", unit=" images", disable=not progress) as bar:
-                notes = _write(source, sum(plans.values(), []), write, bar, skip_bad)
-            if found := {key: reason for note in notes.values() for key, reason in note.bad}:
-                stage.bad = bad = {**bad, **found}
-            else:
-                stage.complete({target: _describe(name, plan, notes) for target, plan in plans.items()})
-    except ValueError:
-        stage.discard()
-        raise
-    skipped += [(source.where(item), bad[item.key]) for item in items if item.key in bad]
-    report = output / "skipped.txt"
-    report.unlink(missing_ok=True)
-    if skipped:
-        write_atomically(report, "".join(f"{place}: {reason}\n" for place, reason in skipped).encode())
-    stage.finish(targets)
+    with interrupts.remedy(f"the same command continues from {stage.folder}."):
+        try:
+            stage.begin(inputs, targets)
+            bad = stage.bad
+            while not stage.publishing:
+                good = [item for item in items if item.key not in bad]
+                plans = {
+                    target: plan_shards(source, part, stage.place(target), name, num_shards, digest([], inputs, bad))
+                    for target, part in zip(targets, _split(source, good, *holdout), strict=True)
+                }
+                with progress_bar(total=len(good), desc=f"convert {name}", unit=" images", disable=not progress) as bar:
+                    notes = _write(source, sum(plans.values(), []), write, bar, skip_bad)
+                if found := {key: reason for note in notes.values() for key, reason in note.bad}:
+                    stage.bad = bad = {**bad, **found}
+                else:
+                    stage.complete({target: _describe(name, plan, notes) for target, plan in plans.items()})
+        except ValueError:
+            stage.discard()
+            raise
+        skipped += [(source.where(item), bad[item.key]) for item in items if item.key in bad]
+        report = output / "skipped.txt"
+        report.unlink(missing_ok=True)
+        if skipped:
+            write_atomically(report, "".join(f"{place}: {reason}\n" for place, reason in skipped).encode())
+        stage.finish(targets)
     return Conversion({str(target): DatasetInfo.load(target) for target in targets}, skipped, source)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tfface import files
+from tfface import files, interrupts
 from tfface.data import _synthetic_parts as parts
 from tfface.data import _synthetic_scene as scene
 from tfface.data.landmarks import LANDMARK_COLUMNS
@@ -168,10 +168,16 @@ def _write_all(folder, identities, images, size, seed, workers):
         return
     # Spawned, because a fork of a process in which TensorFlow already runs threads can hang.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
-            yield from pool.map(_write_identity, jobs, chunksize=min(8, -(-identities // workers)))
+            with interrupts.held():
+                results = pool.map(_write_identity, jobs, chunksize=min(8, -(-identities // workers)))
+            yield from results
         except BaseException:
+            # Nobody waits for what they are at.
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -2,17 +2,16 @@
 
 import dataclasses
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 
 import numpy as np
 import tensorflow as tf
 
+from tfface import files, interrupts
 from tfface.data import synthetic
 from tfface.data.images import decode_image
-from tfface.export.embedding import unit_embeddings
+from tfface.export.embedding import check_finite, unit_embeddings
 
 # Of components of unit vectors. A network of int8 is judged by the angle alone.
 _LARGEST_DIFFERENCE = {None: 1e-4, "float16": 2e-3, "int8": np.inf}
@@ -49,10 +48,11 @@ def check_export(path, encoder, images=None, *, flip=False, quantize=None):
       `Agreement`.
 
     Raises:
-      ValueError: the export cannot be loaded, or its embeddings differ by more.
+      ValueError: the export cannot be loaded, its embeddings differ by more, or those of the network are not finite.
     """
     images = probe_images(encoder.input_shape[1:3]) if images is None else images
     expected = _expected(encoder, images, flip)
+    check_finite(expected, [f"face {number}" for number in range(len(images))])
     found = _embed_in_fresh_process(path, images)
     if found.shape != expected.shape:
         raise ValueError(f"the export gives embeddings {found.shape}, its network {expected.shape}.")
@@ -94,12 +94,34 @@ def _embed_in_fresh_process(path, images):
     # The path of this process, because tfface may have been found by it alone. No GPU: this process may hold its
     # memory.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": "-1"}
-    with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = (pathlib.Path(folder, name) for name in ("images.npy", "embeddings.npy"))
+    with files.temporary_folder() as folder:
+        inputs, outputs = (folder / name for name in ("images.npy", "embeddings.npy"))
         np.save(inputs, images)
         command = [sys.executable, "-m", "tfface.export", path, inputs, outputs]
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
-        if child.returncode:
-            reason = child.stderr.strip().splitlines()[-1:] or [f"exit status {child.returncode}"]
+        status, errors = _run(command, environment)
+        if status:
+            reason = errors.strip().splitlines()[-1:] or [f"exit status {status}"]
             raise ValueError(f"the export does not run in a fresh process: {reason[0]}")
         return np.load(outputs, allow_pickle=False)
+
+
+def _run(command, environment):
+    """Returns the exit status of a child process and what it wrote to stderr; the child never outlives the call."""
+    child = None
+    try:
+        # Held, because `subprocess.run` loses a child that it has started but does not know yet.
+        with interrupts.held():
+            child = subprocess.Popen(
+                command,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        _, errors = child.communicate()
+        return child.returncode, errors
+    finally:
+        if child is not None:
+            child.kill()
+            child.wait()

@@ -12,12 +12,13 @@ class Embeddings:
     """Embeddings of N images, with what identifies each image.
 
     Attributes:
-      vectors: [N, D] float32, of unit length.
+      vectors: [N, D] float32, finite and of unit length, or zero where the network's output is zero: such an image
+        has the similarity 0 to every other.
       keys: N strings, such as file names.
       labels: [N] int64 identities, or None where unknown.
 
     Raises:
-      ValueError: if shapes or dtypes differ from these.
+      ValueError: if shapes or dtypes differ from these, or a vector is not finite; the message names the first keys.
     """
 
     vectors: np.ndarray
@@ -33,6 +34,7 @@ class Embeddings:
             raise ValueError(
                 f"labels must be [{len(self.vectors)}] int64, got {self.labels.shape} {self.labels.dtype}."
             )
+        check_finite(self.vectors, self.keys)
 
 
 class Embedder:
@@ -148,7 +150,7 @@ def embed_dataset(embedder, dataset, flip=False, progress=None):
       The `Embeddings`, with labels if the dataset has them.
 
     Raises:
-      ValueError: if the dataset's elements are not such dicts.
+      ValueError: if the dataset's elements are not such dicts, or an embedding is not finite.
     """
     check_dataset(dataset)
     parts = [embed_batch(embedder, batch, flip) for batch in (progress(dataset) if progress else dataset)]
@@ -170,6 +172,16 @@ def check_dataset(dataset):
     spec = dataset.element_spec
     if not isinstance(spec, dict) or not {"image", "key"} <= spec.keys() or spec["image"].shape.rank != 4:
         raise ValueError(f"dataset must give batches with keys 'image' and 'key', got elements {spec}.")
+
+
+def check_finite(vectors, keys):
+    """Raises ValueError, naming the first keys, unless all of the vectors [N, D] are finite."""
+    wrong = [key for key, finite in zip(keys, np.isfinite(vectors).all(axis=1), strict=True) if not finite]
+    if wrong:
+        raise ValueError(
+            f"embeddings of {len(wrong)} of {len(keys)} images are not finite, the first of {wrong[:3]}: the weights "
+            "of the network are damaged, or its training diverged."
+        )
 
 
 def concatenate(parts, embedding_dim, labelled):

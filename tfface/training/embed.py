@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 
-from tfface import data, export, progress
+from tfface import data, export, interrupts, progress
 from tfface.training.build import load_encoder
 from tfface.training.fingerprint import images_sha256, model_sha256
 
@@ -44,7 +44,8 @@ def embed_images(model, images, output=None, flip=False, batch_size=64):
         else:
             pieces = pathlib.Path(f"{output}.partial")
             job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
-            embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
+            with interrupts.remedy(f"the same command continues from {pieces}."):
+                embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
     if in_folder:
         identities = [key.split("/")[0] for key in embeddings.keys]
         labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)

@@ -3,9 +3,8 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 
-from tfface import data, export
+from tfface import data, export, files
 from tfface.training.build import load_encoder
 from tfface.training.fingerprint import images_sha256
 from tfface.training.model_card import model_card
@@ -75,15 +74,15 @@ def export_model(
     if calibration is not None:
         card["export"]["calibration"] = {"records": str(calibration), "sha256": images_sha256(calibration)}
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as staging:
-        unfinished = pathlib.Path(staging, output.name)
+    with files.temporary_folder(beside=output) as staging:
+        unfinished = staging / output.name
         _write(encoder, unfinished, kind, card, quantize, calibration)
         try:
             agreement = export.check_export(unfinished, encoder, flip=flip, quantize=quantize)
         except ValueError as error:
             raise ValueError(f"{output} was not written: {error}") from None
         # The export after its card, so that it is there only with it.
-        for made in sorted(pathlib.Path(staging).iterdir(), key=lambda path: path.name == output.name):
+        for made in sorted(staging.iterdir(), key=lambda path: path.name == output.name):
             os.replace(made, output.parent / made.name)
     if serving_config is not None:
         export.write_serving_config(serving_config, output)
