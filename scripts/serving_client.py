@@ -15,7 +15,9 @@ from absl import flags
 
 from tfface import cli
 
-_SERVER = flags.DEFINE_string("server", None, "http://host:8501, https://host:port or grpc://host:8500.", required=True)
+_SERVER = flags.DEFINE_string(
+    "server", None, "http://host:8501 or grpc://host:8500; https://host:port or grpcs://host:port.", required=True
+)
 _MODEL = flags.DEFINE_string("model", None, "Name under which the server has the model.", required=True)
 _VERSION = flags.DEFINE_integer("version", None, "Version of the model. Default: the newest.", lower_bound=0)
 _IMAGES = flags.DEFINE_list("images", None, "A folder, or files separated by commas.")
@@ -28,6 +30,14 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images a request.", lower_
 _CONCURRENCY = flags.DEFINE_integer("concurrency", 4, "Requests under way at a time.", lower_bound=1)
 _DEADLINE = flags.DEFINE_float("deadline", 60.0, "Seconds that a request may take, with its repetitions.")
 _RETRIES = flags.DEFINE_integer("retries", 4, "Repetitions while the server is not available.", lower_bound=0)
+_HEADER = flags.DEFINE_multi_string(
+    "header", [], "'Name: value', sent with every request; may be repeated. Other users of this machine can see it."
+)
+_TOKEN_FILE = flags.DEFINE_string("token_file", None, "File of a token, sent as 'Authorization: Bearer TOKEN'.")
+_CA_FILE = flags.DEFINE_string("ca_file", None, "PEM file of the authorities to trust, for https and grpcs.")
+_INSECURE_TOKEN = flags.DEFINE_bool(
+    "insecure_token", False, "Send token and headers to another host even without encryption."
+)
 _WAIT = flags.DEFINE_float("wait", 0.0, "Seconds to wait until the server has the model.", lower_bound=0.0)
 
 
@@ -41,7 +51,11 @@ def main():
         raise ValueError(f"--compare takes two aligned faces and no --landmarks, got {_COMPARE.value}.")
     if _IMAGES.value and not (_OUTPUT.value or "").endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
-    options = {name.name: name.value for name in (_BATCH_SIZE, _CONCURRENCY, _DEADLINE, _RETRIES)}
+    chosen = (_BATCH_SIZE, _CONCURRENCY, _DEADLINE, _RETRIES, _CA_FILE, _INSECURE_TOKEN)
+    options = {flag.name: flag.value for flag in chosen}
+    options["headers"] = headers()
+    if _TOKEN_FILE.value:
+        options["token"] = serving.read_token(_TOKEN_FILE.value)
     with serving.connect(_SERVER.value, _MODEL.value, _VERSION.value, **options) as client:
         if _WAIT.value:
             client.wait_until_ready(_WAIT.value)
@@ -49,6 +63,16 @@ def main():
             embed(client)
         else:
             compare(client)
+
+
+def headers():
+    pairs = [text.partition(":") for text in _HEADER.value]
+    if not all(colon for _, colon, _ in pairs):
+        raise ValueError("--header must be 'Name: value'; one has no colon.")
+    made = {name.strip(): value.strip(" ") for name, _, value in pairs}
+    if len(made) < len(pairs):
+        raise ValueError("--header gives one name twice.")
+    return made
 
 
 def compare(client):

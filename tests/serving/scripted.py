@@ -33,9 +33,11 @@ class Scripted:
       answer: function from the number of earlier requests and the inputs to {output: array}; raises `stand_in.Failure`.
       requests: list of the first input of each request so far, as lists of bytes.
       most: int, requests that were under way at a time.
+      heard: list of the headers of each request so far, as dicts.
     """
 
     def __init__(self):
+        self.heard = []
         self.requests, self.most, self._now, self._lock = [], 0, 0, threading.Lock()
         self.signatures = {
             "serving_default": _signature({"image_bytes": (_STRING,)}, {"embedding": (_FLOAT, DIM)}),

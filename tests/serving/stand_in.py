@@ -99,6 +99,7 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         self.answer(self.rfile.read(int(self.headers["Content-Length"])))
 
     def answer(self, body):
+        hear(self.models, self.headers.items())
         try:
             match = PATH.fullmatch(self.path)
             if not match or (match[3] == ":predict") != (body is not None):
@@ -197,8 +198,16 @@ def sides(signature):
     return {"inputs": infos(signature.inputs), "outputs": infos(signature.outputs), "method_name": ""}
 
 
-def start_grpc(models):
-    """Starts a gRPC server and returns (server, port), or (None, None) where the stubs are not installed."""
+def hear(models, headers):
+    """Keeps the headers of a request where a test wants them: in the list `models.heard`, as dicts."""
+    getattr(models, "heard", []).append({name.lower(): value for name, value in headers})
+
+
+def start_grpc(models, certificate=None):
+    """Starts a gRPC server and returns (server, port), or (None, None) where the stubs are not installed.
+
+    With a certificate, a pair (private key, certificate) of PEM bytes, the channel is encrypted.
+    """
     try:
         import grpc
         from tensorflow_serving.apis import (
@@ -214,6 +223,7 @@ def start_grpc(models):
     def guarded(answer):
         def call(self, request, context):
             spec = request.model_spec
+            hear(models, context.invocation_metadata())
             try:
                 return answer(request, spec.name, spec.version.value if spec.HasField("version") else None)
             except Failure as error:
@@ -256,7 +266,10 @@ def start_grpc(models):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service(), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(states(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate:
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([certificate]))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port
 

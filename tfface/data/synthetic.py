@@ -168,16 +168,13 @@ def _write_all(folder, identities, images, size, seed, workers):
         return
     # Spawned, because a fork of a process in which TensorFlow already runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             with interrupts.held():
-                results = pool.map(_write_identity, jobs, chunksize=min(8, -(-identities // workers)))
+                # One at a time, because a worker that is told to end first finishes what it has.
+                results = pool.map(_write_identity, jobs, chunksize=1)
             yield from results
         except BaseException:
-            # Nobody waits for what they are at.
-            for child in set(multiprocessing.active_children()) - others:
-                child.kill()
             pool.shutdown(cancel_futures=True)
             raise
 

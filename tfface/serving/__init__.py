@@ -5,6 +5,7 @@ from tfface import lazy
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
+        "access": ("read_token",),
         "connection": ("connect",),
         "client": ("Client", "Comparison"),
         "errors": ("Refused", "ServerError", "Unavailable"),

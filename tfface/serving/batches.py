@@ -48,7 +48,8 @@ def in_batches(send, rows, batch_size, concurrency):
         while waiting:
             yield from oldest()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Without waiting: after an error or an interruption nobody wants the answers of requests that are under way.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _isolate(send, batch):

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
-from tfface.serving.errors import Refused, ServerError, Unavailable, quote
+from tfface.serving.errors import Refused, ServerError, Unavailable
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
@@ -30,17 +30,24 @@ _OPTIONS = [
 
 
 class GrpcTransport:
-    """Requests to one server over one channel, not encrypted; safe to use from several threads.
+    """Requests to one server over one channel; safe to use from several threads.
 
     The methods are those of `RestTransport`.
 
     Args:
-      address: such as "grpc://localhost:8500".
+      address: such as "grpc://localhost:8500", or with grpcs for an encrypted channel.
+      access: `Access`.
     """
 
-    def __init__(self, address):
-        self.address = address
-        self._channel = grpc.insecure_channel(address.removeprefix("grpc://"), _OPTIONS)
+    def __init__(self, address, access):
+        self.address, self._quote = address, access.quote
+        # Names of metadata are of small letters.
+        self._metadata = [(name.lower(), value) for name, value in access.headers.items()]
+        scheme, _, target = address.partition("://")
+        if scheme == "grpcs":
+            self._channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(access.ca), _OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, _OPTIONS)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -48,13 +55,13 @@ class GrpcTransport:
         """As of `RestTransport`."""
         request = get_model_status_pb2.GetModelStatusRequest()
         _set_model(request, model, version)
-        return _to_json(_call(self._models.GetModelStatus, request, timeout))
+        return self._to_json(self._call(self._models.GetModelStatus, request, timeout))
 
     def metadata(self, model, version, timeout):
         """As of `RestTransport`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         _set_model(request, model, version)
-        return _to_json(_call(self._predictions.GetModelMetadata, request, timeout))
+        return self._to_json(self._call(self._predictions.GetModelMetadata, request, timeout))
 
     def predict(self, model, version, signature, inputs, outputs, timeout):
         """As of `RestTransport`."""
@@ -62,38 +69,48 @@ class GrpcTransport:
         request = predict_pb2.PredictRequest(inputs=tensors, output_filter=list(outputs))
         _set_model(request, model, version)
         request.model_spec.signature_name = signature
-        found = _call(self._predictions.Predict, request, timeout, invalid=Refused).outputs
+        found = self._call(self._predictions.Predict, request, timeout, invalid=Refused).outputs
         # A map of protobuf would make up an empty tensor for a name that it lacks.
-        return {name: _array(name, dict(found).get(name), *expected) for name, expected in outputs.items()}
+        return {name: self._array(name, dict(found).get(name), *expected) for name, expected in outputs.items()}
 
     def close(self):
         """Closes the channel."""
         self._channel.close()
 
+    def _call(self, method, request, timeout, invalid=ServerError):
+        try:
+            return method(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            code = error.code().name
+            if code == "DEADLINE_EXCEEDED":
+                raise ServerError(f"no answer within {timeout:.3g} s") from None
+            kind = {"UNAVAILABLE": Unavailable, "INVALID_ARGUMENT": invalid}.get(code, ServerError)
+            raise kind(f"{self._quote(error.details() or '')} (gRPC status {code})") from None
 
-def _call(method, request, timeout, invalid=ServerError):
-    try:
-        return method(request, timeout=timeout)
-    except grpc.RpcError as error:
-        code = error.code().name
-        if code == "DEADLINE_EXCEEDED":
-            raise ServerError(f"no answer within {timeout:.3g} s") from None
-        kind = {"UNAVAILABLE": Unavailable, "INVALID_ARGUMENT": invalid}.get(code, ServerError)
-        raise kind(f"{quote(error.details() or '')} (gRPC status {code})") from None
+    def _to_json(self, message):
+        # What TensorFlow Serving's REST API does with the same message.
+        try:
+            return MessageToDict(message, preserving_proto_field_name=True)
+        except Exception as error:  # An answer may claim to hold any type of message; protobuf has no common error.
+            raise ServerError(f"its answer cannot be read ({self._quote(str(error))})") from None
+
+    def _array(self, name, tensor, dtype, shape):
+        if tensor is None:
+            raise ServerError(f"its answer has no output {name!r}")
+        types = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}
+        found = types.get(tensor.dtype, f"DataType {tensor.dtype}")
+        # Checked before the array is made: a tensor of one value may claim any shape.
+        check_type(name, found, [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
+        try:
+            return tf.make_ndarray(tensor)
+        except (ValueError, TypeError, IndexError) as error:
+            raise ServerError(f"output {name!r} cannot be read ({self._quote(str(error))})") from None
 
 
 def _set_model(request, model, version):
     request.model_spec.name = model
     if version is not None:
         request.model_spec.version.value = version
-
-
-def _to_json(message):
-    # What TensorFlow Serving's REST API does with the same message.
-    try:
-        return MessageToDict(message, preserving_proto_field_name=True)
-    except Exception as error:  # An answer may claim to hold any type of message; protobuf has no common error.
-        raise ServerError(f"its answer cannot be read ({quote(str(error))})") from None
 
 
 def _tensor(column):
@@ -110,16 +127,3 @@ def _tensor(column):
     else:
         tensor.string_val.extend(column)
     return tensor
-
-
-def _array(name, tensor, dtype, shape):
-    if tensor is None:
-        raise ServerError(f"its answer has no output {name!r}")
-    types = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}
-    found = types.get(tensor.dtype, f"DataType {tensor.dtype}")
-    # Checked before the array is made: a tensor of one value may claim any shape.
-    check_type(name, found, [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
-    try:
-        return tf.make_ndarray(tensor)
-    except (ValueError, TypeError, IndexError) as error:
-        raise ServerError(f"output {name!r} cannot be read ({quote(str(error))})") from None

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import http.client
 import json
 import re
@@ -13,7 +14,7 @@ import urllib.parse
 import numpy as np
 
 from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
-from tfface.serving.errors import Refused, ServerError, Unavailable, quote
+from tfface.serving.errors import Refused, ServerError, Unavailable
 
 
 class RestTransport:
@@ -23,12 +24,17 @@ class RestTransport:
 
     Args:
       address: such as "http://localhost:8501", or with https.
+      access: `Access`.
     """
 
-    def __init__(self, address):
+    def __init__(self, address, access):
         self.address = address.rstrip("/")
         url = urllib.parse.urlsplit(self.address)
-        self._connection = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self._connection = http.client.HTTPConnection
+        if url.scheme == "https":
+            self._connection = functools.partial(http.client.HTTPSConnection, context=access.tls())
+        self._headers, self._quote = access.headers, access.quote
+        self._open, self._closed = set(), False
         self._host, self._port, self._prefix = url.hostname, url.port, url.path
 
     def status(self, model, version, timeout):
@@ -69,16 +75,19 @@ class RestTransport:
         return {name: _array(name, found.get(name), *expected) for name, expected in outputs.items()}
 
     def close(self):
-        """Does nothing: no connection outlives its request."""
+        """Ends the requests that are under way, and refuses others."""
+        self._closed = True
+        for sock in self._open.copy():
+            _wake(sock)
 
     def _json(self, method, path, body, timeout):
         status, data = self._exchange(method, self._prefix + path, body, timeout)
         if status == 200:
-            return _object(data)
+            return self._object(data)
         # Only a request with images can be refused for them; 413 comes from proxies, where fewer images may pass.
         refusal = Refused if method == "POST" else ServerError
         kind = {400: refusal, 413: refusal, 503: Unavailable}.get(status, ServerError)
-        raise kind(f"{quote(_message(data))} (HTTP status {status})")
+        raise kind(f"{self._quote(_message(data))} (HTTP status {status})")
 
     def _exchange(self, method, path, body, timeout):
         """Returns status and body of a response, within the timeout as a whole."""
@@ -88,18 +97,19 @@ class RestTransport:
 
         def give_up(sock):
             late.set()
-            # Wakes the thread that waits for the socket, whose own timeout begins anew with every byte.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            _wake(sock)
 
         try:
             connection.connect()
+            self._open.add(connection.sock)
+            if self._closed:
+                raise ServerError("the client is closed")
             watch = threading.Timer(max(deadline - time.monotonic(), 0), give_up, [connection.sock])
             watch.daemon = True
             watch.start()
             try:
-                headers = {"Content-Type": "application/json"} if body is not None else {}
-                connection.request(method, path, body, headers)
+                content = {"Content-Type": "application/json"} if body is not None else {}
+                connection.request(method, path, body, {**self._headers, **content})
                 response = connection.getresponse()
                 data = response.read(MAX_RESPONSE_BYTES + 1)
             finally:
@@ -110,9 +120,10 @@ class RestTransport:
             if isinstance(error, ConnectionError):
                 raise Unavailable(f"{error.strerror or error}") from None
             if isinstance(error, http.client.HTTPException):
-                raise ServerError(f"its answer is not HTTP: {quote(str(error))}") from None
+                raise ServerError(f"its answer is not HTTP: {self._quote(str(error))}") from None
             raise ServerError(str(error.strerror or error)) from None
         finally:
+            self._open.discard(connection.sock)
             connection.close()
         if late.is_set():
             raise ServerError(f"no answer within {timeout:.3g} s")
@@ -120,20 +131,26 @@ class RestTransport:
             raise ServerError(f"its answer is larger than {MAX_RESPONSE_BYTES >> 20} MB")
         return response.status, data
 
+    def _object(self, data):
+        try:
+            answer = json.loads(data)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            text = self._quote(data[:20_000].decode(errors="replace"))
+            raise ServerError(f"its answer is no JSON object: {text[:100]}")
+        return answer
+
+
+def _wake(sock):
+    """Ends what a thread waits for at a socket, whose own timeout begins anew with every byte."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
 
 def _path(model, version):
     path = f"/v1/models/{urllib.parse.quote(model, safe='')}"
     return path if version is None else f"{path}/versions/{version}"
-
-
-def _object(data):
-    try:
-        answer = json.loads(data)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise ServerError(f"its answer is no JSON object: {quote(data[:100].decode(errors='replace'))}")
-    return answer
 
 
 def _message(data):
