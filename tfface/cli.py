@@ -4,15 +4,15 @@ import errno
 import os
 import sys
 
-from absl import app, logging
-
 from tfface import interrupts
+
+# Programs import this module first. Until they run nothing is open, and a signal need not be more than an end.
+interrupts.default()
+
+from absl import app, logging  # noqa: E402
 
 # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-# From here on, because programs import this module first and TensorFlow, which takes seconds, later.
-interrupts.raise_interrupted()
 
 
 def run(main):
@@ -34,11 +34,14 @@ def run(main):
             main()
             interrupts.ignore()  # What was asked for is there; that must not be denied while the interpreter ends.
         except Exception as error:
+            if interruption := interrupts.behind(error):
+                raise interruption from None
             if not isinstance(error, _expected()) and not _lacks_memory(error):
                 raise
             sys.exit(f"Error: {_sentence(error)}")
 
     try:
+        interrupts.raise_interrupted()
         app.run(guarded)
     except KeyboardInterrupt as error:
         interrupts.default()  # A second signal ends the program at once, without a word.

@@ -114,8 +114,21 @@ def remedy(text: str):
     """
     try:
         yield
-    except Interrupted as error:
-        raise Interrupted(error.signum, text) from None
+    except BaseException as error:
+        interruption = behind(error)
+        if interruption is None:
+            raise
+        raise Interrupted(interruption.signum, text) from None
+
+
+def behind(error):
+    """Returns the `Interrupted` that led to an error, or None.
+
+    C code, through which an `Interrupted` passes, may make an error of its own of it, as TensorFlow's does.
+    """
+    if isinstance(error, Interrupted):
+        return error
+    return Interrupted(_received[0]) if _received and isinstance(error, Exception) else None
 
 
 @contextlib.contextmanager
@@ -143,5 +156,9 @@ def ignore():
         signal.signal(signum, signal.SIG_IGN)
 
 
+_received = []
+
+
 def _interrupt(signum, frame):
+    _received.append(signum)
     raise Interrupted(signum)
