@@ -1,13 +1,30 @@
-"""Files that are either complete or absent, and their hashes."""
+"""Files that are written whole or not at all, and files that others named, which are read within bounds."""
 
 import contextlib
 import hashlib
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 
 from tfface import interrupts
+
+# Opening a FIFO must not wait for its writer, and a terminal must not become that of the process.
+_READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Unreadable(ValueError):
+    """A file that is not to be read.
+
+    Args:
+      path: of the file.
+      reason: str, why; also an attribute, for messages that name the file themselves.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}.")
+        self.reason = reason
 
 
 def write_atomically(path, data):
@@ -57,6 +74,48 @@ def temporary_folder(beside=None):
         yield folder
 
 
+def open_regular(path, limit=None):
+    """Opens a regular file for reading bytes.
+
+    A FIFO would wait for ever, and a device may have no end.
+
+    Args:
+      path: of the file, or of a link to it.
+      limit: int, the most bytes that it may have; None: any number.
+
+    Returns:
+      Binary file object, to be closed by the caller.
+
+    Raises:
+      Unreadable: (a ValueError) if it is something else, or larger.
+      OSError: if it cannot be opened.
+    """
+    path = os.fspath(path)
+    if "\0" in path:
+        raise Unreadable(repr(path), "a name of a file has no zero character")
+    descriptor = os.open(path, _READ_ONLY)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise Unreadable(path, "not a regular file")
+        if limit is not None and found.st_size > limit:
+            raise Unreadable(path, f"expected at most {_readable(limit)}, got {_readable(found.st_size)}")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path, limit):
+    """Returns the bytes of a regular file that has at most `limit` of them; raises as `open_regular` does."""
+    with open_regular(path, limit) as file:
+        # No more than it has now: that much memory is reserved, and the file may be growing.
+        data = file.read(os.fstat(file.fileno()).st_size + 1)
+    if len(data) > limit:
+        raise Unreadable(path, f"expected at most {_readable(limit)}, got more")
+    return data
+
+
 def sha256(path):
     """Hashes the content of a file, however large: SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
@@ -69,6 +128,10 @@ def sha256(path):
 def _remove_held(path):
     with interrupts.held():
         _remove(path)
+
+
+def _readable(count):
+    return f"{count >> 20} MB" if count >= 1 << 20 and count % (1 << 20) == 0 else f"{count} bytes"
 
 
 def _remove(path):

@@ -129,14 +129,14 @@ def test_damaged_description_is_refused_by_name(write, tmp_path, damage):
     described = json.loads(path.read_text())
     damage(described)
     path.write_text(json.dumps(described))
-    with pytest.raises(ValueError, match=rf"{path} does not describe a dataset"):
+    with pytest.raises(ValueError, match=rf"{path}( does not describe a dataset)?: .*(expected|shard|but)"):
         records.DatasetInfo.load(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"schema_version": 1}', "\xff"])
 def test_other_json_is_refused_by_name(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text, encoding="latin-1")
-    with pytest.raises(ValueError, match=r"dataset\.json does not describe a dataset"):
+    with pytest.raises(ValueError, match=r"dataset\.json: (not JSON|expected an object)"):
         records.DatasetInfo.load(tmp_path)
 
 

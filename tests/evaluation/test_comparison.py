@@ -45,7 +45,7 @@ def test_runs_and_papers_share_columns(run):
 )
 def test_other_json_is_named(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(ValueError, match="results.json holds no results"):
+    with pytest.raises(ValueError, match="results.json: .*(not JSON|expected)"):
         read_run(tmp_path)
 
 

@@ -13,6 +13,7 @@ import json
 
 import apache_beam as beam
 
+from tfface import files, json_files
 from tfface.data.plan import ShardPlan
 from tfface.data.sources import Item
 from tfface.data.writer import read_note, write_shard
@@ -46,19 +47,27 @@ def _write_shards(source, shards, advance, *, options):
         yield note
 
 
+_PLAN = {
+    "digest": str,
+    "labels": {str: json_files.COUNT},
+    "items": [(str, str, object, json_files.Either(None, [float]))],
+}
+
+
 def _plan_path(path):
     return path.with_name(f"{path.name}.plan")
 
 
 def _save(shard):
-    """Writes a plan beside its shard, a JSON value a line."""
-    with open(_plan_path(shard.path), "w", encoding="utf-8") as file:
-        labels = {item.identity: shard.labels[item.identity] for item in shard.items}
-        for part in (shard.digest, labels, *map(dataclasses.astuple, shard.items)):
-            file.write(json.dumps(part) + "\n")
+    """Writes a plan beside its shard."""
+    plan = {
+        "digest": shard.digest,
+        "labels": {item.identity: shard.labels[item.identity] for item in shard.items},
+        "items": [dataclasses.astuple(item) for item in shard.items],
+    }
+    files.write_atomically(_plan_path(shard.path), json.dumps(plan).encode())
 
 
 def _load(path):
-    with open(_plan_path(path), encoding="utf-8") as file:
-        digest, labels, *items = map(json.loads, file)
-    return ShardPlan(path, [Item(*values) for values in items], labels, digest)
+    plan = json_files.read(_plan_path(path), _PLAN)
+    return ShardPlan(path, [Item(*values) for values in plan["items"]], plan["labels"], plan["digest"])

@@ -4,10 +4,9 @@ Reference:
   Kemelmacher-Shlizerman et al., The MegaFace Benchmark, CVPR 2016; Deng et al., ArcFace, CVPR 2019, for the noise.
 """
 
-import json
-
 import numpy as np
 
+from tfface import json_files
 from tfface.data.text_lists import check_path, read_lines
 
 # Parts of a path that name an image: distractors `375/37531198@N00/4174611825_0.jpg`, probes `Aaron_Eckhart/..._1.png`.
@@ -30,7 +29,7 @@ def read_megaface_list(path, parts):
     """
     lines = read_lines(path)
     if lines and lines[0].lstrip().startswith("{"):
-        lines = _json_paths(path, "\n".join(lines))
+        lines = json_files.read(path, {"path": [str], ...: object})["path"]
     keys = []
     for number, line in enumerate(lines, start=1):
         kept = line.split("/")[-parts:]
@@ -60,13 +59,3 @@ def find_noise(keys, path):
     # Some versions have a number and a tab before the name.
     noise = {line.split("\t")[-1] for line in read_lines(path) if not line.startswith("#")}
     return np.array([key in noise or key.rpartition("/")[2] in noise for key in keys], dtype=bool)
-
-
-def _json_paths(path, text):
-    try:
-        paths = json.loads(text)["path"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        paths = None
-    if not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):
-        raise ValueError(f'{path}: expected JSON with a list of strings as "path".')
-    return paths

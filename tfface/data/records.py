@@ -21,6 +21,9 @@ import re
 
 import tensorflow as tf
 
+from tfface import json_files
+from tfface.json_files import COUNT, POSITIVE, Either, Number
+
 SCHEMA_VERSION = 1
 DATASET_FILE = "dataset.json"
 
@@ -31,6 +34,18 @@ _FEATURES = {
     "identity": tf.io.FixedLenFeature([], tf.string),
     "key": tf.io.FixedLenFeature([], tf.string),
     "landmarks": tf.io.FixedLenFeature([5, 2], tf.float32, default_value=[[float("nan")] * 2] * 5),
+}
+
+
+_FORM = {
+    "schema_version": Number(SCHEMA_VERSION, SCHEMA_VERSION),
+    "name": str,
+    "images": POSITIVE,
+    "identities": POSITIVE,
+    "image_size": Either(None, (POSITIVE, POSITIVE)),
+    "landmarks": COUNT,
+    "label_map": [str],
+    "shards": [{"file": str, "images": POSITIVE, "sha256": str}],
 }
 
 
@@ -80,6 +95,8 @@ class DatasetInfo:
     def __post_init__(self):
         if self.images != sum(shard.images for shard in self.shards):
             raise ValueError(f"images is {self.images}, but the shards hold {sum(s.images for s in self.shards)}")
+        if self.landmarks > self.images:
+            raise ValueError(f"landmarks is {self.landmarks}, of {self.images} images")
         if not self.identities == len(self.label_map) == len(set(self.label_map)):
             raise ValueError(f"identities is {self.identities}, but label_map has {len(set(self.label_map))} names")
 
@@ -101,16 +118,14 @@ class DatasetInfo:
         path = os.path.join(directory, DATASET_FILE)
         if not tf.io.gfile.exists(path):
             raise ValueError(f"{directory or '.'} holds no {DATASET_FILE}: it is not a (complete) dataset.")
+        content = _read_description(path)
+        del content["schema_version"]
         try:
-            with tf.io.gfile.GFile(path) as file:
-                content = json.load(file)
-            if content.pop("schema_version") != SCHEMA_VERSION:
-                raise ValueError(f"this version of tfface reads schema_version {SCHEMA_VERSION} only")
             content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
             content["label_map"] = tuple(content["label_map"])
             content["image_size"] = content["image_size"] and tuple(content["image_size"])
             return cls(**content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(f"{path} does not describe a dataset: {error}.") from error
 
     def to_json(self):
@@ -192,6 +207,16 @@ def parse_example(serialized):
       [5, 2] or [B, 5, 2] (x, y in pixels; NaN where unknown).
     """
     return tf.io.parse_example(serialized, _FEATURES)
+
+
+def _read_description(path):
+    """Returns the content of `dataset.json`, on this machine or on one of TensorFlow's other file systems."""
+    if "://" not in path:
+        return json_files.read(path, _FORM)
+    if (size := tf.io.gfile.stat(path).length) > json_files.MAX_BYTES:
+        raise ValueError(f"{path}: expected at most {json_files.MAX_BYTES >> 20} MB, got {size} bytes.")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return json_files.parse(file.read(), path, _FORM)
 
 
 def _descriptions(shards):

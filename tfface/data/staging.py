@@ -15,8 +15,11 @@ import pathlib
 import re
 import shutil
 
+from tfface import json_files
 from tfface.data.records import DATASET_FILE, DatasetInfo
 from tfface.files import replacing
+
+_STATE = {"inputs": json_files.Either(None, str), "bad": {str: str}}
 
 
 class Stage:
@@ -126,7 +129,7 @@ class Stage:
 
     def _load(self):
         state = self._publishing if self.publishing else self._growing
-        return json.loads(state.read_text()) if state.exists() else {"inputs": None, "bad": {}}
+        return json_files.read(state, _STATE) if state.exists() else {"inputs": None, "bad": {}}
 
     def _save(self, inputs, bad):
         _write(self._growing, json.dumps({"inputs": inputs, "bad": bad}))

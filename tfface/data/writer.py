@@ -17,9 +17,20 @@ import secrets
 
 import tensorflow as tf
 
+from tfface import json_files
 from tfface.data.images import check_image
 from tfface.data.parallel import map_in_threads
 from tfface.files import write_atomically
+from tfface.json_files import COUNT, POSITIVE
+
+_NOTE = {
+    "plan": str,
+    "images": COUNT,
+    "sha256": str,
+    "sizes": [(POSITIVE, POSITIVE)],
+    "landmarks": COUNT,
+    "bad": [(str, str)],
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +105,8 @@ def write_shard(source, shard):
 def read_note(shard):
     """Returns the `ShardNote` of a `ShardPlan` that is finished, else None."""
     try:
-        note = ShardNote(**json.loads(_note_path(shard).read_bytes()))
-    except (OSError, TypeError, ValueError):
+        note = ShardNote(**json_files.read(_note_path(shard), _NOTE))
+    except (OSError, ValueError):
         return None
     return note if note.plan == shard.digest and shard.path.exists() else None
 

@@ -1,9 +1,10 @@
 """Several runs and the numbers of papers in one table."""
 
 import csv
-import json
 import pathlib
 from typing import NamedTuple
+
+from tfface.evaluation.report import read_results
 
 # Names that protocols have as files, and what papers call them.
 _DATASETS = {
@@ -49,17 +50,13 @@ def read_run(path):
     path = pathlib.Path(path)
     file = path / "results.json" if path.is_dir() else path
     values = {}
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        for result in document["results"]:
-            dataset = _DATASETS.get(result["name"], result["name"])
-            accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
-            values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs} pairs)"
-            for point in result["tar_at_far"]:
-                measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
-                values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} holds no results of an evaluation ({type(error).__name__}: {error}).") from None
+    for result in read_results(file)["results"]:
+        dataset = _DATASETS.get(result["name"], result["name"])
+        accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
+        values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs} pairs)"
+        for point in result["tar_at_far"]:
+            measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
+            values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
     return Numbers(str(path), values)
 
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tfface import files
+from tfface import files, json_files
 from tfface.evaluation.verification import (
     FoldAccuracy,
     area_under_curve,
@@ -17,8 +17,31 @@ from tfface.evaluation.verification import (
     kfold_accuracy,
     tar_at_far,
 )
+from tfface.json_files import COUNT, Either, Number
 
 FARS = (1e-2, 1e-3, 1e-4)
+
+_RATE = Number(0, 1, whole=False)
+_MAYBE = Either(None, Number(-2, 2, whole=False))  # A cosine, and room for the threshold that accepts nothing.
+_RESULT = {
+    "name": str,
+    "genuine_pairs": COUNT,
+    "impostor_pairs": COUNT,
+    "accuracy": {"mean": _RATE, "std": _RATE, ...: object},
+    "auc": _RATE,
+    "eer": _RATE,
+    "tar_at_far": [
+        {
+            "far": _RATE,
+            "tar": Either(None, _RATE),
+            "threshold": _MAYBE,
+            "measured_far": Either(None, _RATE),
+            ...: object,
+        }
+    ],
+    ...: object,
+}
+_MAX_RESULTS_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,6 +154,23 @@ def to_json(results, path, context=None, **sections):
     except TypeError as error:
         raise ValueError(f"`context` and sections must hold JSON values, got {context!r} ({error}).") from None
     files.write_atomically(path, (text + "\n").encode())
+
+
+def read_results(path, context=object):
+    """Reads what `to_json` wrote.
+
+    Args:
+      path: of the file.
+      context: form (see `tfface.json_files`) that the context must have.
+
+    Returns:
+      dict of JSON values, of which `context` and `results` are checked.
+
+    Raises:
+      ValueError: if the file does not hold results; the message names the place in it.
+      OSError: if it cannot be read.
+    """
+    return json_files.read(path, {"context": context, "results": [_RESULT], ...: object}, _MAX_RESULTS_BYTES)
 
 
 def to_csv(results, path):

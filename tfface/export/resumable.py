@@ -3,11 +3,12 @@
 import json
 import pathlib
 
-from tfface import files
+from tfface import files, json_files
 from tfface.export.embedding import check_dataset, concatenate, embed_batch
 from tfface.export.embedding_files import load_embeddings, save_embeddings
 
 _JOB_FILE = "job.json"
+_MAX_JOB_BYTES = 1 << 20
 
 
 def embed_resumably(embedder, dataset, folder, job, flip=False, batches_per_piece=64, advance=None):
@@ -68,8 +69,8 @@ def _claim(folder, job):
         files.write_atomically(path, (json.dumps(job, indent=1, sort_keys=True) + "\n").encode())
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_files.read(path, {str: object}, _MAX_JOB_BYTES)
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): remove {folder} to begin anew.") from None
+        raise ValueError(f"{error} Remove {folder} to begin again.") from None
     if found != job:
         raise ValueError(f"{folder} holds another job ({found}, not {job}): remove it to begin anew.")

@@ -1,6 +1,5 @@
 """What is known of a trained model, gathered from its files, for the card of its exports."""
 
-import json
 import math
 import pathlib
 import subprocess
@@ -9,13 +8,24 @@ import zipfile
 import keras
 
 import tfface
-from tfface import data
+from tfface import data, json_files
+from tfface.evaluation.report import read_results
+from tfface.json_files import Either
 from tfface.training import config, fingerprint
 from tfface.training.build import build_head
 from tfface.training.checkpoints import checkpoint_step, latest_checkpoint
 from tfface.training.warm_start import read_identities
 
 RESULTS_FILE = "results.json"
+_CONTEXT = {
+    "images": object,
+    "images_sha256": object,
+    "protocol": object,
+    "flip": Either(bool, str),
+    "model_sha256": Either(None, str),
+    ...: object,
+}
+_KERAS_CONFIG = {"class_name": str, "config": {str: object}, ...: object}
 
 # Of a head's configuration: what Keras keeps of every layer says nothing of the loss.
 _LAYER = {"name", "trainable", "dtype", "class_weights_initializer", "jit_compile", "chunk_size", "partition"}
@@ -84,7 +94,7 @@ def _of_keras_file(path):
     """The head, where the file holds a `FaceModel`."""
     try:
         with zipfile.ZipFile(path) as archive:
-            saved = json.loads(archive.read("config.json"))
+            saved = json_files.parse(archive.read("config.json"), path, _KERAS_CONFIG)
     except (zipfile.BadZipFile, KeyError, ValueError):  # An HDF5 file under that name, which Keras reads too.
         return {}
     head = saved["config"].get("head") if saved.get("class_name") == "FaceModel" else None
@@ -117,24 +127,21 @@ def _verification(model, sha256, path):
     path = pathlib.Path(path) if given else model / RESULTS_FILE
     if not given and not path.is_file():
         return None, f"No threshold: there is no {RESULTS_FILE}, the model was not verified."
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        context = document["context"]
-        verification = {
-            "images": context["images"],
-            "images_sha256": context["images_sha256"],
-            "pair_lists": context["protocol"],
-            "flip": bool(context["flip"]),
-            "results": [_result(result) for result in document["results"]],
-            "thresholds": [
-                {"protocol": result["name"], **{key: point[key] for key in ("far", "threshold", "tar", "measured_far")}}
-                for result in document["results"]
-                for point in result["tar_at_far"]
-            ],
-        }
-        of_these_weights = context["model_sha256"] == sha256
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds no results of a verification ({type(error).__name__}: {error}).") from None
+    document = read_results(path, _CONTEXT)
+    context = document["context"]
+    verification = {
+        "images": context["images"],
+        "images_sha256": context["images_sha256"],
+        "pair_lists": context["protocol"],
+        "flip": bool(context["flip"]),
+        "results": [_result(result) for result in document["results"]],
+        "thresholds": [
+            {"protocol": result["name"], **{key: point[key] for key in ("far", "threshold", "tar", "measured_far")}}
+            for result in document["results"]
+            for point in result["tar_at_far"]
+        ],
+    }
+    of_these_weights = context["model_sha256"] == sha256
     if not of_these_weights and given:
         raise ValueError(f"{path} holds results of another model, or of other weights of {str(model)!r}.")
     if not of_these_weights:

@@ -7,7 +7,7 @@ import zipfile
 import keras
 import numpy as np
 
-from tfface import files
+from tfface import files, json_files
 from tfface.classifier.weights import PartitionedVariable
 from tfface.training.checkpoints import checkpoint_files, head_variables, restore_encoder
 from tfface.training.variable_files import read_rows, read_shapes
@@ -25,12 +25,9 @@ def read_identities(run_dir):
     """Reads what `write_identities` wrote, a list of str; raises ValueError where there is no such file."""
     path = pathlib.Path(run_dir) / _FILE
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("not a list of names")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: the names of a run's identities cannot be read: {error}") from None
-    return names
+        return json_files.read(path, [str])
+    except OSError as error:
+        raise ValueError(f"{path}: the names of a run's identities cannot be read: {error.strerror}.") from None
 
 
 def warm_start(model, identities, source, with_head=True):
