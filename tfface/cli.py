@@ -11,6 +11,8 @@ interrupts.default()
 
 from absl import app, logging  # noqa: E402
 
+from tfface import flagfiles  # noqa: E402
+
 # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -42,7 +44,11 @@ def run(main):
 
     try:
         interrupts.raise_interrupted()
-        app.run(guarded)
+        try:
+            arguments = flagfiles.expand(sys.argv)
+        except (ValueError, OSError) as error:
+            sys.exit(f"Error: {_sentence(error)}")
+        app.run(guarded, arguments)
     except KeyboardInterrupt as error:
         interrupts.default()  # A second signal ends the program at once, without a word.
         print(f"\nError: {error or 'interrupted.'}", file=sys.stderr)

@@ -2,11 +2,10 @@
 
 import dataclasses
 import math
-import pathlib
 
 from absl import flags
 
-from tfface import files
+from tfface import files, flagfiles
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
@@ -230,17 +229,27 @@ def write_flagfile(config, path):
 
 
 def read_flagfile(path):
-    """Reads a flagfile back.
+    """Reads the flags that `write_flagfile` wrote, and nothing that they name: such a file includes no other.
 
     Raises:
-      ValueError: the file does not exist, or holds an unknown flag or a bad value.
+      ValueError: the file does not exist, or holds anything but a setting a line, or a bad value.
     """
-    if not pathlib.Path(path).is_file():
-        raise ValueError(f"{path}: no such flagfile.")
+    try:
+        lines = flagfiles.read_flags(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such flagfile.") from None
     values = flags.FlagValues()
     define_flags(values)
+    known = {name for field in dataclasses.fields(TrainConfig) for name in (field.name, f"no{field.name}")}
+    for line in lines:
+        if flagfiles.flag_name(line) not in known:
+            raise ValueError(
+                f"{path}: expected a setting of a run, such as --epochs=20, in each line, got {line[:200]!r}."
+            )
     try:
-        values(["train", f"--flagfile={path}"])
+        # A value that has a line of its own is not one of its setting.
+        if rest := values(["train", *lines])[1:]:
+            raise ValueError(f"{path}: expected --name=value in each line, got {rest[0][:200]!r}.")
+        return from_flags(values)
     except flags.Error as error:
         raise ValueError(f"{path}: {error}") from None
-    return from_flags(values)

@@ -1,0 +1,86 @@
+"""Files of flags, a flag a line: on a command line they may include others; the flags of a run include nothing."""
+
+import os
+
+from tfface.files import read_regular
+
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 16
+_MAX_FLAGS = 100_000
+_NAME = "flagfile"
+
+
+def read_flags(path):
+    """Reads the flags of a file; lines that are empty or begin with `#` or `//` are left out.
+
+    Args:
+      path: of a regular file of at most 1 MB.
+
+    Returns:
+      list of str such as "--epochs=3", as they stand there.
+
+    Raises:
+      ValueError: the file is not regular, too large or no text.
+      OSError: it cannot be read.
+    """
+    try:
+        text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}).") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: not a text file (it has a zero character).")
+    lines = (line.strip() for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+def expand(arguments):
+    """Puts the flags of the files that `--flagfile` names in the place of it, so that nothing else reads them.
+
+    Args:
+      arguments: list of str, a command line: the program and its arguments.
+
+    Returns:
+      list of str without `--flagfile`.
+
+    Raises:
+      ValueError: a file is not a flagfile, includes itself, or they include each other too deeply.
+      OSError: a file cannot be read.
+    """
+    return [*arguments[:1], *_expand(list(arguments[1:]), ())]
+
+
+def flag_name(argument):
+    """Returns "name" of "--name", "-name" and "--name=value"; None of what is not a flag."""
+    if not argument.startswith("-") or argument in ("-", "--"):
+        return None
+    return argument.removeprefix("-").removeprefix("-").partition("=")[0]
+
+
+def _expand(arguments, within):
+    found = []
+    while arguments:
+        argument = arguments.pop(0)
+        if argument == "--":  # What follows are no flags.
+            return [*found, argument, *arguments]
+        if flag_name(argument) != _NAME:
+            found.append(argument)
+            continue
+        if "=" in argument:
+            path = argument.partition("=")[2].strip()
+        elif arguments:
+            path = arguments.pop(0)
+        else:
+            raise ValueError(f"--{_NAME} needs the name of a file.")
+        found += _included(os.path.expanduser(path), within) if path else []
+        if len(found) > _MAX_FLAGS:
+            raise ValueError(f"{path}: flagfiles have at most {_MAX_FLAGS} flags together.")
+    return found
+
+
+def _included(path, within):
+    real = os.path.realpath(path)
+    if real in within:
+        raise ValueError(f"{path}: a flagfile that includes itself: {' -> '.join([*within, real])}.")
+    if len(within) == _MAX_DEPTH:
+        raise ValueError(f"{path}: flagfiles include each other more than {_MAX_DEPTH} deep.")
+    return _expand(read_flags(path), (*within, real))
