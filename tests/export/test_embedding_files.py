@@ -166,7 +166,7 @@ def test_pieces_of_another_job_are_refused(embedder, tmp_path):
         with pytest.raises(ValueError, match="pieces holds another job.*remove it"):
             embed_resumably(embedder, dataset(3), folder, job, flip)
     (folder / "job.json").write_text("{")
-    with pytest.raises(ValueError, match="job.json is damaged"):
+    with pytest.raises(ValueError, match="job.json: not JSON .*Remove .*pieces"):
         embed_resumably(embedder, dataset(3), folder, {"model": "one"})
 
 

@@ -4,11 +4,10 @@ import hashlib
 import io
 import pathlib
 import time
-import zipfile
 
 import numpy as np
 
-from tfface import files
+from tfface import files, npz_files
 
 
 class Checkpoint:
@@ -38,10 +37,9 @@ class Checkpoint:
         if self._path is None or not self._path.exists():
             return {}
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                arrays = dict(file)
-        except (ValueError, EOFError, zipfile.BadZipFile):
-            raise ValueError(f"{self._path}: not a checkpoint of a measurement.") from None
+            arrays = npz_files.read_npz(self._path)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: not a checkpoint of a measurement ({error}).") from None
         if not np.array_equal(arrays.pop("key", None), self._key):
             raise ValueError(f"{self._path}: a checkpoint of another measurement; remove it or name another file.")
         return arrays

@@ -5,11 +5,12 @@ import sys
 import numpy as np
 
 from tfface.export import load_embedder
+from tfface.npz_files import read_npy
 
 
 def main(export, images, embeddings):
     """Embeds the images of one file, float32 [N, H, W, 3], into another, float32 [N, D]."""
-    np.save(embeddings, load_embedder(export)(np.load(images, allow_pickle=False)))
+    np.save(embeddings, load_embedder(export)(read_npy(images)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tfface import files, interrupts
 from tfface.data import synthetic
 from tfface.data.images import decode_image
 from tfface.export.embedding import check_finite, unit_embeddings
+from tfface.npz_files import read_npy
 
 # Of components of unit vectors. A network of int8 is judged by the angle alone.
 _LARGEST_DIFFERENCE = {None: 1e-4, "float16": 2e-3, "int8": np.inf}
@@ -102,7 +103,7 @@ def _embed_in_fresh_process(path, images):
         if status:
             reason = errors.strip().splitlines()[-1:] or [f"exit status {status}"]
             raise ValueError(f"the export does not run in a fresh process: {reason[0]}")
-        return np.load(outputs, allow_pickle=False)
+        return read_npy(outputs)
 
 
 def _run(command, environment):

@@ -2,13 +2,12 @@
 
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfface import files
+from tfface import files, npz_files
 from tfface.export.embedding import Embeddings, concatenate
 
 _RECORDS = ".tfrecord"
@@ -54,19 +53,15 @@ def load_embeddings(path):
     try:
         if pathlib.Path(path).suffix == _RECORDS:
             return _read_records(path)
-        # Opened here, because np.load leaves its file open when it fails.
-        with open(path, "rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ValueError("not an .npz archive.")
-            missing = {"vectors", "keys"} - set(arrays.files)
-            if missing:
-                raise ValueError(f"no array {sorted(missing)}, only {sorted(arrays.files)}.")
-            keys = arrays["keys"]
-            if keys.ndim != 1 or keys.dtype.kind != "U":
-                raise ValueError(f"keys must be [N] unicode, got {keys.shape} {keys.dtype}.")
-            return Embeddings(arrays["vectors"], keys.tolist(), arrays["labels"] if "labels" in arrays.files else None)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = npz_files.read_npz(path)
+        missing = {"vectors", "keys"} - set(arrays)
+        if missing:
+            raise ValueError(f"no array {sorted(missing)}, only {sorted(arrays)}.")
+        keys = arrays["keys"]
+        if keys.ndim != 1 or keys.dtype.kind != "U":
+            raise ValueError(f"keys must be [N] unicode, got {keys.shape} {keys.dtype}.")
+        return Embeddings(arrays["vectors"], keys.tolist(), arrays.get("labels"))
+    except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a file of embeddings: {error}") from error
 
 
