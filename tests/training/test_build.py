@@ -102,7 +102,7 @@ def test_file_of_another_network_is_refused(tmp_path):
         ValueError, match=r"other.keras: its network is another: .*kernel has shape \(3, 3, 3, 32\), not"
     ):
         warm_start(model, ["a"] * 5, tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="noise.keras: not a .keras file"):
+    with pytest.raises(ValueError, match="noise.keras: not a zip archive"):
         warm_start(model, ["a"] * 5, tmp_path / "noise.keras")
     with pytest.raises(ValueError, match="absent.keras: no such file"):
         warm_start(model, ["a"] * 5, tmp_path / "absent.keras")

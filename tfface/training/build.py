@@ -9,7 +9,7 @@ import keras
 
 from tfface import backbones, heads
 from tfface.classifier import collectives
-from tfface.training import config
+from tfface.training import config, keras_files
 from tfface.training.checkpoints import restore_encoder
 from tfface.training.model import FaceModel
 
@@ -98,7 +98,7 @@ def load_encoder(path):
     """
     path = pathlib.Path(path)
     if path.suffix == ".keras" and path.is_file():
-        model = keras.models.load_model(path, compile=False)
+        model = keras_files.load_model(path)
         return model.final_encoder if isinstance(model, FaceModel) else model
     if not (path / config.FLAGFILE).is_file():
         raise ValueError(f"{path}: neither a run folder (it has no {config.FLAGFILE}) nor a .keras file.")

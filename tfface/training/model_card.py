@@ -3,15 +3,14 @@
 import math
 import pathlib
 import subprocess
-import zipfile
 
 import keras
 
 import tfface
-from tfface import data, json_files
+from tfface import data
 from tfface.evaluation.report import read_results
 from tfface.json_files import Either
-from tfface.training import config, fingerprint
+from tfface.training import config, fingerprint, keras_files
 from tfface.training.build import build_head
 from tfface.training.checkpoints import checkpoint_step, latest_checkpoint
 from tfface.training.warm_start import read_identities
@@ -25,7 +24,6 @@ _CONTEXT = {
     "model_sha256": Either(None, str),
     ...: object,
 }
-_KERAS_CONFIG = {"class_name": str, "config": {str: object}, ...: object}
 
 # Of a head's configuration: what Keras keeps of every layer says nothing of the loss.
 _LAYER = {"name", "trainable", "dtype", "class_weights_initializer", "jit_compile", "chunk_size", "partition"}
@@ -92,12 +90,8 @@ def _of_run(run_dir):
 
 def _of_keras_file(path):
     """The head, where the file holds a `FaceModel`."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            saved = json_files.parse(archive.read("config.json"), path, _KERAS_CONFIG)
-    except (zipfile.BadZipFile, KeyError, ValueError):  # An HDF5 file under that name, which Keras reads too.
-        return {}
-    head = saved["config"].get("head") if saved.get("class_name") == "FaceModel" else None
+    saved = keras_files.read_config(path)
+    head = saved["config"].get("head") if saved["class_name"] == "FaceModel" else None
     return {"head": _plain(head)} if head else {}
 
 

@@ -2,13 +2,12 @@
 
 import json
 import pathlib
-import zipfile
 
-import keras
 import numpy as np
 
 from tfface import files, json_files
 from tfface.classifier.weights import PartitionedVariable
+from tfface.training import keras_files
 from tfface.training.checkpoints import checkpoint_files, head_variables, restore_encoder
 from tfface.training.variable_files import read_rows, read_shapes
 
@@ -59,10 +58,7 @@ def warm_start(model, identities, source, with_head=True):
 def _copy_network(encoder, path):
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
-    try:
-        source = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a .keras file that can be read: {error}") from None
+    source = keras_files.load_model(path)
     weights = getattr(source, "final_encoder", source).get_weights()
     if len(weights) != len(encoder.weights):
         raise ValueError(
