@@ -119,7 +119,7 @@ def read_regular(path, limit):
 def sha256(path):
     """Hashes the content of a file, however large: SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

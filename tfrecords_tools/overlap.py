@@ -6,7 +6,6 @@
 Names are compared without case, accents and punctuation; pictures by hashes that survive scaling and recompression.
 """
 
-import pathlib
 import shlex
 
 from absl import flags
@@ -25,13 +24,13 @@ def main():
     # Here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
-    from tfface.data import overlap
+    from tfface.data import overlap, text_lists
     from tfface.data.records_source import open_source
 
     tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
     if not _TEST.value and not _TEST_NAMES.value:
         raise ValueError("--test or --test_names is needed.")
-    names = pathlib.Path(_TEST_NAMES.value).read_text(encoding="utf-8").splitlines() if _TEST_NAMES.value else []
+    names = text_lists.read_lines(_TEST_NAMES.value) if _TEST_NAMES.value else []
     shared = overlap.find_overlap(
         open_source(_TRAIN.value),
         [open_source(one) for one in _TEST.value],

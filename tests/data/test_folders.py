@@ -237,7 +237,7 @@ def test_fingerprint_follows_the_files(faces, picture):
 def test_huge_file_is_refused_without_being_read_whole(faces):
     path = faces / "person_0" / "frontal" / "00.jpg"
     os.truncate(path, 1 << 33)  # Sparse: it needs no disk.
-    with pytest.raises(ValueError, match="larger than 256 MB"):
+    with pytest.raises(ValueError, match="at most 64 MB"):
         folders.FolderSource(faces).read(Item("person_0/frontal/00.jpg", "person_0"))
 
 

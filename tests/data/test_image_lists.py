@@ -160,7 +160,7 @@ def test_files_are_read_below_the_root_only(tmp_path):
     assert source.skipped == [("row 5", "absent.jpg: No such file or directory")]
     assert source.read(one) == source.read(inside) == b"one"
     assert pickle.loads(pickle.dumps(source)).read(one) == b"one"
-    for item, reason in ((link, "out of the root"), (pipe, "not a file")):
+    for item, reason in ((link, "out of the root"), (pipe, "not a regular file")):
         with pytest.raises(ValueError, match=reason):
             source.read(item)
     before = source.fingerprint

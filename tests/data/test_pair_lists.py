@@ -115,7 +115,7 @@ def test_file_that_is_no_list_is_refused(tmp_path, monkeypatch):
         read_lfw_pairs(path)
     monkeypatch.setattr("tfface.data.text_lists._MAX_LINES", 10)
     path.write_bytes(b"1\n" * 20)
-    with pytest.raises(ValueError, match="and 10 lines"):
+    with pytest.raises(ValueError, match="at most 10 lines"):
         read_lfw_pairs(path)
 
 

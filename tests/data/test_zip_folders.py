@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tfface.data import zip_folders
+from tfface.data import image_files, zip_folders
 from tfface.data.conversion import convert
 from tfface.data.images import check_image
 from tfface.data.zip_folders import ZipSource
@@ -46,7 +46,8 @@ def test_names_that_lead_elsewhere_are_listed(tmp_path, name):
 
 
 def test_large_member_is_refused_unread_and_a_lie_about_its_size_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(zip_folders, "MAX_IMAGE_BYTES", 1000)
+    for module in (image_files, zip_folders):
+        monkeypatch.setattr(module, "MAX_IMAGE_BYTES", 1000)
     path = archive(tmp_path / "a.zip", {"a/1.png": bytes(10**6), "b/1.png": bytes(1000)})
     source = ZipSource(path)
     assert [item.key for item in source.items()] == ["b/1.png"] and "larger than" in source.skipped[0][1]
@@ -116,3 +117,11 @@ def test_archive_becomes_a_dataset(tmp_path, picture):
     result = convert(ZipSource(tmp_path / "a.zip"), tmp_path / "toy", skip_bad=True)
     (info,) = result.datasets.values()
     assert (info.images, info.identities, len(result.skipped)) == (8, 2, 1)
+
+
+def test_zeros_behind_a_signature_are_listed_before_they_need_memory(tmp_path, picture):
+    members = {"a/1.jpg": b"\xff\xd8\xff" + bytes(40 << 20), "a/2.png": picture(2)}
+    source = ZipSource(archive(tmp_path / "a.zip", members))
+    assert [item.key for item in source.items()] == ["a/2.png"]
+    ((place, reason),) = source.skipped
+    assert place == "'a/1.jpg'" and reason.startswith("41943043 bytes that are compressed to")

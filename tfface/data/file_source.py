@@ -1,8 +1,10 @@
 """What the sources have in common that read one foreign file."""
 
+import os
 import pathlib
 
 from tfface.data.sources import Source
+from tfface.files import open_regular
 
 # So many are no longer damage but another format, and their list would fill the memory.
 MAX_BAD = 10_000
@@ -22,7 +24,8 @@ class FileSource(Source):
     def begin(self):
         """Starts a pass over the index: forgets what was bad, and notes size and time of the file."""
         self.skipped = []
-        found = self.location.stat()
+        with open_regular(self.location) as file:
+            found = os.fstat(file.fileno())
         self.fingerprint = f"{found.st_size} {found.st_mtime_ns}"
 
     def reject(self, place, reason):

@@ -9,6 +9,7 @@ from tfface.data.image_files import read_image_file
 from tfface.data.landmarks import LANDMARK_COLUMNS, parse_landmarks
 from tfface.data.sources import Item
 from tfface.data.text_lists import check_path, read_csv
+from tfface.files import open_regular
 
 _MAX_LINE = 1 << 16
 _MAX_LABEL = 1 << 24
@@ -82,7 +83,7 @@ def _parse_csv(row):
 
 def _lst_rows(path):
     """Yields the lines of a `.lst` file."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while line := file.readline(_MAX_LINE):
             if len(line) == _MAX_LINE:
                 raise ValueError(f"{path}: not a list of images, a line has more than {_MAX_LINE} bytes.")

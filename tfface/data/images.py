@@ -6,6 +6,8 @@ import numbers
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from tfface.data.image_files import check_image_bytes
+
 MAX_PIXELS = 64_000_000
 
 _JPEG = b"\xff\xd8\xff"
@@ -27,6 +29,7 @@ def check_image(data):
     Raises:
       ValueError: if the bytes are anything else; the message is a reason without a file name.
     """
+    check_image_bytes(len(data))
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             # Opening reads the header only, so an image bomb is refused before its pixels need memory.

@@ -8,10 +8,11 @@ evaluation must go by the pairs.
 import os
 
 from tfface.data.file_source import FileSource
-from tfface.data.image_files import SIGNATURE_BYTES, image_suffix
+from tfface.data.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
 from tfface.data.pairs import pairs_of_list
 from tfface.data.plain_pickle import Span, load_plain
 from tfface.data.sources import Item
+from tfface.files import open_regular
 
 
 class BinSource(FileSource):
@@ -40,7 +41,8 @@ class BinSource(FileSource):
     def read(self, item):
         """Returns the encoded image of an item."""
         offset, length = item.place
-        with open(self.location, "rb") as file:
+        check_image_bytes(length)
+        with open_regular(self.location) as file:
             file.seek(offset)
             data = file.read(length)
         if len(data) < length:
@@ -54,7 +56,7 @@ class BinSource(FileSource):
     def _load(self):
         """Returns keys and `Span`s of the images, and a list of bool."""
         self.begin()
-        with open(self.location, "rb") as file:
+        with open_regular(self.location) as file:
             try:
                 images, same = _check(load_plain(file, os.fstat(file.fileno()).st_size))
             except ValueError as error:

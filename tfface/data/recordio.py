@@ -17,6 +17,8 @@ import re
 import struct
 import typing
 
+from tfface.files import open_regular
+
 MAX_RECORD_BYTES = 1 << 28
 
 # Far beyond what is met; they bound the time and memory that crafted files can take.
@@ -177,7 +179,7 @@ def read_index(path, limit):
       OSError: if it cannot be read.
     """
     offsets = {}
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         number = 0
         while line := file.readline(64):
             number += 1

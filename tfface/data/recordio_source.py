@@ -13,7 +13,7 @@ import os
 import re
 
 from tfface.data.file_source import MAX_BAD, FileSource
-from tfface.data.image_files import SIGNATURE_BYTES, image_suffix
+from tfface.data.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
 from tfface.data.recordio import (
     HEAD_BYTES,
     MAX_LABELS,
@@ -25,6 +25,7 @@ from tfface.data.recordio import (
     unpack,
 )
 from tfface.data.sources import Item
+from tfface.files import open_regular
 
 # An image record cannot be shorter: part and head.
 _MIN_RECORD = 32
@@ -56,7 +57,7 @@ class RecordIOSource(FileSource):
         """Yields the images in the order of the file, with their offsets as places."""
         self.begin()
         classes = read_property(self.location.with_name("property"))
-        with open(self.location, "rb") as file:
+        with open_regular(self.location) as file:
             for index, offset, parts in self._find(file, os.fstat(file.fileno()).st_size):
                 try:
                     item = _item(file, index, offset, parts, classes and classes[0])
@@ -68,8 +69,10 @@ class RecordIOSource(FileSource):
 
     def read(self, item):
         """Returns the encoded image of an item."""
-        with open(self.location, "rb") as file:
-            return unpack(read_record(file, item.place, os.fstat(file.fileno()).st_size)).image
+        with open_regular(self.location) as file:
+            image = unpack(read_record(file, item.place, os.fstat(file.fileno()).st_size)).image
+        check_image_bytes(len(image))
+        return image
 
     def where(self, item):
         """Names the record by its offset."""
@@ -102,8 +105,8 @@ def read_property(path):
       ValueError: if it is malformed.
     """
     try:
-        with open(path, encoding="ascii") as file:
-            text = file.read(100)
+        with open_regular(path) as file:
+            text = file.read(100).decode("ascii")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:

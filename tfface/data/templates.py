@@ -13,7 +13,8 @@ import typing
 import numpy as np
 import pandas as pd
 
-from tfface.data.text_lists import check_path, check_table, first_line
+from tfface.data.text_lists import check_path, first_line, open_table
+from tfface.files import Unreadable
 
 
 class TemplateFaces(typing.NamedTuple):
@@ -115,19 +116,21 @@ def read_detected_faces(path):
 
 
 def _read_table(path, kinds, **options):
-    check_table(path)
     try:
-        table = pd.read_csv(
-            path,
-            dtype=dict(enumerate(kinds)),
-            keep_default_na=False,
-            quoting=csv.QUOTE_NONE,
-            index_col=False,
-            **options,
-        )
+        with open_table(path) as (file, _):
+            table = pd.read_csv(
+                file,
+                dtype=dict(enumerate(kinds)),
+                keep_default_na=False,
+                quoting=csv.QUOTE_NONE,
+                index_col=False,
+                **options,
+            )
         if len(table.columns) != len(kinds) or not len(table):
             raise ValueError(f"got {len(table)} lines of {len(table.columns)} columns")
         return table
+    except Unreadable:
+        raise
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected lines of {len(kinds)} columns ({first_line(error)}).") from error
 

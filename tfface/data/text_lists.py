@@ -1,9 +1,11 @@
 """Reading lists that others published: text files of lines, bounded in size, with errors that name file and line."""
 
-import os
+import contextlib
 import re
 
 import pandas as pd
+
+from tfface.files import open_regular, read_regular
 
 # Twice the list of MegaFace's million images; a wrong file must not fill the memory.
 _MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
@@ -23,11 +25,9 @@ def read_lines(path):
       ValueError: if the file is no text or too large.
       OSError: if it cannot be read.
     """
-    with open(path, "rb") as file:
-        # No more than the file's size: so much memory would be reserved.
-        data = file.read(min(os.fstat(file.fileno()).st_size, _MAX_BYTES) + 1)
-    if len(data) > _MAX_BYTES or data.count(b"\n") > _MAX_LINES:
-        raise ValueError(f"{path}: a list has at most {_MAX_BYTES} bytes and {_MAX_LINES} lines, got more.")
+    data = read_regular(path, _MAX_BYTES)
+    if data.count(b"\n") > _MAX_LINES:
+        raise ValueError(f"{path}: a list has at most {_MAX_LINES} lines, got more.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -97,35 +97,35 @@ def read_csv(path):
       ValueError: if the file is no text, has no header, a row has too many fields, or it is too large.
       OSError: if it cannot be read.
     """
-    header = check_table(path)
-    if not header.strip() or b'"' in header:
-        raise ValueError(f"{path}: expected the names of columns in the first line, got {header[:200]!r}.")
-    try:
-        # With a header pandas would take the first field of longer rows for an index.
-        for chunk in pd.read_csv(path, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
-            yield from chunk.itertuples(index=False, name=None)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: not a table in CSV ({first_line(error)}).") from error
+    with open_table(path) as (file, header):
+        if not header.strip() or b'"' in header:
+            raise ValueError(f"{path}: expected the names of columns in the first line, got {header[:200]!r}.")
+        try:
+            # With a header pandas would take the first field of longer rows for an index.
+            for chunk in pd.read_csv(file, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
+                yield from chunk.itertuples(index=False, name=None)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: not a table in CSV ({first_line(error)}).") from error
 
 
-def check_table(path):
-    """Refuses a table that would fill the memory.
+@contextlib.contextmanager
+def open_table(path):
+    """Opens a table, unless it would fill the memory.
 
     Returns:
-      Its first line, bytes.
+      Context manager; its value is (file, at the start and open for reading bytes; its first line, bytes).
 
     Raises:
       ValueError: if the file is too large, or its first line too long.
       OSError: if it cannot be read.
     """
-    if os.path.getsize(path) > _MAX_TABLE_BYTES:
-        raise ValueError(f"{path}: a list has at most {_MAX_TABLE_BYTES >> 20} MB, got more.")
-    with open(path, "rb") as file:
+    with open_regular(path, _MAX_TABLE_BYTES) as file:
         line = file.readline(_MAX_FIRST_LINE + 1)
-    # Its length bounds the number of columns, for which pandas reserves memory.
-    if len(line) > _MAX_FIRST_LINE:
-        raise ValueError(f"{path}: expected a first line of at most {_MAX_FIRST_LINE} bytes, got {line[:200]!r}...")
-    return line
+        # Its length bounds the number of columns, for which pandas reserves memory.
+        if len(line) > _MAX_FIRST_LINE:
+            raise ValueError(f"{path}: expected a first line of at most {_MAX_FIRST_LINE} bytes, got {line[:200]!r}...")
+        file.seek(0)
+        yield file, line
 
 
 def first_line(error):

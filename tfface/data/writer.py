@@ -119,7 +119,8 @@ def _encode(source, item, label):
     """Returns (item, serialized record, (height, width)), or (item, None, reason) of a bad image."""
     try:
         data = source.read(item)
-        return item, _serialize(item, label, data), check_image(data)
+        size = check_image(data)
+        return item, _serialize(item, label, data), size
     except OSError as error:
         return item, None, error.strerror or str(error)
     except ValueError as error:

@@ -2,15 +2,17 @@
 
 import re
 import zipfile
-import zlib
 
 from tfface.data.file_source import FileSource
-from tfface.data.image_files import EXTENSIONS, MAX_IMAGE_BYTES
+from tfface.data.image_files import EXTENSIONS, MAX_IMAGE_BYTES, check_image_bytes
 from tfface.data.sources import Item
 from tfface.data.text_lists import check_path
+from tfface.files import Unreadable, open_regular
+from tfface.zip_files import DAMAGED, MAX_RATIO
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
+_SMALL = 1 << 20
 _HIDDEN = re.compile(r"(^|/)\.[^./]")
 
 
@@ -35,8 +37,10 @@ class ZipSource(FileSource):
         self._prefix, self._depth = f"{root}/" if root else "", depth
         try:
             # Reading is safe from several threads; the list of members is read here, once.
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            self._archive = zipfile.ZipFile(open_regular(path))
+        except Unreadable:
+            raise
+        except (*DAMAGED, ValueError) as error:
             raise ValueError(f"{path}: not a zip archive ({error}).") from error
 
     def __reduce__(self):
@@ -58,10 +62,9 @@ class ZipSource(FileSource):
         try:
             with self._archive.open(self._prefix + item.key) as file:
                 data = file.read(MAX_IMAGE_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+        except (*DAMAGED, KeyError) as error:
             raise ValueError(f"a damaged member of the archive ({error})") from error
-        if len(data) > MAX_IMAGE_BYTES:
-            raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 20} MB")
+        check_image_bytes(len(data))
         return data
 
     def _item(self, info, key):
@@ -70,6 +73,8 @@ class ZipSource(FileSource):
             raise ValueError("not in the folder of an identity")
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
             raise ValueError("encrypted, or compressed by another method than deflate")
-        if info.file_size > MAX_IMAGE_BYTES:
-            raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 20} MB")
+        check_image_bytes(info.file_size)
+        # JPEG and PNG are compressed: what shrinks that much is neither, and would fill the memory for nothing.
+        if info.file_size > _SMALL + MAX_RATIO * info.compress_size:
+            raise ValueError(f"{info.file_size} bytes that are compressed to {info.compress_size}, not an image")
         return Item(key, "/".join(folders[: self._depth]))

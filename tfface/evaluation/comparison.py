@@ -1,10 +1,12 @@
 """Several runs and the numbers of papers in one table."""
 
 import csv
+import io
 import pathlib
 from typing import NamedTuple
 
 from tfface.evaluation.report import read_results
+from tfface.files import read_regular
 
 # Names that protocols have as files, and what papers call them.
 _DATASETS = {
@@ -19,6 +21,7 @@ _DATASETS = {
     "lfw_pairs": "LFW",
     "pairs": "LFW",
 }
+_MAX_PAPERS_BYTES = 16 << 20
 _COLUMNS = ["paper", "table", "training", "method", "measure", "percent"]
 
 
@@ -74,8 +77,8 @@ def read_papers(path):
       OSError: if it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        text = read_regular(path, _MAX_PAPERS_BYTES).decode()
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file ({error}).") from None
     if header != _COLUMNS:

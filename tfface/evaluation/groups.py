@@ -6,7 +6,9 @@ import io
 
 import numpy as np
 
-_MAX_CHARACTERS = 256 << 20
+from tfface.files import Unreadable, read_regular
+
+_MAX_BYTES = 256 << 20
 _MAX_NUMBERS = 8  # A column with more different numbers is cut at its quartiles.
 _UNKNOWN = "(unknown)"
 
@@ -119,12 +121,11 @@ def read_groups(path):
       OSError: if it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_MAX_CHARACTERS + 1)
-        if len(text) > _MAX_CHARACTERS:
-            raise ValueError(f"more than {_MAX_CHARACTERS} characters")
-        header, *rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row] or [[]]
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=None), strict=True) if row] or [[]]
+    except Unreadable:
+        raise
+    except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a CSV file of groups ({error}).") from None
     if len(header) < 2 or len(set(header)) < len(header):
         raise ValueError(f"{path}: expected a header of a key and differently named columns, got {header}.")
