@@ -7,8 +7,6 @@ A paper's line appears where it shares a dataset and a measure with the runs. It
 protocol; a run's accuracy is followed by the number of its pairs, which tells whether it is of the whole protocol too.
 """
 
-import csv
-import io
 import pathlib
 
 from absl import flags
@@ -24,16 +22,14 @@ _OUTPUT = flags.DEFINE_string("output", None, "CSV file to write, beside what is
 
 def main():
     # Imported here, so that --help and wrong flags answer at once.
-    from tfface import files
+    from tfface import csv_files
     from tfface.evaluation import comparison, report
 
     papers = comparison.read_papers(_PAPERS.value) if _PAPERS.value else []
     rows = comparison.compare([comparison.read_run(run) for run in _RUNS.value], papers)
     print(report.align(rows))
     if _OUTPUT.value:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        files.write_atomically(_OUTPUT.value, text.getvalue().encode())
+        csv_files.write_report(_OUTPUT.value, rows[0], rows[1:])
 
 
 if __name__ == "__main__":

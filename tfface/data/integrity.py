@@ -3,9 +3,7 @@
 import dataclasses
 import pathlib
 
-import pandas as pd
-
-from tfface import files
+from tfface import csv_files, files
 from tfface.data.duplicates import duplicate_groups
 from tfface.data.image_hashes import ImageHashes, collect_hashes, digest, perceptual_hash
 from tfface.data.images import check_image
@@ -108,8 +106,7 @@ def write_report(path, verification):
         for position in group:
             key, identity = verification.hashes.keys[position], verification.hashes.identities[position]
             rows.append((kind, number, key, identity, f"{count} identities" if count > 1 else ""))
-    table = pd.DataFrame(rows, columns=["kind", "group", "place", "identity", "reason"])
-    files.write_atomically(path, table.to_csv(index=False).encode())
+    csv_files.write_report(path, ["kind", "group", "place", "identity", "reason"], rows)
 
 
 def _check(entry, info):

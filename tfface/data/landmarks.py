@@ -2,10 +2,8 @@
 
 import math
 
-import pandas as pd
-
+from tfface import csv_files
 from tfface.data.text_lists import read_csv
-from tfface.files import write_atomically
 
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
@@ -50,9 +48,8 @@ def write_landmarks(path, landmarks):
     Raises:
       OSError: if it cannot be written.
     """
-    rows = [(key, *points) for key, points in landmarks.items()]
-    table = pd.DataFrame(rows, columns=["path", *LANDMARK_COLUMNS])
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+    rows = ((key, *map(float, points)) for key, points in landmarks.items())
+    csv_files.write_table(path, ["path", *LANDMARK_COLUMNS], rows)
 
 
 def parse_landmarks(texts):

@@ -4,9 +4,8 @@ import dataclasses
 import unicodedata
 
 import numpy as np
-import pandas as pd
 
-from tfface import files
+from tfface import csv_files
 from tfface.data.duplicates import duplicate_groups
 from tfface.data.image_hashes import ImageHashes, hash_images
 
@@ -103,5 +102,4 @@ def shared_images(train, tests):
 
 def write_exclusions(path, shared):
     """Writes an exclusion list for `tfface.data.cleaning.exclude`: a CSV file of identity, key and reason."""
-    table = pd.DataFrame([dataclasses.astuple(one) for one in shared], columns=["identity", "key", "reason"])
-    files.write_atomically(path, table.to_csv(index=False).encode())
+    csv_files.write_table(path, ["identity", "key", "reason"], map(dataclasses.astuple, shared))

@@ -5,10 +5,9 @@ import itertools
 import re
 
 import numpy as np
-import pandas as pd
 
+from tfface import csv_files
 from tfface.data.text_lists import read_csv
-from tfface.files import write_atomically
 
 _COLUMNS = ("left", "right", "same", "fold")
 _FOLD = re.compile(r"\d{1,6}", re.ASCII)
@@ -86,8 +85,8 @@ def write_pairs(path, pairs):
     Raises:
       OSError: if it cannot be written.
     """
-    table = pd.DataFrame({name: getattr(pairs, name) for name in _COLUMNS}).astype({"same": int})
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+    columns = (pairs.left.tolist(), pairs.right.tolist(), pairs.same.astype(int).tolist(), pairs.fold.tolist())
+    csv_files.write_table(path, _COLUMNS, zip(*columns, strict=True))
 
 
 def read_pairs_table(path):

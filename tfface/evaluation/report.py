@@ -1,14 +1,12 @@
 """From embeddings and a protocol's pairs to numbers on paper."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 
 import numpy as np
 
-from tfface import files, json_files
+from tfface import csv_files, files, json_files
 from tfface.evaluation.verification import (
     FoldAccuracy,
     area_under_curve,
@@ -183,15 +181,13 @@ def to_csv(results, path):
     results = list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     names = ["name", "genuine_pairs", "impostor_pairs", "accuracy", "accuracy_std", "auc", "eer", "threshold"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*names, *(f"tar_at_far_{far:g}" for far in fars)])
+    rows = []
     for result in results:
         counts = [len(result.genuine_scores), len(result.impostor_scores)]
         numbers = [result.accuracy.mean, result.accuracy.std, result.auc, result.eer, result.threshold]
         numbers += [result.tar_at_far[far].tar if far in result.tar_at_far else math.nan for far in fars]
-        writer.writerow([result.name, *counts, *(repr(float(x)) if math.isfinite(x) else "" for x in numbers)])
-    files.write_atomically(path, text.getvalue().encode())
+        rows.append([result.name, *counts, *(float(x) if math.isfinite(x) else None for x in numbers)])
+    csv_files.write_report(path, [*names, *(f"tar_at_far_{far:g}" for far in fars)], rows)
 
 
 def _cosine_similarities(embeddings, keys, pairs):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfface import evaluation, files, progress
+from tfface import csv_files, evaluation, progress
 from tfface.data.zip_folders import ZipSource
 from tfface.heads.arcface import ArcFace
 from tfface.heads.broadface import BroadFace
@@ -131,12 +131,12 @@ def _read(path):
 
 
 def _write(path, found):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["variant", "seed", "epoch", "recall_at_1"])
-    for (variant, seed), recalls in found.items():
-        writer.writerows([variant, seed, epoch, f"{recall:.4f}"] for epoch, recall in enumerate(recalls))
-    files.write_atomically(path, text.getvalue().encode())
+    rows = (
+        (variant, seed, epoch, f"{recall:.4f}")
+        for (variant, seed), recalls in found.items()
+        for epoch, recall in enumerate(recalls)
+    )
+    csv_files.write_table(path, ["variant", "seed", "epoch", "recall_at_1"], rows)
 
 
 def table(recalls):
