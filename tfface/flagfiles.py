@@ -83,4 +83,12 @@ def _included(path, within):
         raise ValueError(f"{path}: a flagfile that includes itself: {' -> '.join([*within, real])}.")
     if len(within) == _MAX_DEPTH:
         raise ValueError(f"{path}: flagfiles include each other more than {_MAX_DEPTH} deep.")
-    return _expand(read_flags(path), (*within, real))
+    try:
+        flags = read_flags(path)
+    except (OSError, ValueError) as error:
+        if not within:
+            raise
+        # The reader of the message has to know where the name comes from.
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{within[-1]}: --{_NAME}={path[:200]}: {str(reason).rstrip('.')}.") from None
+    return _expand(flags, (*within, real))

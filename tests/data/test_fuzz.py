@@ -272,7 +272,7 @@ FILES = [(form, name) for form, (_, files) in FORMATS.items() for name in files]
 
 
 def run(folder, form, name, seed):
-    """Writes the files of a format, one of them mutated, and reads them."""
+    """Writes the files of a format, one of them mutated, and reads them; returns "read" or "refused"."""
     make, files = FORMATS[form]
     rng = np.random.default_rng([seed, *name.encode()])
     folder.mkdir()
@@ -285,7 +285,9 @@ def run(folder, form, name, seed):
     tracemalloc.start()
     try:
         files[name](path)
+        outcome = "read"
     except (ValueError, OSError) as error:
+        outcome = "refused"
         # The fault may show in a file that refers to the mutated one; TFRecords are named by their folder.
         named = [folder.name] if form == "tfrecord" else [one.name for one in folder.rglob("*") if one.is_file()]
         assert any(name in str(error) for name in named), (
@@ -298,6 +300,7 @@ def run(folder, form, name, seed):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < MAX_MEMORY, f"{form}, {name}, seed {seed}: {peak >> 20} MB"
+    return outcome
 
 
 @pytest.fixture
