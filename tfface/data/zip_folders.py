@@ -75,6 +75,6 @@ class ZipSource(FileSource):
             raise ValueError("encrypted, or compressed by another method than deflate")
         check_image_bytes(info.file_size)
         # JPEG and PNG are compressed: what shrinks that much is neither, and would fill the memory for nothing.
-        if info.file_size > _SMALL + MAX_RATIO * info.compress_size:
+        if info.file_size > _SMALL + MAX_RATIO * min(info.compress_size, self.location.stat().st_size):
             raise ValueError(f"{info.file_size} bytes that are compressed to {info.compress_size}, not an image")
         return Item(key, "/".join(folders[: self._depth]))

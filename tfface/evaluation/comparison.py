@@ -82,11 +82,11 @@ def read_papers(path):
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file ({error}).") from None
     if header != _COLUMNS:
-        raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {header}.")
+        raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {str(header)[:200]}.")
     numbers = {}
     for row in rows:
         if len(row) != len(_COLUMNS):
-            raise ValueError(f"{path}: expected {len(_COLUMNS)} cells in every row, got {row}.")
+            raise ValueError(f"{path}: expected {len(_COLUMNS)} cells in every row, got {str(row)[:200]}.")
         paper, table, training, method, measure, percent = row
         numbers.setdefault(f"{method} [{paper}, Table {table}: {training}]", {})[measure] = percent
     return [Numbers(name, values) for name, values in numbers.items()]

@@ -128,14 +128,14 @@ def read_groups(path):
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a CSV file of groups ({error}).") from None
     if len(header) < 2 or len(set(header)) < len(header):
-        raise ValueError(f"{path}: expected a header of a key and differently named columns, got {header}.")
+        raise ValueError(f"{path}: expected a header of a key and differently named columns, got {str(header)[:200]}.")
     tables = {column: {} for column in header[1:]}
     seen = set()
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"{path}: expected {len(header)} cells in every row, got {row}.")
+            raise ValueError(f"{path}: expected {len(header)} cells in every row, got {str(row)[:200]}.")
         if row[0] in seen:
-            raise ValueError(f"{path}: key {row[0]!r} occurs more than once.")
+            raise ValueError(f"{path}: key {row[0][:200]!r} occurs more than once.")
         seen.add(row[0])
         for column, value in zip(header[1:], row[1:], strict=True):
             tables[column][row[0]] = value.strip()

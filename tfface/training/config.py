@@ -250,6 +250,9 @@ def read_flagfile(path):
         # A value that has a line of its own is not one of its setting.
         if rest := values(["train", *lines])[1:]:
             raise ValueError(f"{path}: expected --name=value in each line, got {rest[0][:200]!r}.")
-        return from_flags(values)
     except flags.Error as error:
+        raise ValueError(f"{path}: {error}") from None
+    try:
+        return from_flags(values)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
