@@ -12,6 +12,7 @@ interrupts.default()
 from absl import app, logging  # noqa: E402
 
 from tfface import flagfiles  # noqa: E402
+from tfface.training import migrations  # noqa: E402
 
 # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,7 +46,7 @@ def run(main):
     try:
         interrupts.raise_interrupted()
         try:
-            arguments = flagfiles.expand(sys.argv)
+            arguments = flagfiles.expand(sys.argv, migrations.upgrade)
         except (ValueError, OSError) as error:
             sys.exit(f"Error: {_sentence(error)}")
         app.run(guarded, arguments)

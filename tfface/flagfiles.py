@@ -10,14 +10,14 @@ _MAX_FLAGS = 100_000
 _NAME = "flagfile"
 
 
-def read_flags(path):
-    """Reads the flags of a file; lines that are empty or begin with `#` or `//` are left out.
+def read_lines(path):
+    """Reads the lines of a flagfile, comments included.
 
     Args:
       path: of a regular file of at most 1 MB.
 
     Returns:
-      list of str such as "--epochs=3", as they stand there.
+      list of str.
 
     Raises:
       ValueError: the file is not regular, too large or no text.
@@ -29,15 +29,21 @@ def read_flags(path):
         raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start}).") from None
     if "\0" in text:
         raise ValueError(f"{path}: not a text file (it has a zero character).")
-    lines = (line.strip() for line in text.split("\n"))
+    return text.split("\n")
+
+
+def flags_of(lines, path=None):
+    """Returns the flags among lines, such as "--epochs=3", without empty lines and comments (after `#` or `//`)."""
+    lines = (line.strip() for line in lines)
     return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
-def expand(arguments):
+def expand(arguments, upgrade=flags_of):
     """Puts the flags of the files that `--flagfile` names in the place of it, so that nothing else reads them.
 
     Args:
       arguments: list of str, a command line: the program and its arguments.
+      upgrade: function (lines, path) -> flags, which may bring those of earlier releases forward.
 
     Returns:
       list of str without `--flagfile`.
@@ -46,7 +52,7 @@ def expand(arguments):
       ValueError: a file is not a flagfile, includes itself, or they include each other too deeply.
       OSError: a file cannot be read.
     """
-    return [*arguments[:1], *_expand(list(arguments[1:]), ())]
+    return [*arguments[:1], *_expand(list(arguments[1:]), upgrade, ())]
 
 
 def flag_name(argument):
@@ -56,7 +62,7 @@ def flag_name(argument):
     return argument.removeprefix("-").removeprefix("-").partition("=")[0]
 
 
-def _expand(arguments, within):
+def _expand(arguments, upgrade, within):
     found = []
     while arguments:
         argument = arguments.pop(0)
@@ -71,24 +77,24 @@ def _expand(arguments, within):
             path = arguments.pop(0)
         else:
             raise ValueError(f"--{_NAME} needs the name of a file.")
-        found += _included(os.path.expanduser(path), within) if path else []
+        found += _included(os.path.expanduser(path), upgrade, within) if path else []
         if len(found) > _MAX_FLAGS:
             raise ValueError(f"{path}: flagfiles have at most {_MAX_FLAGS} flags together.")
     return found
 
 
-def _included(path, within):
+def _included(path, upgrade, within):
     real = os.path.realpath(path)
     if real in within:
         raise ValueError(f"{path}: a flagfile that includes itself: {' -> '.join([*within, real])}.")
     if len(within) == _MAX_DEPTH:
         raise ValueError(f"{path}: flagfiles include each other more than {_MAX_DEPTH} deep.")
     try:
-        flags = read_flags(path)
+        flags = upgrade(read_lines(path), path)
     except (OSError, ValueError) as error:
         if not within:
             raise
         # The reader of the message has to know where the name comes from.
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{within[-1]}: --{_NAME}={path[:200]}: {str(reason).rstrip('.')}.") from None
-    return _expand(flags, (*within, real))
+    return _expand(flags, upgrade, (*within, real))

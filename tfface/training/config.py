@@ -6,6 +6,7 @@ import math
 from absl import flags
 
 from tfface import files, flagfiles
+from tfface.training import migrations
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
@@ -216,7 +217,7 @@ def from_flags(flag_values=flags.FLAGS):
 
 def write_flagfile(config, path):
     """Writes the settings as a flagfile that reruns them; settings without a value are left out."""
-    lines = []
+    lines = [migrations.header()]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in ONCE or value is None:
@@ -229,13 +230,14 @@ def write_flagfile(config, path):
 
 
 def read_flagfile(path):
-    """Reads the flags that `write_flagfile` wrote, and nothing that they name: such a file includes no other.
+    """Reads the flags of a run, of this release or an earlier one, and nothing that they name: it includes no file.
 
     Raises:
-      ValueError: the file does not exist, or holds anything but a setting a line, or a bad value.
+      ValueError: the file does not exist, is of a later release, or holds anything but a setting a line, or a bad
+        value.
     """
     try:
-        lines = flagfiles.read_flags(path)
+        lines = migrations.upgrade(flagfiles.read_lines(path), path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such flagfile.") from None
     values = flags.FlagValues()
