@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from components import HEADS
 
 import tfface
 from tfface import heads
@@ -16,24 +17,14 @@ from tfface.classifier.weights import PartitionedVariable, class_ranges
 
 CLASSES, DIM = 11, 6  # Divisible by none of 2, 3, 4.
 
-HEADS = {
-    "AdaFace": {},
-    "ArcFace": {},
+# What a head needs beside its defaults to show something with so few classes.
+OPTIONS = {
     "CircleLoss": {"scale": 64.0},
-    "CoCo": {},
-    "CombinedMargin": {},
-    "CosFace": {},
-    "CurricularFace": {},
-    "DSoftmax": {},
     "DSoftmaxB": {"rows": 4},
     "DSoftmaxK": {"sampling_rate": 0.5},
-    "MagFace": {},
-    "NormSoftmax": {},
     "RandArcFace": {"sampling_rate": 0.5},
     "RandSoftmax": {"sampling_rate": 0.5},
-    "Softmax": {},
     "SphereFace": {"annealing": 10.0},
-    "SphereFace2": {},
     "SubCenterArcFace": {"sub_centers": 2},
 }
 
@@ -95,7 +86,7 @@ def sgd():
 def make_head(name, partition, sampled, replicas):
     # Rows as long as that make a well-conditioned problem: its rounding errors do not grow.
     start = keras.initializers.RandomNormal(stddev=0.5)
-    head = getattr(heads, name)(CLASSES, partition=partition, class_weights_initializer=start, **HEADS[name])
+    head = getattr(heads, name)(CLASSES, partition=partition, class_weights_initializer=start, **OPTIONS.get(name, {}))
     if sampled:
         sampler = FixedSampler()
         sampler.replicas = replicas
@@ -137,13 +128,6 @@ def test_training_on_replicas_is_training_on_one_device(name, sampled, replicas,
         for (key, ours), theirs in zip(parallel.items(), dense(name, sampled).values(), strict=True):
             np.testing.assert_array_equal(ours, theirs, err_msg=key)
     assert_same(parallel, dense(name, sampled))
-
-
-def test_every_head_is_in_the_battery():
-    assert set(HEADS) == {name for name in heads.__all__ if hasattr(getattr(heads, name), "losses")} - {
-        "BroadFace",  # Which wraps these.
-        "ClassificationHead",
-    }
 
 
 OPTIMIZERS = {
