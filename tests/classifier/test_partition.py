@@ -18,13 +18,12 @@ from tfface.training.rebuild_forest import RebuildForest
 
 @pytest.mark.parametrize("num_classes, shards", [(4, 4), (11, 3), (10, 4), (1_000_003, 7)])
 def test_classes_are_divided_evenly_without_a_gap(num_classes, shards):
-    ranges = class_ranges(num_classes, shards)
-    assert [number for start, stop in ranges[:3] for number in (start, stop)][1:-1:2] == [
-        start for start, _ in ranges[1:3]
-    ]
-    assert ranges[0][0] == 0 and ranges[-1][1] == num_classes and len(ranges) == shards
-    sizes = {stop - start for start, stop in ranges}
-    assert max(sizes) - min(sizes) <= 1
+    starts, stops = np.transpose(class_ranges(num_classes, shards))
+    assert len(starts) == shards
+    assert starts[0] == 0 and stops[-1] == num_classes
+    # No gap and no overlap between any two neighbours.
+    np.testing.assert_array_equal(starts[1:], stops[:-1])
+    assert set(stops - starts) <= {num_classes // shards, -(-num_classes // shards)}
 
 
 def small_model(head):
