@@ -1,7 +1,8 @@
-"""One battery that every head runs through; a new head adds one line to HEADS."""
+"""One battery that every head runs through; a new head adds one line to HEADS, its oracle."""
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 
 import keras
@@ -9,31 +10,56 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from components import HEADS as NAMES
 
 from tfface import heads
 
 DIM = 16
 
 
+def cross_entropy(target, negatives, problem):
+    """Losses [B] of the logits of targets [B] and negatives [B, K - 1]."""
+    return softplus(np.logaddexp.reduce(negatives, axis=1) - target)
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
 @dataclasses.dataclass
 class Case:
     """A head, its oracle, and what the oracle must be told of the head's random choices or start."""
 
-    make: Callable  # num_classes, further options -> head
+    head: type
+    options: dict
     oracle: Callable  # (embeddings, class_weights, labels, **told) -> losses
-    tell: Callable = staticmethod(lambda head, problem: {})
-    softmax: bool = True  # whether the cross-entropy of the logits is the loss
+    tell: Callable = lambda head, problem: {}
+    loss_of_logits: Callable = cross_entropy  # (target, negatives, problem) -> losses
     weight_rows: int = 1  # of weights a class
+    all_drawn: dict = dataclasses.field(default_factory=dict)  # options with which a step leaves nothing to chance
+    tell_all: Callable | None = None  # what the oracle is told then; None: as `tell`
+    outside_training: Callable | None = None  # the oracle there; None: as in training with `all_drawn`
+
+    def make(self, num_classes, **options):
+        return self.head(num_classes, **{**self.options, **options})
+
+    def losses_of_all(self, head, problem):
+        """Oracle of a training step with `all_drawn`."""
+        told = (self.tell_all or self.tell)(head, problem)
+        return self.oracle(problem.embeddings, problem.class_weights, problem.labels, **told)
+
+    def losses_outside_training(self, head, problem):
+        """Oracle of the head called with `training=False`."""
+        if self.outside_training is None:
+            return self.losses_of_all(head, problem).real
+        return self.outside_training(problem.embeddings, problem.class_weights, problem.labels)
 
 
-def case(head, oracle, tell=None, softmax=True, weight_rows=1, oracle_options=None, **options):
-    return Case(
-        functools.partial(head, **options),
-        functools.partial(oracle, **(options if oracle_options is None else oracle_options)),
-        tell or (lambda head, problem: {}),
-        softmax,
-        weight_rows,
-    )
+def case(head, oracle, tell=lambda head, problem: {}, oracle_options=None, **options):
+    fields = {field.name for field in dataclasses.fields(Case)} & options.keys()
+    fields = {name: options.pop(name) for name in fields}
+    oracle = functools.partial(oracle, **(options if oracle_options is None else oracle_options))
+    return Case(head, options, oracle, tell, **fields)
 
 
 def bias_of(head, problem):
@@ -57,6 +83,46 @@ def rows_with_negatives(head, problem):
     # The next call draws others, unless it starts where this one did.
     head.rows_seed.state.assign(head.rows_seed.state - tf.constant([0, 1], head.rows_seed.state.dtype))
     return {"rows": rows}
+
+
+def all_rows(head, problem):
+    return {"rows": range(len(problem.labels))}
+
+
+def all_classes(head, problem):
+    return {"classes": range(head.num_classes)}
+
+
+def curricularface_at_zero(embeddings, class_weights, labels):
+    """The oracle takes in the batch before it uses τ; outside of training the head does not, and its τ is still 0."""
+    targets = oracles.cosines(embeddings, class_weights)[range(len(labels)), labels]
+    return oracles.curricularface(embeddings, class_weights, labels, tau_before=-0.01 * targets.mean() / 0.99)
+
+
+def with_norm_term(target, negatives, problem):
+    norms = np.clip(np.linalg.norm(problem.embeddings, axis=1), 1.0, 8.0)
+    return cross_entropy(target, negatives, problem) + 20.0 * (norms / 8.0**2 + 1 / norms)
+
+
+def binary(positive, negative):
+    """Of SphereFace2: a factor for the target's part and one for that of the negatives."""
+    return lambda target, negatives, problem: (
+        positive * softplus(-target) + negative * np.sum(softplus(negatives), axis=1)
+    )
+
+
+def dissected(scale, inter=lambda target: 0.0):
+    """Of D-Softmax, d = 0.9: `inter` gives what the negatives are compared with."""
+
+    def losses(target, negatives, problem):
+        total = np.logaddexp.reduce(negatives, axis=1)
+        return softplus(scale * 0.9 - target) + softplus(total - inter(target))
+
+    return losses
+
+
+def arcface_32(target):
+    return 32.0 * np.array([oracles.arcface_psi(cosine + 0j, 0.5).real for cosine in target / 32.0])
 
 
 class Recorder:
@@ -92,36 +158,62 @@ HEADS = {
     "combined_cm2": case(heads.CombinedMargin, oracles.combined_margin, **heads.CombinedMargin.CM2),
     "subcenter_arcface": case(heads.SubCenterArcFace, oracles.subcenter_arcface, weight_rows=3, sub_centers=3),
     "circle": case(heads.CircleLoss, oracles.circle, scale=64.0),
-    "curricularface": case(heads.CurricularFace, oracles.curricularface, softmax=False),
-    "magface": case(heads.MagFace, oracles.magface, softmax=False, lower_norm=1.0, upper_norm=8.0),
+    "curricularface": case(heads.CurricularFace, oracles.curricularface, outside_training=curricularface_at_zero),
+    "magface": case(heads.MagFace, oracles.magface, loss_of_logits=with_norm_term, lower_norm=1.0, upper_norm=8.0),
     "adaface": case(heads.AdaFace, oracles.adaface),
-    "sphereface2": case(heads.SphereFace2, oracles.sphereface2, bias_of, softmax=False),
+    "sphereface2": case(heads.SphereFace2, oracles.sphereface2, bias_of, loss_of_logits=binary(0.7 / 30, 0.3 / 30)),
     "sphereface2_straight": case(
-        heads.SphereFace2, oracles.sphereface2, bias_of, softmax=False, gradient="straight_through"
+        heads.SphereFace2,
+        oracles.sphereface2,
+        bias_of,
+        loss_of_logits=binary(0.7 / 30, 0.3 / 30),
+        gradient="straight_through",
     ),
     "sphereface2_a": case(
-        heads.SphereFace2, oracles.sphereface2, bias_of, softmax=False, margin_type="A", margin=0.5, radius=40.0
+        heads.SphereFace2,
+        oracles.sphereface2,
+        bias_of,
+        loss_of_logits=binary(0.7 / 40, 0.3 / 40),
+        margin_type="A",
+        margin=0.5,
+        radius=40.0,
     ),
     "sphereface2_m": case(
-        heads.SphereFace2, oracles.sphereface2, bias_of, softmax=False, margin_type="M", margin=1.7, radius=40.0
+        heads.SphereFace2,
+        oracles.sphereface2,
+        bias_of,
+        loss_of_logits=binary(0.7 / 40, 0.3 / 40),
+        margin_type="M",
+        margin=1.7,
+        radius=40.0,
     ),
     "sphereface2_naive": case(
         heads.SphereFace2,
         oracles.sphereface2_ablation,
-        softmax=False,
+        loss_of_logits=binary(1.0, 1.0),
         oracle_options={"bias": 0.0, "pn": False, "eh": False, "am": False, "sa": False},
         balance=None,
         use_bias=False,
         **PLAIN_SPHEREFACE2,
     ),
-    "dsoftmax": case(heads.DSoftmax, oracles.dsoftmax, softmax=False),
-    "dsoftmax_softmax": case(heads.DSoftmax, oracles.dsoftmax, softmax=False, scale=32.0, inter="softmax"),
-    "dsoftmax_arcface": case(heads.DSoftmax, oracles.dsoftmax, softmax=False, scale=32.0, inter="arcface"),
+    "dsoftmax": case(heads.DSoftmax, oracles.dsoftmax, loss_of_logits=dissected(64.0)),
+    "dsoftmax_softmax": case(
+        heads.DSoftmax,
+        oracles.dsoftmax,
+        loss_of_logits=dissected(32.0, lambda target: target),
+        scale=32.0,
+        inter="softmax",
+    ),
+    "dsoftmax_arcface": case(
+        heads.DSoftmax, oracles.dsoftmax, loss_of_logits=dissected(32.0, arcface_32), scale=32.0, inter="arcface"
+    ),
     "dsoftmax_b": case(
         heads.DSoftmaxB,
         oracles.dsoftmax_b,
         rows_with_negatives,
-        softmax=False,
+        loss_of_logits=dissected(32.0),
+        all_drawn={"rows": 1000},
+        tell_all=all_rows,
         oracle_options={"scale": 32.0},
         scale=32.0,
         rows=2,
@@ -130,7 +222,10 @@ HEADS = {
         heads.DSoftmaxK,
         oracles.dsoftmax_k,
         drawn_classes,
-        softmax=False,
+        loss_of_logits=dissected(32.0),
+        all_drawn={"sampling_rate": 1.0},
+        tell_all=all_classes,
+        outside_training=functools.partial(oracles.dsoftmax, scale=32.0),
         oracle_options={"scale": 32.0},
         scale=32.0,
         sampling_rate=0.25,
@@ -139,12 +234,19 @@ HEADS = {
         heads.RandSoftmax,
         oracles.rand_norm_softmax,
         drawn_classes,
-        softmax=False,
+        all_drawn={"sampling_rate": 1.0},
+        tell_all=all_classes,
         oracle_options={},
         sampling_rate=0.25,
     ),
     "rand_arcface": case(
-        heads.RandArcFace, oracles.rand_arcface, drawn_classes, softmax=False, oracle_options={}, sampling_rate=0.25
+        heads.RandArcFace,
+        oracles.rand_arcface,
+        drawn_classes,
+        all_drawn={"sampling_rate": 1.0},
+        tell_all=all_classes,
+        oracle_options={},
+        sampling_rate=0.25,
     ),
 }
 every_head = pytest.mark.parametrize("name", HEADS)
@@ -369,33 +471,54 @@ def test_zero_and_extreme_inputs_stay_finite(name):
 
 
 @every_head
-def test_cross_entropy_of_the_logits_is_the_loss(name):
+def test_loss_follows_from_the_logits(name):
     head = HEADS[name].make(50)
     problem = problem_for(name, 50)
-    if not HEADS[name].softmax:
-        run(head, problem)
-        logits = head.logits(problem.embeddings.astype(np.float32), problem.labels)
-        assert logits.shape == (6, 50) and np.isfinite(logits).all()
-        return
     # Outside of training nothing moves on, so that loss and logits see the same state.
     head.build((None, DIM))
     head.set_class_weights(problem.class_weights.astype(np.float32))
     embeddings = problem.embeddings.astype(np.float32)
     losses = head(embeddings, problem.labels, training=False)
-    logits = head.logits(embeddings, problem.labels)
-    expected = tf.nn.sparse_softmax_cross_entropy_with_logits(problem.labels, logits)
-    np.testing.assert_allclose(losses, expected, rtol=2e-5, atol=2e-5)
-    plain = head.logits(embeddings)
+    np.testing.assert_allclose(losses, HEADS[name].losses_outside_training(head, problem), rtol=1e-5, atol=1e-5)
+    logits = np.asarray(head.logits(embeddings, problem.labels), np.float64)
     others = ~np.eye(50, dtype=bool)[problem.labels]
-    if name not in ("circle", "adaface"):
+    target, negatives = logits[~others], logits[others].reshape(6, 49)
+    np.testing.assert_allclose(
+        losses, HEADS[name].loss_of_logits(target, negatives, problem), rtol=2e-5, atol=2e-5, err_msg="loss of logits"
+    )
+    # Some weigh or clip negatives too, or give them a margin.
+    if HEADS[name].head.__name__ not in ("AdaFace", "CircleLoss", "CurricularFace", "SphereFace2"):
+        plain = head.logits(embeddings).numpy()
         np.testing.assert_allclose(plain[others], logits[others], rtol=1e-6)
 
 
+def stated_config(case, num_classes, **options):
+    """What the configuration of a head must hold: the arguments that it was made with, and the defaults of others."""
+    defaults = {}
+    for parent in reversed(case.head.__mro__[: case.head.__mro__.index(heads.ClassificationHead) + 1]):
+        parameters = inspect.signature(parent).parameters.values()
+        defaults |= {each.name: each.default for each in parameters if each.kind is not each.VAR_KEYWORD}
+    # These two are objects, which the test looks at by itself.
+    del defaults["class_weights_initializer"], defaults["sampler"]
+    if case.head is heads.CoCo:
+        defaults["scale"] = np.log(num_classes - 1) / 2 + 3
+    return {**defaults, **case.options, "num_classes": num_classes, **options}
+
+
 @every_head
-def test_config_round_trip(name):
-    head = HEADS[name].make(9)
+def test_config_states_what_the_head_was_made_with(name):
+    options = {"chunk_size": 3, "jit_compile": False, "partition": "replicas", "name": "stated", "dtype": "bfloat16"}
+    head = HEADS[name].make(9, class_weights_initializer="ones", **options)
     again = type(head).from_config(head.get_config())
-    assert again.get_config() == head.get_config()
+    del options["dtype"]
+    for config in (head.get_config(), again.get_config()):
+        for key, value in stated_config(HEADS[name], 9, **options).items():
+            assert config[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+    assert again.compute_dtype == "bfloat16"
+    assert isinstance(again.class_weights_initializer, keras.initializers.Ones)
+    assert type(again.sampler) is type(head.sampler)
+    if head.sampler is not None:
+        assert again.sampler.get_config() == head.sampler.get_config() and again.sampler.rate == 0.25
 
 
 @every_head
@@ -403,23 +526,65 @@ def test_functional_model_saves_and_loads(name, tmp_path):
     problem = problem_for(name, 9)
     embeddings = problem.embeddings.astype(np.float32)
     inputs = keras.Input((DIM,)), keras.Input((), dtype="int64")
-    model = keras.Model(inputs, HEADS[name].make(9)(*inputs))
-    before = model([embeddings, problem.labels], training=False)
+    head = HEADS[name].make(9)
+    model = keras.Model(inputs, head(*inputs))
+    head.set_class_weights(problem.class_weights.astype(np.float32))
+    expected = HEADS[name].losses_outside_training(head, problem)
     model.save(tmp_path / "head.keras")
-    after = keras.models.load_model(tmp_path / "head.keras")([embeddings, problem.labels], training=False)
-    np.testing.assert_array_equal(before, after)
+    # Nothing that is loaded may come from the first model.
+    head.set_class_weights(np.zeros_like(problem.class_weights))
+    again = keras.models.load_model(tmp_path / "head.keras")
+    found = again([embeddings, problem.labels], training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @every_head
-def test_fit_in_a_functional_model(name):
+def test_fit_in_a_functional_model_is_the_step_of_the_oracle(name):
     problem = problem_for(name, 9, batch=12)
     inputs = keras.Input((DIM,)), keras.Input((), dtype="int64")
-    losses = HEADS[name].make(9)(keras.layers.Dense(DIM)(inputs[0]), inputs[1])
-    model = keras.Model(inputs, losses)
-    model.compile(optimizer=keras.optimizers.SGD(1e-3), loss=lambda _, losses: losses)
-    data = [problem.embeddings.astype(np.float32), problem.labels]
-    history = model.fit(data, np.zeros(12), batch_size=6, epochs=2, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
+    layer = keras.layers.Dense(DIM, use_bias=False)
+    head = HEADS[name].make(9, **HEADS[name].all_drawn)
+    model = keras.Model(inputs, head(layer(inputs[0]), inputs[1]))
+    head.set_class_weights(problem.class_weights.astype(np.float32))
+    # A rotation: the examples keep the angles of the problem.
+    kernel = np.linalg.qr(np.random.default_rng(2).normal(size=(DIM, DIM)))[0].astype(np.float32)
+    layer.set_weights([kernel])
+    examples = problem.embeddings @ np.linalg.inv(kernel.astype(np.float64))
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss=lambda _, losses: losses)
+    data = [examples.astype(np.float32), problem.labels]
+
+    def oracle(embeddings, class_weights, labels):
+        moved = dataclasses.replace(problem, embeddings=embeddings, class_weights=class_weights)
+        return HEADS[name].losses_of_all(head, moved)
+
+    inputs = problem.embeddings, problem.class_weights, problem.labels
+    expected = oracle(*inputs).real.mean()
+    rng = np.random.default_rng(1)
+    by_kernel = rng.normal(size=(3, DIM, DIM))
+    by_weights = rng.normal(size=(3, *problem.class_weights.shape))
+    no_x, no_w = np.zeros_like(problem.embeddings), np.zeros_like(problem.class_weights)
+    slopes_kernel = [
+        oracles.directional_derivatives(oracle, *inputs, examples @ each, no_w).mean() for each in by_kernel
+    ]
+    slopes_weights = [oracles.directional_derivatives(oracle, *inputs, no_x, each).mean() for each in by_weights]
+
+    history = model.fit(data, np.zeros(12), batch_size=12, shuffle=False, verbose=0)
+    np.testing.assert_allclose(history.history["loss"], [expected], rtol=1e-5)
+    step = kernel - layer.get_weights()[0].astype(np.float64)
+    np.testing.assert_allclose(
+        [np.sum(step * each) for each in by_kernel], slopes_kernel, rtol=1e-3, atol=1e-4 * np.abs(slopes_kernel).max()
+    )
+    step = problem.class_weights - head.get_class_weights()
+    np.testing.assert_allclose(
+        [np.sum(step * each) for each in by_weights],
+        slopes_weights,
+        rtol=1e-3,
+        atol=1e-4 * np.abs(slopes_weights).max(),
+    )
+
+
+def test_every_head_is_in_the_battery():
+    assert {case.head.__name__ for case in HEADS.values()} == set(NAMES)
 
 
 @every_head
