@@ -49,9 +49,47 @@ def test_a_dead_owner_leaves_its_folder(other, signum, tmp_path):
 
 
 def test_an_owner_that_ended_leaves_its_folder(other, tmp_path):
+    (tmp_path / "work").touch()
     other.communicate("")
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
     with ownership.owned(tmp_path):
         pass
+
+
+def test_a_folder_that_stayed_empty_is_removed(tmp_path):
+    with ownership.owned(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_parts_of_a_folder_have_their_own_owners(other, tmp_path):
+    with ownership.owned(tmp_path, name=".part.owner"):
+        second = pytest.raises(ValueError, match="in use by process")
+        with second, ownership.owned(tmp_path, name=".part.owner"):
+            pass
+
+
+def test_of_many_that_come_at_once_one_at_a_time_is_the_owner(tmp_path):
+    """Each adds one to a number in the folder, not atomically."""
+    code = """
+import pathlib, sys, time
+from tfface import ownership
+done = 0
+while done < 25:
+    try:
+        with ownership.owned(sys.argv[1]):
+            counter = pathlib.Path(sys.argv[1], "counter")
+            number = int(counter.read_text())
+            time.sleep(0.001)
+            counter.write_text(str(number + 1))
+            done += 1
+    except ValueError:
+        pass
+"""
+    (tmp_path / "counter").write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert (tmp_path / "counter").read_text() == "100"
 
 
 def test_an_owner_elsewhere_is_believed_until_it_is_said_to_be_dead(tmp_path):

@@ -21,15 +21,16 @@ _MAX_BYTES = 4096
 
 
 @contextlib.contextmanager
-def owned(folder: str | os.PathLike, steal: bool = False, remedy: str = ""):
-    """Owns a folder within a block.
+def owned(folder: str | os.PathLike, name: str = FILE, steal: bool = False, remedy: str = ""):
+    """Owns a folder, or what has this name in it, within a block.
 
-    The file `.owner` of the folder names host, process and time, and the operating system locks it: the lock ends with
-    its process, however that ends. An owner on another host cannot be seen to have ended, nor can any owner on a file
-    system without locks: then `steal` says that it has.
+    A file names host, process and time, and the operating system locks it: the lock ends with its process, however that
+    ends. An owner on another host cannot be seen to have ended, nor can any owner on a file system without locks: then
+    `steal` says that it has.
 
     Args:
-      folder: made if absent.
+      folder: made if absent, and removed again if nothing came into it.
+      name: of the file.
       steal: whether the folder is taken from an owner whose end cannot be seen.
       remedy: what the message names to do about such an owner, such as "--steal_lock takes it over".
 
@@ -37,10 +38,9 @@ def owned(folder: str | os.PathLike, steal: bool = False, remedy: str = ""):
       ValueError: the folder has another owner; names its host, process and start.
       OSError: the folder cannot be written.
     """
-    path = pathlib.Path(folder) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        locked = _lock(file)
+    path = pathlib.Path(folder) / name
+    with contextlib.ExitStack() as stack:
+        file, locked = _open_locked(path, stack)
         other = _read(file)
         if locked is None:
             raise ValueError(f"{folder} is in use by {_describe(other)}: wait for it, or end it first.")
@@ -55,8 +55,23 @@ def owned(folder: str | os.PathLike, steal: bool = False, remedy: str = ""):
         try:
             yield
         finally:
-            # Emptied, not removed: whoever opened the file meanwhile would lock one that nobody else finds.
-            _write(file, "")
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+
+
+def _open_locked(path, stack):
+    """Opens the file at a path; returns it with what `_lock` says."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = stack.enter_context(path.open("a+", encoding="utf-8"))
+        except FileNotFoundError:  # An owner that ended just then took the folder with it.
+            continue
+        locked = _lock(file)
+        # An owner that ended meanwhile has removed the file: nobody else would find this one.
+        if locked is None or path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file, locked
 
 
 def _lock(file):

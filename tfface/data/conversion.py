@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import pathlib
 
-from tfface import interrupts
+from tfface import interrupts, ownership
 from tfface.data.folders import FolderSource
 from tfface.data.plan import MAX_SHARDS, digest, list_items, plan_shards, split_identities
 from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
@@ -94,7 +94,8 @@ def convert(
     if not stage.holds(inputs):
         _check_outputs(output, targets, name, overwrite)
     write = write or functools.partial(write_shards, workers=workers)
-    with interrupts.remedy(f"the same command continues from {stage.folder}."):
+    owner = ownership.owned(output, name=f".{name}.owner")
+    with interrupts.remedy(f"the same command continues from {stage.folder}."), owner:
         try:
             stage.begin(inputs, targets)
             bad = stage.bad

@@ -60,8 +60,10 @@ class ZipSource(FileSource):
     def read(self, item):
         """Returns the bytes of a member, at most as many as an image may have."""
         try:
-            with self._archive.open(self._prefix + item.key) as file:
-                data = file.read(MAX_IMAGE_BYTES + 1)
+            info = self._archive.getinfo(self._prefix + item.key)
+            with self._archive.open(info) as file:
+                # No more than it claims: that much memory is reserved.
+                data = file.read(min(info.file_size, MAX_IMAGE_BYTES) + 1)
         except (*DAMAGED, KeyError) as error:
             raise ValueError(f"a damaged member of the archive ({error})") from error
         check_image_bytes(len(data))

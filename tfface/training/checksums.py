@@ -2,12 +2,18 @@
 
 import functools
 import json
+import os
 import pathlib
 
 import google_crc32c
 import tensorflow as tf
 
+from tfface import json_files
+from tfface.json_files import COUNT
+
 FILE = "checksums.json"
+
+_FORM = {"version": COUNT, "files": {str: {"bytes": COUNT, "crc32c": str}}}
 
 _MAX_BYTES = 1 << 24
 _BLOCK = 1 << 22
@@ -40,9 +46,10 @@ def _find_damage(folder, state):
     if not (folder / FILE).exists():
         return _find_damage_by_tensorflow(folder)
     try:
-        with open(folder / FILE, "rb") as file:
-            expected = json.loads(file.read(_MAX_BYTES))["files"].items()
-        for name, description in expected:
+        expected = json_files.read(folder / FILE, _FORM, _MAX_BYTES)["files"]
+        for name, description in expected.items():
+            if os.path.basename(name) != name:
+                return f"{FILE} names {name!r}, which is not in the folder"
             if not (folder / name).is_file():
                 return f"{name} is missing"
             found = _describe(folder / name)
@@ -52,7 +59,7 @@ def _find_damage(folder, state):
                 return f"{name} does not match its checksum"
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except ValueError:
         return f"{FILE} is damaged"
     return None
 

@@ -1,8 +1,16 @@
 """The processes that train together, as the environment variable TF_CONFIG lists them."""
 
 import dataclasses
-import json
 import os
+
+from tfface import json_files
+from tfface.json_files import COUNT, Optional
+
+_FORM = {
+    "cluster": {Optional("chief"): [str], Optional("worker"): [str], ...: object},
+    "task": {"type": str, "index": COUNT, ...: object},
+    ...: object,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +40,24 @@ def read_cluster() -> Cluster:
     Raises:
       ValueError: it is missing or malformed.
     """
-    text = os.environ.get("TF_CONFIG")
+    text = os.environ.get("TF_CONFIG", "")
     try:
-        config = json.loads(text or "")
-        by_kind = {kind: config["cluster"][kind] for kind in ("chief", "worker") if kind in config["cluster"]}
-        addresses = tuple(address for kind in by_kind for address in by_kind[kind])
+        config = json_files.parse(text.encode(errors="surrogateescape"), "TF_CONFIG", _FORM)
+        chiefs, workers = (config["cluster"].get(kind, []) for kind in ("chief", "worker"))
         kind, index = config["task"]["type"], config["task"]["index"]
-        known = isinstance(index, int) and 0 <= index < len(by_kind.get(kind, ()))
-        if known and all(isinstance(address, str) and _is_address(address) for address in addresses):
-            return Cluster(addresses, index + (len(by_kind["chief"]) if kind == "worker" and "chief" in by_kind else 0))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise ValueError(
-        "strategy 'multiworker' needs the environment variable TF_CONFIG, such as "
-        '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; '
-        f"got {text!r}."
-    )
+        of_kind = {"chief": chiefs, "worker": workers}.get(kind, [])
+        if index >= len(of_kind):
+            raise ValueError(f"task {kind} {index} is not in the cluster.")
+        wrong = [address for address in chiefs + workers if not _is_address(address)]
+        if wrong:
+            raise ValueError(f"expected addresses host:port, got {wrong[0]!r}.")
+    except ValueError as error:
+        raise ValueError(
+            "strategy 'multiworker' needs the environment variable TF_CONFIG, such as "
+            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; '
+            f"got {text[:1000]!r}: {error}"
+        ) from None
+    return Cluster((*chiefs, *workers), index + (len(chiefs) if kind == "worker" else 0))
 
 
 def _is_address(text):

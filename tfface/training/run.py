@@ -192,7 +192,7 @@ def _lost_worker_in_a_sentence():
 def _take_run_dir(settings, stack):
     """Owns the run folder until `stack` is left; checks, or with --overwrite removes, what is in it."""
     run_dir = pathlib.Path(settings.run_dir)
-    stack.enter_context(ownership.owned(run_dir, settings.steal_lock, "--steal_lock takes it over"))
+    stack.enter_context(ownership.owned(run_dir, steal=settings.steal_lock, remedy="--steal_lock takes it over"))
     flagfile = run_dir / config.FLAGFILE
     if settings.overwrite and not settings.resume and flagfile.is_file():
         for path in run_dir.iterdir():
