@@ -7,6 +7,7 @@ __getattr__, __dir__ = lazy.exports(
     {
         "images": ("check_image", "decode_image", "decode_pixels", "ensure_image"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
+        "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),
         "sources": ("Item", "Source"),
         "folders": ("FolderSource", "find_images"),
         "recordio_source": ("RecordIOSource",),

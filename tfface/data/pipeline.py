@@ -6,9 +6,10 @@ import pathlib
 import tensorflow as tf
 
 from tfface.data import augment
+from tfface.data.checked_records import open_records
 from tfface.data.folders import find_images
 from tfface.data.images import decode_image, size_pair
-from tfface.data.records import check_labels_agree, count_images, parse_example, resolve_shards
+from tfface.data.records import check_labels_agree, parse_example
 
 # Part of the order of the stream, therefore fixed and not left to the number of processors.
 _FILES_AT_ONCE = 16
@@ -28,6 +29,7 @@ def train_dataset(
     num_workers=1,
     worker_index=0,
     parts=1,
+    skip_bad=False,
 ):
     """Builds the endless stream of training batches, a pure function of the seed and the step.
 
@@ -36,7 +38,7 @@ def train_dataset(
     before it are read but not decoded.
 
     Args:
-      shards: dataset directory, glob of TFRecord files, or a list of these.
+      shards: dataset directory, glob of TFRecord files, or a list of these; or `Records` of `open_records`.
       batch_size: images per batch, of all workers together.
       image_size: side S or (height, width) in pixels; images of another size are resized.
       seed: int >= 0, of the order and the augmentation. `tf.random.set_seed` has no influence.
@@ -50,14 +52,15 @@ def train_dataset(
         Each reads all records and decodes its own.
       worker_index: which of them this is.
       parts: number of equal batches that this worker's share of a batch is divided into, one for each of its devices.
+      skip_bad: whether bad records are left out, as `open_records` does; the promises above hold over the good ones.
 
     Returns:
       `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B]}`, with B = batch_size /
       (num_workers * parts).
 
     Raises:
-      ValueError: if the shards are incomplete or number identities differently, there are fewer images than a batch
-        needs, or an argument is out of range.
+      ValueError: as for `open_records`; if the shards number identities differently, there are fewer images than a
+        batch needs, or an argument is out of range.
     """
     for argument, value, lowest in (
         ("seed", seed, 0),
@@ -74,18 +77,17 @@ def train_dataset(
         )
     image_size = size_pair(image_size)
     augmentations = augment.parse_augmentations(augmentations)
-    paths = resolve_shards(shards)
-    check_labels_agree(paths)
-    counts = count_images(paths)
-    steps = _steps_per_epoch(counts, batch_size)
+    opened = open_records(shards, skip_bad=skip_bad)
+    check_labels_agree(opened.shards)
+    steps = _steps_per_epoch(opened.counts, batch_size)
     share = batch_size // num_workers
     first_epoch, first_step = divmod(start_step, steps)
 
     def epoch(number):
         tf.random.set_seed(seed + 1)  # Of this function's graph only; 0 would make TensorFlow compare symbolic seeds.
-        order = tf.argsort(tf.random.stateless_uniform([len(paths)], seed=[seed, number]), stable=True)
-        records = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order)).interleave(
-            tf.data.TFRecordDataset,
+        order = tf.argsort(tf.random.stateless_uniform([len(opened.shards)], seed=[seed, number]), stable=True)
+        records = tf.data.Dataset.from_tensor_slices(tf.gather(opened.shards, order)).interleave(
+            opened.read,
             cycle_length=_FILES_AT_ONCE,
             num_parallel_calls=_FILES_AT_ONCE,
             deterministic=deterministic or num_workers > 1,  # Workers must agree on the order.
@@ -133,16 +135,16 @@ def steps_per_epoch(shards, batch_size):
       int > 0.
 
     Raises:
-      ValueError: if the shards are incomplete or hold fewer images than one batch needs.
+      ValueError: as for `open_records`, or if the shards hold fewer images than one batch needs.
     """
-    return _steps_per_epoch(count_images(resolve_shards(shards)), batch_size)
+    return _steps_per_epoch(open_records(shards).counts, batch_size)
 
 
 def eval_dataset(shards, batch_size, image_size=112):
     """Builds one pass over a dataset in the order of its records, without augmentation.
 
     Args:
-      shards: dataset directory, glob of TFRecord files, or a list of these.
+      shards: as for `train_dataset`.
       batch_size: images per batch B; the last batch may be shorter.
       image_size: side S or (height, width) in pixels; images of another size are resized.
 
@@ -151,7 +153,7 @@ def eval_dataset(shards, batch_size, image_size=112):
       "identity": string [B]}`.
 
     Raises:
-      ValueError: if the shards are incomplete.
+      ValueError: as for `open_records`.
     """
     image_size = size_pair(image_size)
 
@@ -160,7 +162,7 @@ def eval_dataset(shards, batch_size, image_size=112):
         images = _images(lambda data: decode_image(data, image_size), image_size, record["image"])
         return {"image": images, "label": record["label"], "key": record["key"], "identity": record["identity"]}
 
-    return _batches(tf.data.TFRecordDataset(resolve_shards(shards)), batch, batch_size)
+    return _batches(open_records(shards).read_all(), batch, batch_size)
 
 
 def folder_dataset(root, keys=None, batch_size=64, image_size=112):

@@ -22,10 +22,13 @@ import re
 import tensorflow as tf
 
 from tfface import json_files
+from tfface.data.parallel import map_in_threads
+from tfface.data.tfrecord_files import count_records
 from tfface.json_files import COUNT, POSITIVE, Either, Number
 
 SCHEMA_VERSION = 1
 DATASET_FILE = "dataset.json"
+_FILES_AT_ONCE = 8
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.tfrecord")
 _FEATURES = {
@@ -169,21 +172,39 @@ def resolve_shards(pattern):
     return sorted(paths)
 
 
+def stated_counts(shards):
+    """Returns {path: number of images} of the shards that a `dataset.json` beside them lists."""
+    return {
+        os.path.join(directory, shard.file): shard.images
+        for directory, info in _descriptions(shards).items()
+        for shard in info.shards
+    }
+
+
+def check_count(path, found, stated):
+    """Raises ValueError unless a shard holds as many records as `dataset.json` says; `stated` is None where unknown."""
+    if stated not in (None, found):
+        raise ValueError(f"{path} holds {found} records, but {DATASET_FILE} says {stated}.")
+
+
 def count_images(shards):
-    """Counts the images of shards, from `dataset.json` where it lists them, else by reading them.
+    """Counts the images of shards by the lengths of their records, which are checked so that TensorFlow may read them.
 
     Args:
       shards: list of paths.
 
     Returns:
       List of int, the images of each.
+
+    Raises:
+      ValueError: if the length of a record is wrong, or `dataset.json` states another number of images; the message
+        names the shard.
     """
-    listed = {
-        os.path.join(directory, shard.file): shard.images
-        for directory, info in _descriptions(shards).items()
-        for shard in info.shards
-    }
-    return [listed[path] if path in listed else _count_records(path) for path in shards]
+    stated = stated_counts(shards)
+    counts = list(map_in_threads(count_records, shards, min(len(shards), _FILES_AT_ONCE)))
+    for path, count in zip(shards, counts, strict=True):
+        check_count(path, count, stated.get(path))
+    return counts
 
 
 def check_labels_agree(shards):
@@ -223,8 +244,3 @@ def _descriptions(shards):
     directories = sorted({os.path.dirname(path) for path in shards})
     described = [one for one in directories if tf.io.gfile.exists(os.path.join(one, DATASET_FILE))]
     return {directory: DatasetInfo.load(directory or ".") for directory in described}
-
-
-def _count_records(path):
-    batches = tf.data.TFRecordDataset(path).batch(1024)
-    return int(batches.reduce(0, lambda total, batch: total + tf.shape(batch)[0]))

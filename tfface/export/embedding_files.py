@@ -1,6 +1,6 @@
 """Files of embeddings: NumPy's .npz, or TFRecord."""
 
-import os
+import itertools
 import pathlib
 
 import numpy as np
@@ -8,6 +8,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfface import files, npz_files
+from tfface.data.tfrecord_files import scan_records
 from tfface.export.embedding import Embeddings, concatenate
 
 _RECORDS = ".tfrecord"
@@ -81,27 +82,44 @@ def _write_records(path, embeddings):
 
 
 def _read_records(path):
-    # TensorFlow would name a missing file in an error of its own.
-    os.stat(path)
-    records = tf.data.TFRecordDataset(str(path))
+    records = enumerate(scan_records(path))
+    parts = []
+    while batch := list(itertools.islice(records, _RECORDS_AT_ONCE)):
+        for number, (offset, data) in batch:
+            if isinstance(data, ValueError):
+                raise ValueError(f"record {number} at byte {offset}: {data}.")
+        if not parts:
+            schema = _schema(batch[0][1][1])
+        parts.append(_parse(batch, schema))
+    if not parts:
+        raise ValueError("it is empty.")
+    return concatenate(parts, parts[0].vectors.shape[1], "label" in schema)
+
+
+def _schema(record):
+    """Returns the features of a file by its first record."""
     try:
-        first = next(iter(records.take(1)), None)
-        if first is None:
-            raise ValueError("it is empty.")
-        example = dict(tf.train.Example.FromString(first.numpy()).features.feature)
-        if "embedding" not in example:
-            raise ValueError(f"no feature 'embedding', only {sorted(example)}.")
-        dim, labelled = len(example["embedding"].float_list.value), "label" in example
-        schema = {"embedding": tf.io.FixedLenFeature([dim], tf.float32), "key": tf.io.FixedLenFeature([], tf.string)}
-        if labelled:
-            schema["label"] = tf.io.FixedLenFeature([], tf.int64)
-        parts = []
-        for batch in records.batch(_RECORDS_AT_ONCE):
-            parsed = {name: tensor.numpy() for name, tensor in tf.io.parse_example(batch, schema).items()}
-            keys = [key.decode() for key in parsed["key"].tolist()]
-            parts.append(Embeddings(parsed["embedding"], keys, parsed.get("label")))
-    except tf.errors.OpError as error:
-        raise ValueError(error.message.strip().splitlines()[0]) from error
-    except DecodeError as error:
-        raise ValueError("its records are no tf.train.Example.") from error
-    return concatenate(parts, dim, labelled)
+        example = dict(tf.train.Example.FromString(record).features.feature)
+    except DecodeError:
+        raise ValueError("record 0 at byte 0: no tf.train.Example.") from None
+    if "embedding" not in example:
+        raise ValueError(f"no feature 'embedding', only {sorted(example)}.")
+    dim = len(example["embedding"].float_list.value)
+    schema = {"embedding": tf.io.FixedLenFeature([dim], tf.float32), "key": tf.io.FixedLenFeature([], tf.string)}
+    return {**schema, "label": tf.io.FixedLenFeature([], tf.int64)} if "label" in example else schema
+
+
+def _parse(batch, schema):
+    """Returns the `Embeddings` of (number, (offset, data)) of records."""
+    try:
+        parsed = tf.io.parse_example([data for _, (_, data) in batch], schema)
+        keys = [key.decode() for key in parsed["key"].numpy().tolist()]
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        if len(batch) > 1:
+            # By halves, down to the record that is to be named.
+            for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+                _parse(half, schema)
+        number, (offset, _) = batch[0]
+        reason = error.message.strip().splitlines()[0] if isinstance(error, tf.errors.OpError) else error
+        raise ValueError(f"record {number} at byte {offset}: {reason}") from None
+    return Embeddings(parsed["embedding"].numpy(), keys, parsed["label"].numpy() if "label" in schema else None)

@@ -71,6 +71,7 @@ class TrainConfig:
     )
 
     train_data: str = setting(None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.")
+    skip_bad: bool = setting(False, "Leave out training records that are damaged; RUN_DIR/skipped.txt lists them.")
     heldout_data: str = setting(None, "Records of held-out identities, for verification; none if 'synthetic'.")
     heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20)
     protocol: list = setting(

@@ -12,7 +12,7 @@ from tfface.training.build import load_encoder
 from tfface.training.fingerprint import images_sha256, model_sha256
 
 
-def embed_images(model, images, output=None, flip=False, batch_size=64):
+def embed_images(model, images, output=None, flip=False, batch_size=64, records=None):
     """Embeds records or a folder of images, with a progress bar.
 
     Args:
@@ -22,6 +22,7 @@ def embed_images(model, images, output=None, flip=False, batch_size=64):
         the folder OUTPUT.partial; the same call goes on from there, and writes what an uninterrupted one would.
       flip: bool, add the embedding of the mirrored image.
       batch_size: int, images embedded at a time.
+      records: the images as `tfface.data.open_records` has opened them, perhaps without bad ones; default: with all.
 
     Returns:
       `Embeddings`; the labels of a folder number its identities by name.
@@ -36,14 +37,16 @@ def embed_images(model, images, output=None, flip=False, batch_size=64):
         keys = data.find_images(images).keys
         dataset, count = data.folder_dataset(images, keys, batch_size, embedder.image_size), len(keys)
     else:
-        dataset = data.eval_dataset(images, batch_size, embedder.image_size)
-        count = sum(data.count_images(data.resolve_shards(images)))
-    with progress.bar(total=count, desc="embed", unit=" images") as bar:
+        records = data.open_records(images) if records is None else records
+        dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
+    with progress.bar(total=count, desc="embed", unit=" images") as bar, data.naming_bad_records(records):
         if output is None:
             embeddings = export.embed_dataset(embedder, dataset, flip, lambda batches: _counted(batches, bar))
         else:
             pieces = pathlib.Path(f"{output}.partial")
             job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
+            if records is not None and records.bad:
+                job["left_out"] = list(map(str, records.bad))
             with interrupts.remedy(f"the same command continues from {pieces}."):
                 embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
     if in_folder:
@@ -69,6 +72,8 @@ def load_any_embedder(model):
 
 def is_image_folder(images):
     """Whether images are files in a folder, not records."""
+    if isinstance(images, data.Records):
+        return False
     return os.path.isdir(images) and not os.path.exists(os.path.join(images, data.records.DATASET_FILE))
 
 

@@ -123,5 +123,7 @@ def _write(encoder, path, kind, card, quantize, calibration):
 def _batches(calibration, image_size):
     if calibration is None:
         return None
-    dataset = data.eval_dataset(calibration, _CALIBRATION_BATCH_SIZE, image_size).take(_CALIBRATION_BATCHES)
-    return [batch["image"].numpy() for batch in dataset]
+    records = data.open_records(calibration)
+    dataset = data.eval_dataset(records, _CALIBRATION_BATCH_SIZE, image_size).take(_CALIBRATION_BATCHES)
+    with data.naming_bad_records(records):
+        return [batch["image"].numpy() for batch in dataset]

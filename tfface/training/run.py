@@ -97,7 +97,8 @@ def _train(settings, strategy):
         tf.config.experimental.enable_op_determinism()
     train_data, heldout_data = _data(settings, run_dir)
 
-    steps_per_epoch = data.steps_per_epoch(train_data, settings.batch_size)
+    records = data.open_records(train_data, skip_bad=settings.skip_bad)
+    steps_per_epoch = data.steps_per_epoch(records, settings.batch_size)
     identities = data.DatasetInfo.load(train_data).label_map
     total_steps = max(1, round(settings.epochs * steps_per_epoch))
 
@@ -127,14 +128,15 @@ def _train(settings, strategy):
             verification.record(0, before)
         steps.append(verification)
     steps.append(callbacks.SaveCheckpoints(checkpoints, settings.save_every, **every))
-    batches = distribute(strategy, _batches(settings, train_data, start_step), settings.batch_size)
+    batches = distribute(strategy, _batches(settings, records, start_step), settings.batch_size)
     if is_chief:
         # Only now, so that an attempt which failed before is no run that would have to be resumed or overwritten.
         write_identities(run_dir, identities)
+        data.write_skipped(run_dir / "skipped.txt", records)
         config.write_flagfile(settings, run_dir / config.FLAGFILE)
     if start_step < total_steps:
         try:
-            with interrupts.postponed() as request:
+            with interrupts.postponed() as request, data.naming_bad_records(records):
                 steps.append(callbacks.EndWhenAsked(request, checkpoints, **every))
                 # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
                 model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
@@ -156,12 +158,12 @@ def _train(settings, strategy):
     return TrainResult(before, after, checkpoints.latest, report, run_dir / "export" / "1")
 
 
-def _batches(settings, train_data, start_step):
+def _batches(settings, records, start_step):
     """Returns a function that makes the dataset of one worker, for `distribute`."""
 
     def make(num_workers, worker_index, parts):
         return data.train_dataset(
-            train_data,
+            records,
             settings.batch_size,
             settings.image_size,
             seed=settings.seed,
@@ -257,7 +259,8 @@ def _heldout(settings, encoder, heldout_data):
     """Returns a function that embeds the held-out images as the encoder is then, and the protocols, {name: `Pairs`}."""
     if not heldout_data:
         return None, {}
-    images = data.eval_dataset(heldout_data, 64, settings.image_size)
+    records = data.open_records(heldout_data)
+    images = data.eval_dataset(records, 64, settings.image_size)
     # In float32, as the network will be exported.
     network = encoder if settings.precision == "float32" else build_encoder(settings, precision="float32")
     embedder = export.encoder_embedder(network)
@@ -265,7 +268,8 @@ def _heldout(settings, encoder, heldout_data):
     def embed():
         if network is not encoder:
             network.set_weights(encoder.get_weights())
-        return export.embed_dataset(embedder, images)
+        with data.naming_bad_records(records):
+            return export.embed_dataset(embedder, images)
 
     return embed, verification_pairs(embed(), settings.protocol, settings.heldout_pairs, settings.seed)
 

@@ -14,7 +14,7 @@ def read_thumbnails(images, keys, side=112):
     """Decodes images and encodes them anew, so that nothing but pixels is taken over.
 
     Args:
-      images: records (dataset folder or glob), or a folder of images.
+      images: records (dataset folder or glob, or `tfface.data.Records`), or a folder of images.
       keys: iterable of str, which of them; those that are not there are left out.
       side: int, height and width of the pictures in pixels.
 
@@ -22,22 +22,27 @@ def read_thumbnails(images, keys, side=112):
       dict from key to the bytes of a JPEG file.
 
     Raises:
-      ValueError: the images are not of that form.
+      ValueError: the images are not of that form, or a record that is read is damaged.
     """
     keys = set(keys)
     if is_image_folder(images):
         there = sorted(keys & set(data.find_images(images).keys))
-        pixels = data.folder_dataset(images, there, 1, side).unbatch() if there else []
-    else:
-        wanted = tf.constant(sorted(keys), tf.string)
-        pixels = (
-            tf.data.TFRecordDataset(data.resolve_shards(images))
-            .map(data.parse_example)
-            .filter(lambda record: tf.reduce_any(record["key"] == wanted))
-            # Not to read on once all are found.
-            .take(len(keys))
-            .map(lambda record: {"image": data.decode_image(record["image"], side), "key": record["key"]})
-        )
+        return _pictures(data.folder_dataset(images, there, 1, side).unbatch() if there else [])
+    wanted = tf.constant(sorted(keys), tf.string)
+    records = data.open_records(images)
+    pixels = (
+        records.read_all()
+        .map(data.parse_example)
+        .filter(lambda record: tf.reduce_any(record["key"] == wanted))
+        # Not to read on once all are found.
+        .take(len(keys))
+        .map(lambda record: {"image": data.decode_image(record["image"], side), "key": record["key"]})
+    )
+    with data.naming_bad_records(records):
+        return _pictures(pixels)
+
+
+def _pictures(pixels):
     return {one["key"].numpy().decode(): _jpeg(one["image"].numpy()) for one in pixels}
 
 

@@ -1,0 +1,196 @@
+"""Opening datasets of TFRecords: all that reads their records through TensorFlow comes by `open_records`.
+
+The lengths of all records are checked before TensorFlow sees a file. Their data are not, because that would read all of
+it once more: where damaged data stop a program, `naming_bad_records` finds the record. With `skip_bad` all records are
+checked first, and the bad ones left out.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+
+from tfface import files, progress
+from tfface.data.images import check_image
+from tfface.data.parallel import map_in_threads
+from tfface.data.records import DATASET_FILE, check_count, count_images, parse_example, resolve_shards, stated_counts
+from tfface.data.records_source import parse_record
+from tfface.data.tfrecord_files import RestLost, read_records, scan_records
+
+_NAMED = 5  # Bad records that are named on stderr.
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRecord:
+    """A record that cannot be used, or the rest of a shard from a wrong length on.
+
+    Args:
+      shard: path of the file.
+      number: of the record in the shard, from 0.
+      offset: where it starts, in bytes.
+      reason: str, without a full stop.
+      key: of the image; None where unknown.
+      rest_lost: whether the rest of the shard cannot be read either.
+    """
+
+    shard: str
+    number: int
+    offset: int
+    reason: str
+    key: str | None = None
+    rest_lost: bool = False
+
+    def __str__(self):
+        key = "" if self.key is None else f" (key {self.key!r})"
+        return f"{self.shard}: record {self.number} at byte {self.offset}{key}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Shards whose records may be read, from `open_records`.
+
+    Args:
+      shards: tuple of paths, in order.
+      counts: tuple of int, the records that are read of each.
+      bad: tuple of the `BadRecord`s that are left out.
+      good: dict from the path of each shard with bad records to the offsets of its other ones.
+    """
+
+    shards: tuple
+    counts: tuple
+    bad: tuple = ()
+    good: dict = dataclasses.field(default_factory=dict)
+
+    def read(self, path):
+        """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
+        if not self.good:
+            return tf.data.TFRecordDataset(path)
+        damaged = tf.reduce_any(path == tf.constant(list(self.good)))
+        whole, partial = tf.boolean_mask([path], [~damaged]), tf.boolean_mask([path], [damaged])
+        return tf.data.TFRecordDataset(whole).concatenate(
+            tf.data.Dataset.from_tensor_slices(partial).flat_map(self._read_good)
+        )
+
+    def read_all(self):
+        """Returns the `tf.data.Dataset` of all serialized records, shard by shard."""
+        if not self.good:
+            return tf.data.TFRecordDataset(list(self.shards))
+        return tf.data.Dataset.from_tensor_slices(list(self.shards)).flat_map(self.read)
+
+    def _read_good(self, path):
+        spec = tf.TensorSpec([], tf.string)
+        return tf.data.Dataset.from_generator(
+            lambda path: read_records(path.decode(), self.good[path.decode()]), output_signature=spec, args=[path]
+        )
+
+
+def open_records(shards, *, skip_bad: bool = False) -> Records:
+    """Finds shards and checks that their records may be read.
+
+    Without `skip_bad` only the lengths of the records are checked. With it every record is read and every image
+    decoded; what is left out is counted and partly named on stderr.
+
+    Args:
+      shards: dataset directory, glob of TFRecord files, or a list of these; `Records` are returned as they are.
+      skip_bad: whether records are left out that are damaged, not of the schema, or of an image that cannot be decoded.
+
+    Returns:
+      The `Records`.
+
+    Raises:
+      ValueError: if shards are missing, `dataset.json` states another number of records, or, without `skip_bad`, the
+        length of a record is wrong; the message names the shard.
+    """
+    if isinstance(shards, Records):
+        return shards
+    paths = resolve_shards(shards)
+    if not skip_bad:
+        return Records(tuple(paths), tuple(count_images(paths)))
+    stated = stated_counts(paths)
+    counts, bad, good = [], [], {}
+    with progress.bar(total=sum(stated.values()) or None, desc="check records", unit=" images") as bar:
+        for path in paths:
+            offsets, found = [], []
+            for offset, record in _check_shard(path):
+                offsets.append(offset) if record is None else found.append(record)
+                bar.update()
+            if not (found and found[-1].rest_lost):
+                check_count(path, len(offsets) + len(found), stated.get(path))
+            elif lost := max(0, stated.get(path, 0) - found[-1].number):
+                reason = f"{found[-1].reason}, {lost} of the records that {DATASET_FILE} states"
+                found[-1] = dataclasses.replace(found[-1], reason=reason)
+            counts.append(len(offsets))
+            bad += found
+            if found:
+                good[path] = offsets
+    for record in bad[:_NAMED]:
+        progress.note(f"left out {record}.")
+    if bad:
+        progress.note(f"left out {len(bad)} bad records in all; {sum(counts)} are good.")
+    return Records(tuple(paths), tuple(counts), tuple(bad), good)
+
+
+def write_skipped(path, records: Records):
+    """Writes the bad records that are left out, one per line; where there are none, no file is left."""
+    if records.bad:
+        files.write_atomically(path, "".join(f"{record}\n" for record in records.bad).encode(errors="replace"))
+    else:
+        pathlib.Path(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming_bad_records(shards):
+    """Makes errors of damaged records in its block, which iterates over a dataset of them, name the record.
+
+    The records are read anew to find it, and the images decoded only if nothing else is wrong.
+
+    Args:
+      shards: as for `open_records`; None, of a dataset that is not of records, changes nothing.
+
+    Raises:
+      ValueError: names the shard, the number of the record, its place, its key where known, and the reason.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
+        # Any other operation may fail too, such as the head's at a wrong label: no reason to read all records.
+        of_input = not isinstance(error, tf.errors.InvalidArgumentError) or "Iterator::" in error.message
+        if shards is not None and of_input and (record := _first_bad_record(shards)):
+            raise ValueError(f"{record} (skip_bad leaves such records out).") from error
+        raise
+
+
+def _first_bad_record(shards):
+    known = shards.bad if isinstance(shards, Records) else ()
+    paths = shards.shards if isinstance(shards, Records) else resolve_shards(shards)
+    for decode in (False, True):
+        for path in paths:
+            for _, record in _check_shard(path, decode):
+                if record is not None and record not in known:
+                    return record
+    return None
+
+
+def _check_shard(path, decode=True):
+    """Yields (offset, None) of every good record of a shard and (offset, `BadRecord`) of the others, in order."""
+
+    def check(entry):
+        number, (offset, data) = entry
+        if isinstance(data, ValueError):
+            return offset, BadRecord(path, number, offset, str(data), rest_lost=isinstance(data, RestLost))
+        try:
+            record = parse_record(data)
+        except ValueError as error:
+            return offset, BadRecord(path, number, offset, str(error))
+        try:
+            if decode:
+                check_image(record.image)
+                parse_example(data)  # TensorFlow and the parser in Python need not agree on every forged record.
+        except ValueError as error:
+            return offset, BadRecord(path, number, offset, str(error), record.key)
+        except tf.errors.OpError:
+            return offset, BadRecord(path, number, offset, "TensorFlow cannot parse it", record.key)
+        return offset, None
+
+    return map_in_threads(check, enumerate(scan_records(path)))
