@@ -18,6 +18,7 @@ _DATA = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "File to write: NAME.npz or NAME.tfrecord.", required=True)
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images embedded at a time.", lower_bound=1)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records.")
 
 
 def main():
@@ -26,7 +27,10 @@ def main():
 
     if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
-    embeddings = training.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value)
+    records = training.skip_bad_records(_DATA.value) if _SKIP_BAD.value else None
+    embeddings = training.embed_images(
+        _MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, records
+    )
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
     print(f"next: python scripts/evaluate.py --model={_OUTPUT.value} --data={_DATA.value}")

@@ -23,6 +23,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draw.", lower_bound=0)
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
 _GROUPS = flags.DEFINE_string("groups", None, "CSV: keys of images, then columns to group by (age, pose, ...).")
 _HARDEST = flags.DEFINE_integer("hardest", 8, "Hardest pairs of each kind on the page.", lower_bound=0)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records; the report names them.")
 _REPORT = flags.DEFINE_string("report", None, "HTML page; the other files go beside it. Default: OUTPUT/report.html.")
 _OUTPUT = flags.DEFINE_string(
     "output",
@@ -48,6 +49,7 @@ def main():
         report=page,
         groups=_GROUPS.value,
         hardest=_HARDEST.value,
+        skip_bad=_SKIP_BAD.value,
         command=shlex.join(["python", *sys.argv]),
     )
     print(evaluation.to_table(results))

@@ -8,7 +8,7 @@ __getattr__, __dir__ = lazy.exports(
         "build": ("load_encoder",),
         "class_weights": ("read_class_weights",),
         "config": ("TrainConfig",),
-        "embed": ("embed_images",),
+        "embed": ("embed_images", "skip_bad_records"),
         "evaluate": ("verify_model",),
         "exports": ("ExportResult", "export_model"),
         "model": ("FaceModel",),

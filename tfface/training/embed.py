@@ -70,6 +70,17 @@ def load_any_embedder(model):
     return export.encoder_embedder(load_encoder(model))
 
 
+def skip_bad_records(images):
+    """Opens records without the bad ones, for `embed_images`.
+
+    Raises:
+      ValueError: the images are files in a folder, or as for `tfface.data.open_records`.
+    """
+    if is_image_folder(images):
+        raise ValueError(f"skip_bad leaves out records, but {images} is a folder of images.")
+    return data.open_records(images, skip_bad=True)
+
+
 def is_image_folder(images):
     """Whether images are files in a folder, not records."""
     if isinstance(images, data.Records):

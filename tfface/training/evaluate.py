@@ -7,7 +7,7 @@ from tfface import evaluation, export
 from tfface.data import pair_lists
 from tfface.training import fingerprint
 from tfface.training.class_weights import class_weights_of
-from tfface.training.embed import embed_images
+from tfface.training.embed import embed_images, skip_bad_records
 from tfface.training.report import write_report
 
 _EMBEDDINGS = (".npz", ".tfrecord")
@@ -25,6 +25,7 @@ def verify_model(
     groups=None,
     hardest=8,
     command=None,
+    skip_bad=False,
 ):
     """Verifies a model on pairs of images and writes `results.json`, `results.csv`, `report.png` and `report.html`.
 
@@ -44,6 +45,7 @@ def verify_model(
       groups: CSV file of the images' keys and of columns to group them by, or None.
       hardest: int, pairs of each kind that the page shows.
       command: str, what was run, for the page.
+      skip_bad: bool, leave out damaged records; the context of the report counts and names them.
 
     Returns:
       list of `VerificationResult`, one for each protocol.
@@ -56,7 +58,8 @@ def verify_model(
     ready = pathlib.Path(model).suffix in _EMBEDDINGS
     if not ready and not images:
         raise ValueError("the images to embed are missing: give records or a folder.")
-    embeddings = export.load_embeddings(model) if ready else embed_images(model, images, flip=flip)
+    records = skip_bad_records(images) if skip_bad and images else None
+    embeddings = export.load_embeddings(model) if ready else embed_images(model, images, flip=flip, records=records)
     protocols = verification_pairs(embeddings, protocol, max_pairs, seed)
     context = {
         "command": command,
@@ -65,6 +68,8 @@ def verify_model(
         "flip": "as in the file" if ready else "sum of unit embeddings of image and mirror" if flip else False,
         "groups": {str(groups): fingerprint.sha256(groups)} if groups else {},
     }
+    if records is not None and records.bad:
+        context["left out"] = {"count": len(records.bad), "records": list(map(str, records.bad))}
     return write_report(
         embeddings,
         protocols,
@@ -74,7 +79,7 @@ def verify_model(
         page=report,
         columns=columns,
         hardest=hardest,
-        images=images,
+        images=images if records is None else records,
         class_weights=None if ready else class_weights_of(model, images),
     )
 
