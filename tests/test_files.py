@@ -1,6 +1,8 @@
 """Whatever a file is that somebody names as input, it is read only if it is a regular file of bounded size."""
 
 import os
+import socket
+import subprocess
 
 import pytest
 
@@ -65,3 +67,25 @@ def test_a_regular_file_is_read_whole_up_to_the_limit(tmp_path):
         files.open_regular(tmp_path / "b")
     with pytest.raises(files.Unreadable, match="zero character"):
         files.open_regular("a\0b")
+
+
+def test_what_dead_processes_left_is_removed_and_what_others_are_at_is_not(tmp_path):
+    host, dead = socket.gethostname(), subprocess.Popen(["true"])
+    dead.wait()
+    left = [
+        tmp_path / f".new.{host}-{dead.pid}.partial",
+        tmp_path / f".new.{host}-{os.getpid()}.partial",
+    ]
+    kept = [
+        tmp_path / f".new.{host}-{os.getppid()}.partial",
+        tmp_path / f".new.elsewhere-{dead.pid}.partial",
+        tmp_path / f".other.{host}-{dead.pid}.partial",
+        tmp_path / f".new.{host}-x.partial",
+    ]
+    for number, path in enumerate([*left, *kept]):
+        path.mkdir() if number % 2 else path.write_text("unfinished")
+    files.write_atomically(tmp_path / "new", b"content")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "new", *kept])
+    with files.temporary_folder(beside=tmp_path / "new") as folder:
+        assert list(folder.iterdir()) == []
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "new", *kept])

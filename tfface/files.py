@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import socket
 import stat
 import tempfile
 
@@ -44,8 +45,7 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    _remove(temporary)
+    temporary = _unfinished(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -68,10 +68,40 @@ def temporary_folder(beside=None):
     """
     with contextlib.ExitStack() as stack:
         with interrupts.held():
-            where = {} if beside is None else {"prefix": f".{beside.name}.", "dir": beside.parent}
-            folder = pathlib.Path(tempfile.mkdtemp(**where))
+            if beside is None:
+                folder = pathlib.Path(tempfile.mkdtemp())
+            else:
+                folder = _unfinished(beside)
+                folder.mkdir(parents=True)
             stack.callback(_remove_held, folder)
         yield folder
+
+
+def _unfinished(path):
+    """Returns a hidden name beside a path that is of this process, and removes what dead processes left there."""
+    host = socket.gethostname()
+    start, end = f".{path.name}.{host}-", ".partial"
+    if path.parent.is_dir():
+        # By the names of this host alone: the processes of others cannot be seen.
+        for other in path.parent.iterdir():
+            process = other.name.removeprefix(start).removesuffix(end)
+            if other.name == f"{start}{process}{end}" and process.isdigit() and not _is_alive(int(process)):
+                _remove(other)
+    return path.with_name(f"{start}{os.getpid()}{end}")
+
+
+def _is_alive(process):
+    if os.name != "posix":
+        return True  # To ask would end it.
+    if process == os.getpid():
+        return False  # What it left itself, or an earlier process of the same number.
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def open_regular(path, limit=None):

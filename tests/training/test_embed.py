@@ -194,7 +194,7 @@ def test_embeddings_alone_can_be_evaluated(model, photos, tmp_path):
         ({"protocol": ["LFW"]}, "none of the 2 pairs has both images among the 120 keys"),
         ({"protocol": ["LFW", "LFW"]}, r"told apart by their file names, got \['pairs', 'pairs'\]"),
         ({"model": "ZERO"}, "must be finite and not zero"),
-        ({"model": "NAN"}, "must be finite and not zero, got length nan"),
+        ({"model": "NAN"}, r"embeddings of 60 of 120 images are not finite, the first of \['p00"),
     ],
 )
 def test_bad_input_is_named(model, photos, tmp_path, change, message):
@@ -205,7 +205,8 @@ def test_bad_input_is_named(model, photos, tmp_path, change, message):
     for name, value in (("ZERO", 0), ("NAN", np.nan)):
         vectors = np.random.default_rng(0).normal(size=(120, 8)).astype(np.float32)
         vectors[::2] = value
-        export.save_embeddings(tmp_path / f"{name}.npz", export.Embeddings(vectors, keys, labels))
+        # By NumPy, because the library refuses to make embeddings that are not finite.
+        np.savez(tmp_path / f"{name}.npz", vectors=vectors, keys=np.array(keys), labels=labels)
     places = {"CSV": tmp_path / "groups.csv", "LFW": tmp_path / "pairs.txt"}
     places |= {name: tmp_path / f"{name}.npz" for name in ("ZERO", "NAN")}
     arguments = {"model": model, "images": photos, "max_pairs": 200, "output": tmp_path / "out", **change}

@@ -1,5 +1,6 @@
 """Embeddings of images by any model: an export, a run folder or a `.keras` file."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -7,7 +8,7 @@ import shutil
 
 import numpy as np
 
-from tfface import data, export, interrupts, progress
+from tfface import data, export, interrupts, ownership, progress
 from tfface.training.build import load_encoder
 from tfface.training.fingerprint import images_sha256, model_sha256
 
@@ -39,23 +40,26 @@ def embed_images(model, images, output=None, flip=False, batch_size=64, records=
     else:
         records = data.open_records(images) if records is None else records
         dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
-    with progress.bar(total=count, desc="embed", unit=" images") as bar, data.naming_bad_records(records):
+    pieces = None if output is None else pathlib.Path(f"{output}.partial")
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress.bar(total=count, desc="embed", unit=" images"))
+        stack.enter_context(data.naming_bad_records(records))
         if output is None:
             embeddings = export.embed_dataset(embedder, dataset, flip, lambda batches: _counted(batches, bar))
         else:
-            pieces = pathlib.Path(f"{output}.partial")
+            stack.enter_context(interrupts.remedy(f"the same command continues from {pieces}."))
+            stack.enter_context(ownership.owned(pieces.parent, name=f".{pieces.name}.owner"))
             job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
             if records is not None and records.bad:
                 job["left_out"] = list(map(str, records.bad))
-            with interrupts.remedy(f"the same command continues from {pieces}."):
-                embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
-    if in_folder:
-        identities = [key.split("/")[0] for key in embeddings.keys]
-        labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
-        embeddings = dataclasses.replace(embeddings, labels=labels)
-    if output is not None:
-        export.save_embeddings(output, embeddings)
-        shutil.rmtree(pieces)
+            embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
+        if in_folder:
+            identities = [key.split("/")[0] for key in embeddings.keys]
+            labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
+            embeddings = dataclasses.replace(embeddings, labels=labels)
+        if output is not None:
+            export.save_embeddings(output, embeddings)
+            shutil.rmtree(pieces)
     return embeddings
 
 

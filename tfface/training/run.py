@@ -5,12 +5,11 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import tempfile
 
 import keras
 import tensorflow as tf
 
-from tfface import data, evaluation, export, interrupts, ownership, progress
+from tfface import data, evaluation, export, files, interrupts, ownership, progress
 from tfface.classifier import collectives
 from tfface.data import synthetic
 from tfface.training import callbacks, config, fingerprint, schedules
@@ -228,7 +227,7 @@ def _render(settings, run_dir, records):
     # Without the settings of a run, records are those of an attempt that failed, perhaps of other settings.
     if not (run_dir / config.FLAGFILE).is_file():
         identities = settings.synthetic_identities + settings.synthetic_heldout
-        with tempfile.TemporaryDirectory(dir=run_dir) as temporary:
+        with files.temporary_folder(beside=run_dir / "faces") as temporary:
             faces = os.path.join(temporary, "faces")
             images = settings.synthetic_images
             with progress.bar(total=identities * images, desc="render", unit=" images") as bar:
