@@ -19,7 +19,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["tfface", "tfface.*", "tfrecords_tools"]),
+    packages=find_packages(include=["tfface", "tfface.*"]),
+    package_data={"tfface.cli": ["paper_results.csv"]},
     install_requires=[
         "keras>=3.8,<3.16",
         "numpy>=1.26",

@@ -1,36 +1,6 @@
-"""Puts several runs and the numbers of papers side by side.
+"""Launches `tfface.cli.compare`."""
 
-Example:
-  python scripts/compare.py --runs=runs/cfp,evaluation/results.json --output=comparison.csv
-
-A paper's line appears where it shares a dataset and a measure with the runs. Its numbers are in percent, of the whole
-protocol; a run's accuracy is followed by the number of its pairs, which tells whether it is of the whole protocol too.
-"""
-
-import pathlib
-
-from absl import flags
-
-from tfface import cli
-
-_PAPERS_FILE = str(pathlib.Path(__file__).with_name("paper_results.csv"))
-
-_RUNS = flags.DEFINE_list("runs", None, "Run folders, folders of evaluations, or their results.json.", required=True)
-_PAPERS = flags.DEFINE_string("papers", _PAPERS_FILE, "CSV of numbers of papers; empty: none.")
-_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write, beside what is printed.")
-
-
-def main():
-    # Imported here, so that --help and wrong flags answer at once.
-    from tfface import csv_files
-    from tfface.evaluation import comparison, report
-
-    papers = comparison.read_papers(_PAPERS.value) if _PAPERS.value else []
-    rows = comparison.compare([comparison.read_run(run) for run in _RUNS.value], papers)
-    print(report.align(rows))
-    if _OUTPUT.value:
-        csv_files.write_report(_OUTPUT.value, rows[0], rows[1:])
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.compare", run_name="__main__", alter_sys=True)

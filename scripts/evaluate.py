@@ -1,62 +1,6 @@
-"""Verifies a model on pairs of faces and writes a report: an HTML page, a picture, JSON and CSV.
+"""Launches `tfface.cli.evaluate`."""
 
-Examples:
-  python scripts/evaluate.py --model=runs/quickstart/export/1 --data=runs/quickstart/records/heldout
-  python scripts/evaluate.py --model=runs/cfp --data=cfp/Data/Images --protocol=cfp/Protocol/Split/FF --report=ff.html
-"""
-
-import os
-import shlex
-import sys
-
-from absl import flags
-
-from tfface import cli
-
-_MODEL = flags.DEFINE_string(
-    "model", None, "SavedModel folder, run folder, .keras file, or .npz or .tfrecord file of embeddings.", required=True
-)
-_DATA = flags.DEFINE_string("data", None, "Records (dataset folder or glob), or a folder root/identity/image.jpg.")
-_PROTOCOL = flags.DEFINE_list("protocol", [], "Official pairs: LFW pairs.txt, CFP Split/FF. Default: pairs are drawn.")
-_PAIRS = flags.DEFINE_integer("pairs", 6000, "Pairs drawn at most, where there is no protocol.", lower_bound=4)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draw.", lower_bound=0)
-_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
-_GROUPS = flags.DEFINE_string("groups", None, "CSV: keys of images, then columns to group by (age, pose, ...).")
-_HARDEST = flags.DEFINE_integer("hardest", 8, "Hardest pairs of each kind on the page.", lower_bound=0)
-_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records; the report names them.")
-_REPORT = flags.DEFINE_string("report", None, "HTML page; the other files go beside it. Default: OUTPUT/report.html.")
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "Folder for report.html, report.png, results.json and results.csv. Default: that of --report, else 'evaluation'.",
-)
-
-
-def main():
-    # Imported here, so that --help and wrong flags answer at once.
-    from tfface import evaluation, training
-
-    output = _OUTPUT.value or (os.path.dirname(_REPORT.value) or "." if _REPORT.value else "evaluation")
-    page = _REPORT.value or os.path.join(output, "report.html")
-    results = training.verify_model(
-        _MODEL.value,
-        _DATA.value,
-        _PROTOCOL.value,
-        _PAIRS.value,
-        _SEED.value,
-        _FLIP.value,
-        output,
-        report=page,
-        groups=_GROUPS.value,
-        hardest=_HARDEST.value,
-        skip_bad=_SKIP_BAD.value,
-        command=shlex.join(["python", *sys.argv]),
-    )
-    print(evaluation.to_table(results))
-    print()
-    print(f"report   {page}")
-    print(f"numbers  {os.path.join(output, 'results.json')}, results.csv, report.png")
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.evaluate", run_name="__main__", alter_sys=True)

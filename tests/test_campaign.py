@@ -58,10 +58,10 @@ ATTEMPTS = {
 def folder(tmp_path_factory):
     """Faces, records and a trained run."""
     from tfface import data
-    from tfface.data import synthetic
+    from tfface.data.synthetic import rendering
 
     folder = tmp_path_factory.mktemp("campaign")
-    synthetic.write_folder(str(folder / "faces"), 60, 10, 56, 0, os.cpu_count(), lambda _: None)
+    rendering.write_folder(str(folder / "faces"), 60, 10, 56, 0, os.cpu_count(), lambda _: None)
     data.convert_folder(str(folder / "faces"), folder / "records", name="faces", holdout_identities=20)
     records = f"--train_data={folder}/records/train\n--heldout_data={folder}/records/heldout\n"
     (folder / "flags").write_text(FLAGS + records)

@@ -5,9 +5,11 @@ import csv
 import numpy as np
 
 from tfface import csv_files, data
-from tfface.data import integrity, overlap
-from tfface.data.pairs import read_pairs_table
-from tfface.evaluation import kfold_accuracy, report, verification
+from tfface.data.curation import integrity, overlap
+from tfface.data.protocols.pairs import read_pairs_table
+from tfface.evaluation import kfold_accuracy
+from tfface.evaluation.metrics import verification
+from tfface.evaluation.reports import tables
 
 NAMES = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\tx", "\r=1", "-a", "=1", "plain", "a,b", 'q"q', "'x", "é"]
 
@@ -31,8 +33,8 @@ def test_no_text_of_a_report_is_a_formula_and_numbers_stay_numbers(tmp_path):
 def test_reports_of_foreign_names_have_no_formula(tmp_path):
     accuracy = kfold_accuracy([0.9, 0.1] * 10, [True, False] * 10, np.arange(20) // 10)
     points = verification.tar_at_far(np.full(10, 0.9), np.full(10, 0.1), [0.1])
-    results = [report.VerificationResult(name, accuracy, 1.0, 0.0, points, -0.5, [0.9], [0.1]) for name in NAMES]
-    report.to_csv(results, tmp_path / "results.csv")
+    results = [tables.VerificationResult(name, accuracy, 1.0, 0.0, points, -0.5, [0.9], [0.1]) for name in NAMES]
+    tables.to_csv(results, tmp_path / "results.csv")
     _, *rows = read(tmp_path / "results.csv")
     assert all(row[0][0] not in "=+-@\t\r" for row in rows) and {row[7] for row in rows} == {"-0.5"}
 

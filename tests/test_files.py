@@ -7,17 +7,17 @@ import subprocess
 import pytest
 
 from tfface import files
-from tfface.data import megaface_lists, templates
-from tfface.data.image_files import read_image_file
-from tfface.data.image_lists import ListSource
-from tfface.data.insightface_bin import BinSource
-from tfface.data.landmarks import read_landmarks
-from tfface.data.lfw_lists import read_lfw_people
-from tfface.data.pair_lists import read_pairs
-from tfface.data.recordio_source import RecordIOSource
-from tfface.data.zip_folders import ZipSource
-from tfface.evaluation.comparison import read_papers, read_run
-from tfface.evaluation.groups import read_groups
+from tfface.data.formats.image_files import read_image_file
+from tfface.data.formats.landmarks import read_landmarks
+from tfface.data.protocols import megaface_lists, templates
+from tfface.data.protocols.lfw_lists import read_lfw_people
+from tfface.data.protocols.pair_lists import read_pairs
+from tfface.data.sources.image_lists import ListSource
+from tfface.data.sources.insightface_bin import BinSource
+from tfface.data.sources.recordio_source import RecordIOSource
+from tfface.data.sources.zip_folders import ZipSource
+from tfface.evaluation.metrics.groups import read_groups
+from tfface.evaluation.reports.comparison import read_papers, read_run
 
 READERS = {
     "bin": lambda path: list(BinSource(path).items()),

@@ -98,11 +98,14 @@ def expand(path):
 
 def formats():
     from tfface import npz_files
+    from tfface.config import train_config
     from tfface.data import DatasetInfo, read_landmarks
-    from tfface.evaluation import comparison, groups
-    from tfface.evaluation.resume import Checkpoint
+    from tfface.evaluation.metrics import groups
+    from tfface.evaluation.protocols.resume import Checkpoint
+    from tfface.evaluation.reports import comparison
     from tfface.export import load_embeddings
-    from tfface.training import config, keras_files, warm_start
+    from tfface.training import keras_files
+    from tfface.training.checkpoints import warm_start
 
     return {
         "json": (
@@ -113,7 +116,7 @@ def formats():
                 "results.json": comparison.read_run,
             },
         ),
-        "flagfiles": (flagfiles_of, {"flags.txt": config.read_flagfile, "a.flags": expand, "b.flags": expand}),
+        "flagfiles": (flagfiles_of, {"flags.txt": train_config.read_flagfile, "a.flags": expand, "b.flags": expand}),
         "arrays": (
             arrays,
             {

@@ -64,10 +64,10 @@ def assert_same_training(run_dir, expected_dir):
 def folder(tmp_path_factory):
     """Records of 61 people, which neither 2 nor 3 replicas divide evenly, and the flags."""
     from tfface import data
-    from tfface.data import synthetic
+    from tfface.data.synthetic import rendering
 
     folder = tmp_path_factory.mktemp("parallel")
-    synthetic.write_folder(str(folder / "faces"), 61, 8, 56, 0, os.cpu_count(), lambda _: None)
+    rendering.write_folder(str(folder / "faces"), 61, 8, 56, 0, os.cpu_count(), lambda _: None)
     data.convert_folder(str(folder / "faces"), folder / "records", name="faces")
     (folder / "flags").write_text(FLAGS + f"--train_data={folder / 'records'}\n")
     return folder
@@ -229,13 +229,13 @@ def test_workers_keep_their_threads_and_files(count, steps, folder, tmp_path):
     assert all(more <= 2 + 0.1 * before for more, before in zip(grown, found[early], strict=True)), found
 
 
-@pytest.mark.slow  # tests/training/test_checkpoints.py has the same without a process.
+@pytest.mark.slow  # tests/training/checkpoints/test_checkpoints.py has the same without a process.
 def test_more_identities_keep_the_old_rows(uninterrupted, folder):
     from tfface import data
-    from tfface.data import synthetic
+    from tfface.data.synthetic import rendering
 
     # The same faces for the same seed, and four more.
-    synthetic.write_folder(str(folder / "more_faces"), 65, 8, 56, 0, os.cpu_count(), lambda _: None)
+    rendering.write_folder(str(folder / "more_faces"), 65, 8, 56, 0, os.cpu_count(), lambda _: None)
     data.convert_folder(str(folder / "more_faces"), folder / "more_records", name="faces")
     run_dir = folder / "more"
     finish(

@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import pytest
 
-from tfface.data import synthetic
+from tfface.data.synthetic import rendering
 
 _RENDER = """
 import sys
-from tfface import cli
+from tfface.cli import program as cli
 def main():
-    from tfface.data import synthetic
+    from tfface.data.synthetic import rendering as synthetic
     synthetic.write_folder(folder, 3000, 10, workers=2)
 if __name__ == "__main__":
     folder = sys.argv.pop()
@@ -37,7 +37,7 @@ def inputs(tmp_path_factory):
     network.save(folder / "network.keras")
     network.layers[-1].bias.assign([np.nan] * 8)
     network.save(folder / "damaged.keras")
-    synthetic.write_folder(folder / "photos", 60, 10, size=56)
+    rendering.write_folder(folder / "photos", 60, 10, size=56)
     (folder / "render.py").write_text(_RENDER)
     return folder
 
@@ -215,7 +215,7 @@ def test_damaged_weights_end_in_one_sentence(inputs, tmp_path, program):
 )
 def test_lacks_are_sentences(error, sentence):
     program = f"""
-from tfface import cli
+from tfface.cli import program as cli
 def main():
     import numpy as np
     import tensorflow as tf
@@ -232,7 +232,8 @@ cli.run(main)
 def test_an_interruption_of_which_c_code_makes_another_error_stays_one(remedy, end):
     program = f"""
 import contextlib, signal
-from tfface import cli, interrupts
+from tfface.cli import program as cli
+from tfface import interrupts
 def main():
     with interrupts.remedy({remedy!r}) if {remedy!r} else contextlib.nullcontext():
         try:

@@ -8,21 +8,33 @@ def exports(package, homes):
 
     Args:
       package: str, name of the package.
-      homes: dict from submodule to the public names that it holds; the submodule itself is public too.
+      homes: dict from module to the public names that it holds. A module is named relative to the package, as in
+        "images.decoding", and its first part is public too; a name that begins with "tfface." is absolute.
 
     Returns:
       (`__getattr__`, `__dir__`).
     """
-    home = {name: module for module, names in homes.items() for name in names}
+    paths = {module: module if module.startswith("tfface.") else f"{package}.{module}" for module in homes}
+    home = {name: paths[module] for module, names in homes.items() for name in names}
+    submodules = {module.partition(".")[0] for module in homes if not module.startswith("tfface.")}
 
     def get(name):
         if name in home:
-            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
-        if name in homes:
-            return importlib.import_module(f"{package}.{name}")
+            return getattr(_load(home[name]), name)
+        if name in submodules:
+            return _load(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def names():
-        return sorted({*home, *homes})
+        return sorted({*home, *submodules})
 
     return get, names
+
+
+def _load(module):
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name in ("tensorflow", "keras"):
+            importlib.import_module("tfface.needs_tensorflow")  # Its error says what to install.
+        raise

@@ -1,36 +1,6 @@
-"""Aligns the faces of photographs by their landmarks, and writes them to a dataset.
+"""Launches `tfface.cli.records.align`."""
 
-    python tfrecords_tools/align.py --input=photos --landmarks=landmarks.csv --output=records/aligned
-    python tfrecords_tools/align.py --input=cfp/Data/Images --cfp_fiducials=cfp/Data/Fiducials --output=records/cfp
-
-detect.py makes landmarks.csv where there is none.
-"""
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
-_LANDMARKS = flags.DEFINE_string(
-    "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."
-)
-_CFP_FIDUCIALS = flags.DEFINE_string("cfp_fiducials", None, "Folder of CFP's half-face points, instead of --landmarks.")
-_IMAGE_SIZE = flags.DEFINE_enum("image_size", "112x112", ["112x112", "112x96"], "Height x width of the faces.")
-_QUALITY = flags.DEFINE_integer("quality", 95, "Of the JPEGs; keys that end in .png stay PNG.", 1, 100)
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.aligned_source import AlignedSource
-    from tfface.data.cfp_fiducials import read_cfp_fiducials
-    from tfface.data.folders import FolderSource
-
-    points = read_cfp_fiducials(_CFP_FIDUCIALS.value) if _CFP_FIDUCIALS.value else None
-    photographs = FolderSource(_INPUT.value, _LANDMARKS.value)
-    size = tuple(map(int, _IMAGE_SIZE.value.split("x")))
-    writing.write(AlignedSource(photographs, points, size, _QUALITY.value))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.align", run_name="__main__", alter_sys=True)

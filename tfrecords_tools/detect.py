@@ -1,36 +1,6 @@
-"""Finds the five landmarks of the main face of every photograph; needs the extra tfface[detection].
+"""Launches `tfface.cli.records.detect`."""
 
-python tfrecords_tools/detect.py --input=photos --output=landmarks.csv
-"""
-
-import shlex
-import sys
-
-from absl import flags
-
-from tfface import cli
-
-_INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "CSV file for path,x1,y1,...,x5,y5.", required=True)
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    import tensorflow as tf
-
-    from tfface.data.detection import detect_all
-    from tfface.data.folders import FolderSource
-    from tfface.data.landmarks import write_landmarks
-
-    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
-    found, missing = detect_all(FolderSource(_INPUT.value), progress=True)
-    write_landmarks(_OUTPUT.value, found)
-    for place, reason in missing:
-        print(f"{place}: {reason}", file=sys.stderr)
-    print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none of {len(missing)}")
-    files = f"--input={shlex.quote(_INPUT.value)} --landmarks={shlex.quote(_OUTPUT.value)}"
-    print(f"next: python tfrecords_tools/align.py {files} --output=..." + (" --skip_bad" if missing else ""))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.detect", run_name="__main__", alter_sys=True)

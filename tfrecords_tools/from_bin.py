@@ -1,35 +1,6 @@
-"""Converts an InsightFace verification set, such as lfw.bin, to TFRecords and a table of its pairs.
+"""Launches `tfface.cli.records.from_bin`."""
 
-    python tfrecords_tools/from_bin.py --input=faces_emore/lfw.bin --output=records/lfw
-    python scripts/evaluate.py --model=exported/1 --data=records/lfw --protocol=records/lfw/pairs.csv
-
-The file is a pickle; nothing in it is run. It says which pairs show one person, and nothing else about identities.
-"""
-
-import pathlib
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUT = flags.DEFINE_string("input", None, "The .bin file.", required=True)
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.insightface_bin import BinSource
-    from tfface.data.pairs import write_pairs
-    from tfface.data.records_source import RecordsSource
-
-    source = BinSource(_INPUT.value)
-    pairs = source.pairs()
-    writing.write(source)
-    kept, dropped = pairs.restrict(item.key for item in RecordsSource(writing.FLAGS.output).items())
-    path = pathlib.Path(writing.FLAGS.output) / "pairs.csv"
-    write_pairs(path, kept)
-    print(f"{path}: {len(kept)} pairs" + (f"; {dropped} had a bad image" if dropped else ""))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.from_bin", run_name="__main__", alter_sys=True)

@@ -1,26 +1,6 @@
-"""Converts the images that a list names to TFRecords.
+"""Launches `tfface.cli.records.from_list`."""
 
-    python tfrecords_tools/from_list.py --input=train.csv --root=images --output=records/train
-
-The list is CSV with the columns path, label and, optionally, x1,y1,...,x5,y5, or MXNet's .lst: index, label, path,
-with tabs between.
-"""
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUT = flags.DEFINE_string("input", None, "The list, .csv or .lst.", required=True)
-_ROOT = flags.DEFINE_string("root", None, "Folder that its paths are relative to. Default: that of the list.")
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.image_lists import ListSource
-
-    writing.write(ListSource(_INPUT.value, _ROOT.value))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.from_list", run_name="__main__", alter_sys=True)

@@ -1,24 +1,6 @@
-"""Converts a zip archive of face images, identity/.../image.jpg, to TFRecords without unpacking it.
+"""Launches `tfface.cli.records.from_zip`."""
 
-python tfrecords_tools/from_zip.py --input=omniglot.zip --root=images_background --depth=2 --output=records/omniglot
-"""
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUT = flags.DEFINE_string("input", None, "The archive.", required=True)
-_ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
-_DEPTH = flags.DEFINE_integer("depth", 1, "Folders below --root that name an identity.", lower_bound=1)
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.zip_folders import ZipSource
-
-    writing.write(ZipSource(_INPUT.value, _ROOT.value, _DEPTH.value))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.from_zip", run_name="__main__", alter_sys=True)

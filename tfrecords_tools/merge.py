@@ -1,30 +1,6 @@
-"""Puts several datasets together into one.
+"""Launches `tfface.cli.records.merge`."""
 
-    python tfrecords_tools/merge.py --inputs=records/casia,records/vggface2 --persons=apart --output=records/both
-
---persons says what an identity of the same name in two datasets means. With `same` it is one person, and files are
-renamed: 0001/1.jpg of the dataset casia becomes 0001/casia_1.jpg. With `apart` it is two, and identities are renamed:
-0001 becomes casia_0001, its file casia_0001/1.jpg.
-"""
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUTS = flags.DEFINE_list("inputs", None, "Datasets: directories or globs of shards.", required=True)
-_PERSONS = flags.DEFINE_enum(
-    "persons", None, ["same", "apart"], "Whether the same name in two datasets is the same person.", required=True
-)
-_PREFIXES = flags.DEFINE_list("prefixes", None, "One prefix per dataset. Default: their names.")
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.combined_sources import merged_source
-
-    writing.write(merged_source(_INPUTS.value, _PREFIXES.value, same_persons=_PERSONS.value == "same"))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.merge", run_name="__main__", alter_sys=True)

@@ -1,22 +1,6 @@
-"""Writes a dataset again with another number of shards or another name.
+"""Launches `tfface.cli.records.reshard`."""
 
-python tfrecords_tools/reshard.py --input=records/casia --output=records/casia256 --shards=256
-"""
-
-from absl import flags
-
-from tfface import cli
-from tfrecords_tools import writing
-
-_INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.records_source import RecordsSource
-
-    writing.write(RecordsSource(_INPUT.value))
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.reshard", run_name="__main__", alter_sys=True)

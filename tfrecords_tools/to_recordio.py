@@ -1,39 +1,6 @@
-"""Writes a dataset as a RecordIO pack in InsightFace's layout: train.rec, train.idx and property.
+"""Launches `tfface.cli.records.to_recordio`."""
 
-    python tfrecords_tools/to_recordio.py --input=records/casia --output=casia_pack
-
-Images are kept byte for byte, labels are those of the dataset. property, which states the size of all images, is
-written if they have one size.
-"""
-
-import sys
-
-from absl import flags
-
-from tfface import cli
-
-_INPUT = flags.DEFINE_string("input", None, "Directory of the dataset.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to be made; it must not exist.", required=True)
-_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, instead of stopping.")
-
-
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
-    from tfface.data.export_records import export_recordio
-    from tfface.data.records import DatasetInfo
-    from tfface.data.records_source import RecordsSource
-
-    count, skipped = export_recordio(
-        RecordsSource(_INPUT.value),
-        _OUTPUT.value,
-        image_size=DatasetInfo.load(_INPUT.value).image_size,
-        skip_bad=_SKIP_BAD.value,
-        progress=True,
-    )
-    for place, reason in skipped:
-        print(f"skipped {place}: {reason}", file=sys.stderr)
-    print(f"{_OUTPUT.value}: {count} images; skipped: {len(skipped)}")
-
+import runpy
 
 if __name__ == "__main__":
-    cli.run(main)
+    runpy.run_module("tfface.cli.records.to_recordio", run_name="__main__", alter_sys=True)

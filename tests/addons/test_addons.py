@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 from tfface import losses
-from tfface.classifier.lamb import LAMB
-from tfface.classifier.row_sgd import RowSGD
+from tfface.optimizers.lamb import LAMB
+from tfface.optimizers.row_sgd import RowSGD
 
 HERE = pathlib.Path(__file__).parent
 # Its "angular" is 1 − cos, our "cosine".

@@ -9,8 +9,8 @@ import tensorflow as tf
 from cases import EMBEDDING_DIM, build, build_torch, images, make_torch, over_backbones, torch_embeddings
 
 from tfface import backbones
-from tfface.backbones import insightface
 from tfface.backbones.complexity import count_parameters
+from tfface.backbones.weights import insightface
 
 every_backbone = over_backbones()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import build, build_torch, images, torch_embeddings
 
-from tfface.backbones import insightface
+from tfface.backbones.weights import insightface
 
 torch = pytest.importorskip("torch")
 

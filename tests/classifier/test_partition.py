@@ -1,5 +1,6 @@
 """Where rows live, what replicas send, and what is refused."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -10,10 +11,10 @@ import tensorflow as tf
 
 import tfface
 from tfface import heads
-from tfface.classifier.hash_forest import HashForestSampler
-from tfface.classifier.replica_optimizer import make_replica_aware
-from tfface.classifier.weights import PartitionedVariable, class_ranges
-from tfface.training.rebuild_forest import RebuildForest
+from tfface.classifier.samplers.hash_forest import HashForestSampler
+from tfface.distribute.partitioned_variable import PartitionedVariable, class_ranges
+from tfface.optimizers.replica_aware import make_replica_aware
+from tfface.training.callbacks.rebuild_forest import RebuildForest
 
 
 @pytest.mark.parametrize("num_classes, shards", [(4, 4), (11, 3), (10, 4), (1_000_003, 7)])
@@ -79,13 +80,17 @@ def test_keras_files_move_between_numbers_of_replicas(mirrored, tmp_path):
         again.fit(x, y, batch_size=12, verbose=0)
 
 
+BENCHMARKS = str(pathlib.Path(__file__).resolve().parents[2] / "benchmarks")
+
 # In a process of its own: TensorFlow's collective operations allow one strategy each.
 TRAFFIC = """
+import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
 from tfface import heads
-from tfface.classifier.traffic import messages
+sys.path.insert(0, sys.argv[1])
+from traffic import messages
 
 strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(4)])
 
@@ -120,7 +125,7 @@ for name in ("ArcFace", "SphereFace2"):
 
 
 def test_a_step_sends_a_batch_a_few_numbers_and_a_gradient():
-    done = subprocess.run([sys.executable, "-c", TRAFFIC], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", TRAFFIC, BENCHMARKS], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     # The gathered batch has TensorFlow's own message about its shape before it; B = 32, d = 6.
     sent = [("Gather", 8), ("Gather", None), ("Reduce", 16 * 32), ("Reduce", 4 * 32 * 6)]

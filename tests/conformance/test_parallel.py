@@ -10,10 +10,10 @@ from components import HEADS
 
 import tfface
 from tfface import heads
-from tfface.classifier.collectives import replica_index
-from tfface.classifier.row_sgd import RowSGD
-from tfface.classifier.samplers import with_batch
-from tfface.classifier.weights import PartitionedVariable, class_ranges
+from tfface.classifier.samplers.uniform import with_batch
+from tfface.distribute.collectives import replica_index
+from tfface.distribute.partitioned_variable import PartitionedVariable, class_ranges
+from tfface.optimizers.row_sgd import RowSGD
 
 CLASSES, DIM = 11, 6  # Divisible by none of 2, 3, 4.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfface.data.sources import Item, Source
+from tfface.data.sources.base import Item, Source
 
 
 class MemorySource(Source):

@@ -13,9 +13,11 @@ import pytest
 import tensorflow as tf
 
 from tfface import export
-from tfface.data import checked_records, conversion, inspection, pipeline, records
-from tfface.data.records_source import RecordsSource
-from tfface.training.thumbnails import read_thumbnails
+from tfface.data import checked_records, pipeline, records
+from tfface.data.conversion import convert
+from tfface.data.curation import inspection
+from tfface.data.sources.records_source import RecordsSource
+from tfface.jobs.thumbnails import read_thumbnails
 
 IMAGES, SHARDS, BATCH = 24, 3, 6
 
@@ -85,7 +87,7 @@ def key_of(data):
 def dataset(tmp_path, memory_source, picture):
     """Dataset of 24 images of 4 identities in 3 shards."""
     images = {f"p{number % 4}/{number:02d}.png": picture(number) for number in range(IMAGES)}
-    conversion.convert(memory_source(images), tmp_path / "toy", num_shards=SHARDS)
+    convert.convert(memory_source(images), tmp_path / "toy", num_shards=SHARDS)
     return tmp_path / "toy"
 
 
@@ -139,7 +141,7 @@ OPENING = """
 import sys
 from tfface import export
 from tfface.data import pipeline
-from tfface.training.thumbnails import read_thumbnails
+from tfface.jobs.thumbnails import read_thumbnails
 
 for path in sys.argv[1:]:
     for opener in (

@@ -17,17 +17,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfface.data import megaface_lists, templates
-from tfface.data.conversion import convert
-from tfface.data.export_records import export_folder
-from tfface.data.image_lists import ListSource
-from tfface.data.insightface_bin import BinSource
-from tfface.data.lfw_lists import read_lfw_people
-from tfface.data.pair_lists import read_pairs
-from tfface.data.recordio import ImageRecord, open_writer, pack
-from tfface.data.recordio_source import RecordIOSource
-from tfface.data.records_source import RecordsSource
-from tfface.data.zip_folders import ZipSource
+from tfface.data.conversion.convert import convert
+from tfface.data.conversion.export_records import export_folder
+from tfface.data.formats.recordio import ImageRecord, open_writer, pack
+from tfface.data.protocols import megaface_lists, templates
+from tfface.data.protocols.lfw_lists import read_lfw_people
+from tfface.data.protocols.pair_lists import read_pairs
+from tfface.data.sources.image_lists import ListSource
+from tfface.data.sources.insightface_bin import BinSource
+from tfface.data.sources.recordio_source import RecordIOSource
+from tfface.data.sources.records_source import RecordsSource
+from tfface.data.sources.zip_folders import ZipSource
 
 MAX_MEMORY = 32 << 20
 EXTREMES = (0, 1, 0xFF, 0x7F, 0xFFFF, 0x1FFFFFFF, 0x20000000, 0x7FFFFFFF, 0xFFFFFFFF, 2**62, 2**63, 2**64 - 1)

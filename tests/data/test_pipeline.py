@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfface.data import conversion, pipeline
+from tfface.data import pipeline
+from tfface.data.conversion import convert
 
 IMAGES, BATCH = 30, 4
 STEPS = IMAGES // BATCH
@@ -17,7 +18,7 @@ STEPS = IMAGES // BATCH
 @pytest.fixture
 def dataset(faces, tmp_path):
     """Dataset of 30 images in 5 shards."""
-    conversion.convert_folder(faces, tmp_path / "toy", num_shards=5)
+    convert.convert_folder(faces, tmp_path / "toy", num_shards=5)
     return tmp_path / "toy"
 
 
@@ -80,7 +81,7 @@ def test_order_differs_between_epochs_and_seeds(dataset):
 
 
 def test_a_single_shard_is_shuffled_anew_in_every_epoch(faces, tmp_path):
-    conversion.convert_folder(faces, tmp_path / "one", num_shards=1)
+    convert.convert_folder(faces, tmp_path / "one", num_shards=1)
     stream = batches(tmp_path / "one", 3, batch_size=IMAGES, mirror=False)
     orders = {tuple(image.tobytes() for image in batch["image"]) for batch in stream}
     assert len(orders) == 3 and len({frozenset(order) for order in orders}) == 1

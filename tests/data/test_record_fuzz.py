@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tfface import export
-from tfface.data import checked_records, conversion, pipeline
+from tfface.data import checked_records, pipeline
+from tfface.data.conversion import convert
 
 LENGTHS = (0, 1, 7, 2**20, 2**29 + 1, 2**31, 2**36, 2**63, 2**64 - 17, 2**64 - 1)
 
@@ -89,7 +90,7 @@ def skip_bad(path):
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_mutated_records_are_refused_by_name_or_read(tmp_path, memory_source, picture, count, capsys):
     images = {f"p{number % 2}/{number}.jpg": picture(number, format="JPEG") for number in range(6)}
-    conversion.convert(memory_source(images), tmp_path / "toy", num_shards=1)
+    convert.convert(memory_source(images), tmp_path / "toy", num_shards=1)
     whole = next((tmp_path / "toy").glob("*.tfrecord")).read_bytes()
     path, refused = tmp_path / "some.tfrecord", 0
     for seed in range(count):

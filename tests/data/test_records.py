@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface.data import conversion, records
+from tfface.data import records
+from tfface.data.conversion import convert
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def write(memory_source, picture):
             )
             for index in range(count)
         }
-        result = conversion.convert(memory_source(images), directory, **{"name": "toy", **options})
+        result = convert.convert(memory_source(images), directory, **{"name": "toy", **options})
         return result.datasets[str(directory)], images
 
     return write

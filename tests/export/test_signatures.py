@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfface.data.aligned_source import AlignedSource
-from tfface.data.conversion import convert
-from tfface.data.folders import FolderSource
-from tfface.data.images import decode_image
-from tfface.data.records_source import RecordsSource
-from tfface.data.synthetic import render_face, write_folder
+from tfface.data.conversion.convert import convert
+from tfface.data.images.decoding import decode_image
+from tfface.data.sources.aligned_source import AlignedSource
+from tfface.data.sources.folders import FolderSource
+from tfface.data.sources.records_source import RecordsSource
+from tfface.data.synthetic.rendering import render_face, write_folder
 from tfface.export import saved_model
 
 NAN = float("nan")

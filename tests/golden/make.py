@@ -38,7 +38,7 @@ import numpy as np
 from PIL import Image
 
 import tfface
-from tfface import data, training
+from tfface import data, jobs, training
 
 STEPS, SAVED, LOGGED = 12, 6, 9
 COMMON = [
@@ -117,7 +117,7 @@ def make_records():
 def keep_expected(name):
     run = pathlib.Path("runs", name)
     shutil.copy(run / "log.csv", f"expected/{name}.csv")
-    found = training.embed_images(run, "records/heldout")
+    found = jobs.embed_images(run, "records/heldout")
     names, class_weights = training.read_class_weights(run)
     np.savez(f"expected/{name}.npz", embeddings=found.vectors, class_weights=class_weights)
 
@@ -143,7 +143,7 @@ def make_face_model():
     for batch in batches[:2]:
         model.train_on_batch(*batch)
     model.save("face_model.keras")
-    embeddings = training.embed_images("face_model.keras", "records/heldout").vectors
+    embeddings = jobs.embed_images("face_model.keras", "records/heldout").vectors
     losses = []
     for batch in batches[2:]:
         model.reset_metrics()
@@ -156,7 +156,7 @@ def make_export():
     layers = [keras.layers.Conv2D(16, 7, strides=4), keras.layers.PReLU(shared_axes=[1, 2])]
     layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(32)]
     keras.Sequential([keras.Input([56, 56, 3]), *layers]).save("encoder.keras")
-    np.savez("expected/encoder.npz", embeddings=training.embed_images("encoder.keras", "records/heldout").vectors)
+    np.savez("expected/encoder.npz", embeddings=jobs.embed_images("encoder.keras", "records/heldout").vectors)
     program("export", "--model=encoder.keras", "--output=exported/1", "--flip")
     # The largest file, which only a server reads.
     pathlib.Path("exported/1/assets.extra/tf_serving_warmup_requests").unlink(missing_ok=True)

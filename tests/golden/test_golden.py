@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface import data, export, training
-from tfface.evaluation import comparison
-from tfface.training import config
+from tfface import data, export, jobs, training
+from tfface.config import train_config
+from tfface.evaluation.reports import comparison
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -44,7 +44,7 @@ def golden(copy, monkeypatch):
 @pytest.fixture
 def no_export(monkeypatch):
     """Spares a training its export, which starts a process; one test below has it."""
-    monkeypatch.setattr(sys.modules[training.train.__module__], "export_model", lambda *_: None)
+    monkeypatch.setattr(sys.modules[jobs.train.__module__], "export_model", lambda *_: None)
 
 
 def script(name, *arguments, cwd=None):
@@ -75,7 +75,7 @@ def assert_finished_as_recorded(run, expected):
 
 
 def heldout(model):
-    return training.embed_images(model, "records/heldout").vectors
+    return jobs.embed_images(model, "records/heldout").vectors
 
 
 def test_there_are_artefacts_of_releases():
@@ -87,10 +87,10 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
     # What replicas wrote, one device continues.
     resumed = golden / "resumed" / run
     shutil.copytree(f"runs/{run}", resumed)
-    settings = config.read_flagfile(resumed / "flags.txt")
+    settings = train_config.read_flagfile(resumed / "flags.txt")
     settings = dataclasses.replace(settings, run_dir=str(resumed), resume=True, strategy="none", replicas=0)
     assert curve(resumed / "log.csv")[0] == list(range(1, 10))
-    training.train(settings)
+    jobs.train(settings)
     if run == "replicas":
         # The first loss is that of the checkpoint; other sums than those of two replicas then move the next ones apart.
         (steps, losses), (_, expected) = curve(resumed / "log.csv"), curve(f"expected/{run}.csv")
@@ -125,7 +125,7 @@ def test_embeddings_of_files_and_of_the_run_are_the_same(golden):
 
 
 def test_evaluation_gives_the_stored_numbers(golden, tmp_path):
-    training.verify_model("runs/plain", "records/heldout", ["pairs.csv"], output=tmp_path)
+    jobs.verify_model("runs/plain", "records/heldout", ["pairs.csv"], output=tmp_path)
     found, stored = (json.loads((path / "results.json").read_text()) for path in (tmp_path, golden / "evaluation"))
     for section in ("results", "identification", "angles"):
         assert_agree(found[section], stored[section])
@@ -161,12 +161,12 @@ def test_class_weights_of_a_run(golden):
 
 @pytest.mark.parametrize("source", ["runs/plain", "face_model.keras"])
 def test_training_begins_with_what_was_learned(source, golden, no_export, tmp_path):
-    settings = config.TrainConfig(
+    settings = train_config.TrainConfig(
         run_dir=str(tmp_path / "run"), train_data="records/train", init_from=source, image_size=56, width=0.05,
         embedding_dim=32, batch_size=16, epochs=1 / 6, learning_rate=0.0, weight_decay=0.0, freeze=[".*"],
         schedule="constant",
     )  # fmt: skip
-    training.train(settings)
+    jobs.train(settings)
     stored = export.load_embeddings("embeddings.npz").vectors
     if source == "face_model.keras":
         stored = np.load("expected/face_model.npz")["embeddings"]
@@ -190,11 +190,11 @@ def test_face_model_of_a_keras_file_trains_on(golden):
 def test_encoder_of_a_keras_file_and_its_exports_agree(golden, tmp_path):
     expected = np.load("expected/encoder.npz")["embeddings"]
     np.testing.assert_allclose(heldout("encoder.keras"), expected, **CLOSE)
-    training.export_model("encoder.keras", tmp_path / "again/1", flip=True)
+    jobs.export_model("encoder.keras", tmp_path / "again/1", flip=True)
     again, stored = (heldout(path) for path in (tmp_path / "again/1", "exported/1"))
     np.testing.assert_allclose(again, stored, **CLOSE)
     # Both add the embedding of the mirrored image.
-    flipped = training.embed_images("encoder.keras", "records/heldout", flip=True).vectors
+    flipped = jobs.embed_images("encoder.keras", "records/heldout", flip=True).vectors
     np.testing.assert_allclose(unit(stored), unit(flipped), **CLOSE)
 
 

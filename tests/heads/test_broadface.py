@@ -10,14 +10,14 @@ import tensorflow as tf
 
 import tfface
 from tfface import heads
-from tfface.classifier.collectives import replica_count, replica_index
 from tfface.classifier.engine import Engine
-from tfface.classifier.samplers import with_batch
-from tfface.classifier.weights import class_ranges
+from tfface.classifier.samplers.uniform import with_batch
+from tfface.distribute.collectives import replica_count, replica_index
+from tfface.distribute.partitioned_variable import class_ranges
 from tfface.heads.broadface import BroadFace
 from tfface.losses.head_with_losses import HeadWithLosses
-from tfface.training.checkpoints import Checkpoints
-from tfface.training.warm_start import warm_start, write_identities
+from tfface.training.checkpoints.saving import Checkpoints
+from tfface.training.checkpoints.warm_start import warm_start, write_identities
 
 CLASSES, DIM, INPUTS = 7, 5, 6
 START = keras.initializers.RandomNormal(stddev=0.5, seed=3)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from served_model import THRESHOLD
 
 from tfface.data import write_landmarks
-from tfface.data.alignment import reference_landmarks
+from tfface.data.images.alignment import reference_landmarks
 from tfface.export import load_embeddings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from served_model import THRESHOLD, embed
 
 from tfface import serving
-from tfface.data.alignment import align_image, reference_landmarks
+from tfface.data.images.alignment import align_image, reference_landmarks
 
 UNDECODABLE = {"nothing": b"", "text": b"no image", "truncated": None}
 

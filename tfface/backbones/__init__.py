@@ -1,5 +1,6 @@
 """Networks that map aligned faces to embeddings."""
 
+from tfface import needs_tensorflow  # noqa: F401
 from tfface.backbones.iresnet import IResNet, IResNet18, IResNet34, IResNet50, IResNet100, IResNet200
 from tfface.backbones.layers import synchronize_batch_norm
 from tfface.backbones.mobilefacenet import InsightFaceMobileFaceNet, MobileFaceNet

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfface.classifier import collectives
+from tfface.distribute import collectives
 
 
 @keras.saving.register_keras_serializable(package="tfface")

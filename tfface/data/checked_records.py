@@ -12,11 +12,11 @@ import pathlib
 import tensorflow as tf
 
 from tfface import files, progress
-from tfface.data.images import check_image
+from tfface.data.formats.tfrecord_files import RestLost, read_records, scan_records
+from tfface.data.images.decoding import check_image
 from tfface.data.parallel import map_in_threads
 from tfface.data.records import DATASET_FILE, check_count, count_images, parse_example, resolve_shards, stated_counts
-from tfface.data.records_source import parse_record
-from tfface.data.tfrecord_files import RestLost, read_records, scan_records
+from tfface.data.sources.records_source import parse_record
 
 _NAMED = 5  # Bad records that are named on stderr.
 

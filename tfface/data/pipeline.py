@@ -5,11 +5,11 @@ import pathlib
 
 import tensorflow as tf
 
-from tfface.data import augment
 from tfface.data.checked_records import open_records
-from tfface.data.folders import find_images
-from tfface.data.images import decode_image, size_pair
+from tfface.data.images import augment
+from tfface.data.images.decoding import decode_image, size_pair
 from tfface.data.records import check_labels_agree, parse_example
+from tfface.data.sources.folders import find_images
 
 # Part of the order of the stream, therefore fixed and not left to the number of processors.
 _FILES_AT_ONCE = 16
@@ -44,7 +44,7 @@ def train_dataset(
       seed: int >= 0, of the order and the augmentation. `tf.random.set_seed` has no influence.
       mirror: whether every image is mirrored left to right with probability 1/2.
       augmentations: what else is done to images, in this order: strings `NAME` or `NAME:PROBABILITY` of
-        `tfface.data.augment`, such as `["crop", "low_resolution", "color:0.3"]`.
+        `tfface.data.images.augment`, such as `["crop", "low_resolution", "color:0.3"]`.
       shuffle_buffer: number of encoded images among which the next is drawn.
       start_step: the batch to begin with, counted from 0 over all epochs.
       deterministic: False lets parallel reads overtake each other, which gives up the promise above for some speed.

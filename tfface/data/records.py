@@ -22,8 +22,8 @@ import re
 import tensorflow as tf
 
 from tfface import json_files
+from tfface.data.formats.tfrecord_files import count_records
 from tfface.data.parallel import map_in_threads
-from tfface.data.tfrecord_files import count_records
 from tfface.json_files import COUNT, POSITIVE, Either, Number
 
 SCHEMA_VERSION = 1

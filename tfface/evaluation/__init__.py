@@ -1,29 +1,16 @@
 """Protocols, metrics and reports; takes arrays and knows no TensorFlow."""
 
-from tfface.evaluation.angles import AngleStatistics, angle_statistics, nearest_angles
-from tfface.evaluation.confidence import bootstrap_tar_at_far, wilson_interval
-from tfface.evaluation.drift import embedding_drift
-from tfface.evaluation.exhaustive import ExhaustiveResult, exhaustive_tar_at_far
-from tfface.evaluation.gallery import identify_others
-from tfface.evaluation.groups import GroupResult, GroupTable, group_results, read_groups
-from tfface.evaluation.hardest import ScoredPair, hardest_pairs
-from tfface.evaluation.html_report import html_report
-from tfface.evaluation.identification import Identification, IdentificationPoint, identify
-from tfface.evaluation.megaface import MegaFaceResult, megaface_challenge
-from tfface.evaluation.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
-from tfface.evaluation.random_directions import closest_pair_angle, nearest_neighbour_angle
-from tfface.evaluation.report import VerificationResult, to_csv, to_json, to_table, verify
-from tfface.evaluation.retrieval import Retrieval, retrieve
-from tfface.evaluation.similarity import pair_scores
-from tfface.evaluation.template_protocols import (
-    TemplateIdentification,
-    TemplateVerification,
-    identify_templates,
-    verify_templates,
-)
-from tfface.evaluation.templates import Pooling, Templates, pool_templates
-from tfface.evaluation.toy_plot import plot_embeddings
-from tfface.evaluation.verification import (
+from tfface.evaluation.exact.similarity import pair_scores
+from tfface.evaluation.metrics.angles import AngleStatistics, angle_statistics, nearest_angles
+from tfface.evaluation.metrics.confidence import bootstrap_tar_at_far, wilson_interval
+from tfface.evaluation.metrics.drift import embedding_drift
+from tfface.evaluation.metrics.gallery import identify_others
+from tfface.evaluation.metrics.groups import GroupResult, GroupTable, group_results, read_groups
+from tfface.evaluation.metrics.hardest import ScoredPair, hardest_pairs
+from tfface.evaluation.metrics.identification import Identification, IdentificationPoint, identify
+from tfface.evaluation.metrics.random_directions import closest_pair_angle, nearest_neighbour_angle
+from tfface.evaluation.metrics.retrieval import Retrieval, retrieve
+from tfface.evaluation.metrics.verification import (
     FoldAccuracy,
     OperatingPoint,
     Roc,
@@ -35,7 +22,20 @@ from tfface.evaluation.verification import (
     roc,
     tar_at_far,
 )
-from tfface.evaluation.weight_cosines import CosineDistribution, pairwise_cosines
+from tfface.evaluation.metrics.weight_cosines import CosineDistribution, pairwise_cosines
+from tfface.evaluation.protocols.exhaustive import ExhaustiveResult, exhaustive_tar_at_far
+from tfface.evaluation.protocols.megaface import MegaFaceResult, megaface_challenge
+from tfface.evaluation.protocols.template_protocols import (
+    TemplateIdentification,
+    TemplateVerification,
+    identify_templates,
+    verify_templates,
+)
+from tfface.evaluation.protocols.templates import Pooling, Templates, pool_templates
+from tfface.evaluation.reports.html_report import html_report
+from tfface.evaluation.reports.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
+from tfface.evaluation.reports.tables import VerificationResult, to_csv, to_json, to_table, verify
+from tfface.evaluation.reports.toy_plot import plot_embeddings
 
 __all__ = [
     "AngleStatistics",

@@ -1,16 +1,17 @@
 """Export: what leaves the library for serving, and embeddings from what was exported."""
 
+from tfface import needs_tensorflow  # noqa: F401
 from tfface.export.card import write_card
 from tfface.export.check import Agreement, check_export
-from tfface.export.embedding import Embedder, Embeddings, embed_dataset, encoder_embedder
-from tfface.export.embedding_files import load_embeddings, save_embeddings
-from tfface.export.loading import is_export, load_embedder
+from tfface.export.embedding.embedder import Embedder, Embeddings, embed_dataset, encoder_embedder
+from tfface.export.embedding.files import load_embeddings, save_embeddings
+from tfface.export.embedding.resumable import embed_resumably
+from tfface.export.formats.loading import is_export, load_embedder
+from tfface.export.formats.onnx import onnx
+from tfface.export.formats.saved_model import saved_model
+from tfface.export.formats.tflite import tflite
 from tfface.export.mirror import with_mirror
-from tfface.export.onnx import onnx
-from tfface.export.resumable import embed_resumably
-from tfface.export.saved_model import saved_model
 from tfface.export.serving_config import served_name, write_serving_config
-from tfface.export.tflite import tflite
 from tfface.export.warmup import WARMUP_FILE
 
 __all__ = [

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfface import files, interrupts
-from tfface.data import synthetic
-from tfface.data.images import decode_image
-from tfface.export.embedding import check_finite, unit_embeddings
+from tfface.data.images.decoding import decode_image
+from tfface.data.synthetic import rendering
+from tfface.export.embedding.embedder import check_finite, unit_embeddings
 from tfface.npz_files import read_npy
 
 # Of components of unit vectors. A network of int8 is judged by the angle alone.
@@ -77,7 +77,7 @@ def check_export(path, encoder, images=None, *, flip=False, quantize=None):
 
 def probe_images(image_size, count=8):
     """Draws faces of different people: float32 [count, H, W, 3] in [-1, 1], the same every time."""
-    faces = [synthetic.render_face(seed=0, identity=identity, index=0)[0] for identity in range(count)]
+    faces = [rendering.render_face(seed=0, identity=identity, index=0)[0] for identity in range(count)]
     return np.stack([decode_image(tf.io.encode_png(face), image_size) for face in faces])
 
 

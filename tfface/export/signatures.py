@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from tfface.data.alignment import align_image
-from tfface.data.images import decode_image, ensure_image
-from tfface.export.embedding import encoder_image_size, unit_embeddings
+from tfface.data.images.alignment import align_image
+from tfface.data.images.decoding import decode_image, ensure_image
+from tfface.export.embedding.embedder import encoder_image_size, unit_embeddings
 from tfface.export.mirror import with_mirror
 
 

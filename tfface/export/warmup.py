@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfface.data.alignment import reference_landmarks
+from tfface.data.images.alignment import reference_landmarks
 
 WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _BATCH_SIZES = (1, 4)

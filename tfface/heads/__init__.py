@@ -1,5 +1,6 @@
 """Classification heads: one file each, with its two functions, its defaults and its paper."""
 
+from tfface import needs_tensorflow  # noqa: F401
 from tfface.heads.adaface import AdaFace
 from tfface.heads.arcface import ArcFace
 from tfface.heads.base import ClassificationHead

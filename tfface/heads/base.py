@@ -4,11 +4,11 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option
-from tfface.classifier import collectives
 from tfface.classifier.engine import Engine
 from tfface.classifier.labels import check_labels
 from tfface.classifier.rows import inverse_norms, unit_rows
-from tfface.classifier.weights import PartitionedVariable
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
 
 
 class ClassificationHead(keras.layers.Layer):

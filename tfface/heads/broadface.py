@@ -5,10 +5,10 @@ import typing
 import keras
 import tensorflow as tf
 
-from tfface.classifier import collectives
 from tfface.classifier.labels import check_labels
 from tfface.classifier.rows import inverse_norms
-from tfface.classifier.weights import PartitionedVariable
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.heads.base import ClassificationHead, as_embeddings
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfface.classifier.samplers import UniformSampler
+from tfface.classifier.samplers.uniform import UniformSampler
 from tfface.heads.arcface import ArcFace
 from tfface.heads.norm_softmax import NormSoftmax
 

@@ -8,6 +8,7 @@ A functional model that is saved and loaded keeps a mere copy of class weights p
 `HeadWithLosses`, which saves the tie.
 """
 
+from tfface import needs_tensorflow  # noqa: F401
 from tfface.losses.center import CenterLoss
 from tfface.losses.contrastive import ContrastiveLoss
 from tfface.losses.head_with_losses import HeadWithLosses

@@ -1,18 +1,12 @@
-"""Training: the model, its schedule, callbacks and checkpoints, and the jobs made of them."""
+"""Training: the model that Keras trains, its callbacks and its checkpoints."""
 
-from tfface import lazy
+from tfface import lazy, needs_tensorflow  # noqa: F401
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
-        "build": ("load_encoder",),
-        "class_weights": ("read_class_weights",),
-        "config": ("TrainConfig",),
-        "embed": ("embed_images", "skip_bad_records"),
-        "evaluate": ("verify_model",),
-        "exports": ("ExportResult", "export_model"),
-        "model": ("FaceModel",),
-        "optimizers": ("LAMB", "RowSGD"),
-        "run": ("TrainResult", "train"),
+        "checkpoints.class_weights": ("read_class_weights",),
+        "face_model": ("FaceModel",),
+        "tfface.optimizers": ("LAMB", "RowSGD"),
     },
 )

@@ -1,0 +1,195 @@
+"""Measures time and memory of one training step of the heads: loss, gradients, momentum update.
+
+    python benchmarks/heads.py                      # the whole table, some minutes
+    python benchmarks/heads.py --only=arcface       # rows whose name contains it
+
+Every row runs in a process of its own. Its time is divided by that of the three matrix products that any such step
+needs (the floor), measured alternately in the same process, since machines differ and are noisy. Peak memory is that of
+the step beyond what TensorFlow needs to start, and is compared with weights + gradient + momentum.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+
+from absl import flags
+
+from tfface.cli import program
+
+_ONLY = flags.DEFINE_string("only", "", "Rows whose name contains this.")
+_ROW = flags.DEFINE_string("row", None, "Measure this row in this process and print JSON; used by the script itself.")
+_STEPS = flags.DEFINE_integer("steps", 7, "Steps measured; the median counts.", lower_bound=1)
+
+BATCH, DIM = 128, 512
+
+# name: (head, its options, classes). "autodiff" differentiates a cross-entropy of the head's dense logits instead;
+# "pml" is pytorch-metric-learning, where that is installed.
+ROWS = {
+    "arcface_100k": ("ArcFace", {}, 100_000),
+    "arcface_100k_autodiff": ("ArcFace", {}, 100_000),
+    "arcface_100k_chunks": ("ArcFace", {"chunk_size": 8192}, 100_000),
+    "arcface_100k_bfloat16": ("ArcFace", {"dtype": "mixed_bfloat16"}, 100_000),
+    "arcface_100k_pml": ("ArcFace", {}, 100_000),
+    "sphereface2_100k": ("SphereFace2", {}, 100_000),
+    "curricularface_100k": ("CurricularFace", {}, 100_000),
+    "arcface_1m": ("ArcFace", {}, 1_000_000),
+    "arcface_1m_chunks": ("ArcFace", {"chunk_size": 16384}, 1_000_000),
+    "rand_arcface_1m": ("RandArcFace", {"sampling_rate": 0.1}, 1_000_000),
+    "dsoftmax_757k": ("DSoftmax", {}, 757_000),
+    "dsoftmax_k_757k": ("DSoftmaxK", {"sampling_rate": 1 / 64}, 757_000),
+}
+# Sampled rows are divided by the full step of the same size.
+FULL_STEP = {"rand_arcface_1m": "arcface_1m", "dsoftmax_k_757k": "dsoftmax_757k"}
+
+
+def main():
+    if _ROW.value:
+        print(json.dumps(measure(_ROW.value)))
+        return
+    print(f"B = {BATCH}, d = {DIM}, float32 unless named; floor: three matrix products in the same process")
+    print(f"{'row':24} {'K':>9} {'ms':>8} {'floor ms':>9} {'ratio':>6} {'of full':>8} {'peak GB':>8} {'of W+G+M':>9}")
+    times = {}
+    for name, (_, _, classes) in ROWS.items():
+        if _ONLY.value not in name or (name.endswith("pml") and not find_spec("pytorch_metric_learning")):
+            continue
+        command = [sys.executable, __file__, f"--row={name}", f"--steps={_STEPS.value}"]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if child.returncode:
+            print(f"{name:24} {classes:>9} failed (exit status {child.returncode})")
+            continue
+        row = json.loads(child.stdout.splitlines()[-1])
+        times[name] = row["ms"]
+        full = times.get(FULL_STEP.get(name))
+        of_full = f"{row['ms'] / full:.3f}" if full else ""
+        print(
+            f"{name:24} {classes:>9} {row['ms']:8.0f} {row['floor_ms']:9.0f} {row['ms'] / row['floor_ms']:6.2f}"
+            f" {of_full:>8} {row['peak_gb']:8.2f} {row['peak_of_state']:9.2f}",
+            flush=True,
+        )
+
+
+def measure(name):
+    """Returns times and memory of one row."""
+    if name.endswith("pml"):
+        return measure_pml(ROWS[name][2])
+
+    import tensorflow as tf
+
+    from tfface import heads
+    from tfface.optimizers.row_sgd import RowSGD
+
+    kind, options, classes = ROWS[name]
+    tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))
+    base = resident_gb()
+    x = tf.random.normal([BATCH, DIM])
+    labels = tf.random.uniform([BATCH], 0, classes, tf.int64)
+    # Ones need no second copy while they are made, unlike random weights; the work is the same.
+    head = getattr(heads, kind)(classes, class_weights_initializer="ones", **options)
+    head.build((None, DIM))
+    optimizer = RowSGD(0.1, momentum=0.9)
+    optimizer.build(head.trainable_variables)
+
+    def losses():
+        if name.endswith("autodiff"):
+            logits = head.logits(x, labels)
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return head(x, labels, training=True)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_mean(losses())
+        sources = [x, *(variable.value for variable in head.trainable_variables)]
+        by_x, *gradients = tape.gradient(loss, sources)
+        optimizer.apply(gradients, head.trainable_variables)
+        return loss, by_x
+
+    step()
+    with PeakMemory() as memory:
+        step()
+    peak = memory.gb - base
+
+    by_products = tf.random.normal([BATCH, classes])
+
+    @tf.function
+    def floor():
+        weights = head.class_weights.value
+        products = tf.matmul(x, weights, transpose_b=True)
+        by_x = tf.matmul(by_products, weights)
+        by_weights = tf.matmul(by_products, x, transpose_a=True)
+        return products[0, 0], by_x[0, 0], by_weights[0, 0]
+
+    return summary(step, floor, classes, peak)
+
+
+def measure_pml(classes):
+    """Returns times and memory of pytorch-metric-learning's ArcFace on the CPU."""
+    import torch
+    from pytorch_metric_learning.losses import ArcFaceLoss
+
+    base = resident_gb()
+    x = torch.randn(BATCH, DIM, requires_grad=True)
+    labels = torch.randint(0, classes, (BATCH,))
+    head = ArcFaceLoss(classes, DIM, margin=28.6, scale=64)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    by_products, weights = torch.randn(BATCH, classes), torch.randn(classes, DIM)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        head(x, labels).backward()
+        optimizer.step()
+
+    def floor():
+        return x.detach() @ weights.T, by_products @ weights, by_products.T @ x.detach()
+
+    step()
+    with PeakMemory() as memory:
+        step()
+    return summary(step, floor, classes, memory.gb - base)
+
+
+def summary(step, floor, classes, peak):
+    """Times step and floor alternately; returns the medians beside the memory."""
+    times = {step: [], floor: []}
+    floor()
+    for _ in range(_STEPS.value):
+        for function, taken in times.items():
+            start = time.perf_counter()
+            function()
+            taken.append(time.perf_counter() - start)
+    medians = {function: 1e3 * sorted(taken)[len(taken) // 2] for function, taken in times.items()}
+    state = 3 * classes * DIM * 4 / 1e9
+    return {"ms": medians[step], "floor_ms": medians[floor], "peak_gb": peak, "peak_of_state": peak / state}
+
+
+class PeakMemory:
+    """Watches the resident memory of this process from a thread."""
+
+    def __enter__(self):
+        self.gb, self._running = resident_gb(), True
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._running = False
+        self._thread.join()
+
+    def _watch(self):
+        while self._running:
+            self.gb = max(self.gb, resident_gb())
+            time.sleep(0.002)
+
+
+def resident_gb():
+    """Resident memory of this process in GB; Linux only."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e9
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,58 @@
+"""Conversion by Apache Beam gives the bytes of the conversion by threads."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tfface.data.conversion import convert
+from tfface.data.sources.folders import FolderSource
+
+pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
+
+
+@pytest.fixture
+def write():
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from tfface.data.conversion.beam import shard_writer
+
+    return shard_writer(PipelineOptions(["--runner=DirectRunner"]))
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("holdout", [0, 2])
+def test_beam_writes_the_same_bytes(write, faces, tmp_path, holdout):
+    (faces / "person_1" / "bad.jpg").write_text("no image")
+    columns = ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
+    (faces / "landmarks.csv").write_text(f"path,{columns}\nperson_0/frontal/00.jpg,1,2,3,4,5,6,7,8,9,10.5\n")
+    options = {"name": "toy", "num_shards": 4, "holdout_identities": holdout, "skip_bad": True}
+    one = convert.convert(FolderSource(faces), tmp_path / "threads", **options)
+    other = convert.convert(FolderSource(faces), tmp_path / "beam", write=write, **options)
+    assert one.skipped == other.skipped
+    assert contents(tmp_path / "threads") == contents(tmp_path / "beam")
+
+
+def test_bad_image_stops_it_in_one_sentence(write, faces, tmp_path):
+    (faces / "person_1" / "bad.jpg").write_text("no image")
+    with pytest.raises(ValueError, match="person_1/bad.jpg: not a JPEG or PNG image"):
+        convert.convert(FolderSource(faces), tmp_path / "beam", write=write)
+    assert not (tmp_path / "beam").exists()
+
+
+def test_program_takes_options_of_the_pipeline(faces, tmp_path):
+    command = [sys.executable, "tfrecords_tools/from_folder.py", f"--input={faces}", "--name=toy", "--shards=2"]
+    for arguments in (
+        ["--output", tmp_path / "threads"],
+        ["--output", tmp_path / "beam", "--beam=--runner=DirectRunner"],
+    ):
+        done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "threads") == contents(tmp_path / "beam")

@@ -1,0 +1,79 @@
+"""Runs beside papers, and whether the papers' numbers are what the project says they are."""
+
+import csv
+import pathlib
+
+import numpy as np
+import pytest
+
+from tfface.data.protocols.pair_lists import Pairs
+from tfface.evaluation import to_json, verify
+from tfface.evaluation.reports.comparison import Numbers, compare, read_papers, read_run
+
+PAPERS = pathlib.Path(__file__).resolve().parents[3] / "tfface" / "cli" / "paper_results.csv"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Folder with the results of two protocols of 60 pairs, named as files of pairs are."""
+    rng = np.random.default_rng(0)
+    keys = [str(number) for number in range(120)]
+    same = np.arange(60) % 2 == 0
+    pairs = Pairs(keys[:60], keys[60:], same, np.arange(60) // 30)
+    first = rng.normal(size=(60, 8))
+    second = np.where(same[:, None], first, 0) + rng.normal(size=(60, 8))
+    results = [verify(np.concatenate([first, second]), keys, pairs, name, (0.1, 1e-4)) for name in ("FP", "lfw_pairs")]
+    to_json(results, tmp_path / "run" / "results.json")
+    return tmp_path / "run", results
+
+
+def test_runs_and_papers_share_columns(run):
+    folder, (fp, lfw) = run
+    papers = [Numbers("A", {"LFW accuracy": "99.10"}), Numbers("B", {"YTF accuracy": "95.0"})]
+    header, ours, theirs = compare([read_run(folder)], papers)
+    assert header == ["", "CFP-FP accuracy", "CFP-FP TAR@1e-1", "LFW accuracy", "LFW TAR@1e-1"]
+    assert ours[:2] == [str(folder), f"{100 * fp.accuracy.mean:.2f} (60 pairs)"]
+    assert ours[4] == f"{100 * lfw.tar_at_far[0.1].tar:.2f}"
+    assert theirs == ["A", "-", "-", "99.10", "-"]
+    assert read_run(folder / "results.json").values == read_run(folder).values
+    # Nobody can measure a FAR of 1e-4 with 30 impostor pairs.
+    assert read_run(folder).values["LFW TAR@1e-4"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"results": 3}', '{"results": [{"name": "x"}]}', '{"results": [{"name": []}]}']
+)
+def test_other_json_is_named(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match="results.json: .*(not JSON|expected)"):
+        read_run(tmp_path)
+
+
+def test_runs_are_needed_and_papers_have_their_columns(tmp_path):
+    with pytest.raises(ValueError, match="got none"):
+        compare([])
+    columns = b"paper,table,training,method,measure,percent\n"
+    for content, message in (
+        (b"", "expected the columns"),
+        (b"paper,value\n", "expected the columns"),
+        (columns + b"ArcFace,2,CASIA\n", "expected 6 cells in every row, got .*CASIA"),
+        (columns + b'"ArcFace', "not a CSV file"),
+        (b"\xff", "not a CSV file"),
+    ):
+        (tmp_path / "papers.csv").write_bytes(content)
+        with pytest.raises(ValueError, match=f"papers.csv.*{message}"):
+            read_papers(tmp_path / "papers.csv")
+
+
+def test_numbers_of_papers():
+    papers = {paper.name: paper.values for paper in read_papers(PAPERS)}
+    arcface = papers["ArcFace (0.5) [ArcFace, Table 2: CASIA, ResNet50]"]
+    assert arcface == {"LFW accuracy": "99.53", "CFP-FP accuracy": "95.56", "AgeDB-30 accuracy": "95.15"}
+    assert papers["SphereFace2 [SphereFace2, Table 6: VGGFace2, 20 layers]"]["Combined accuracy"] == "94.28"
+    assert papers["D-Softmax (d 0.9) [D-Softmax, Table 1: MS-Celeb-1M, ResNet-50]"]["IJB-C TAR@1e-4"] == "88.17"
+    assert papers["BroadFace [BroadFace, Table 4: MS-Celeb-1M, ResNet-100]"]["IJB-B TAR@1e-6"] == "46.53"
+    with PAPERS.open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(0 < float(row["percent"]) <= 100 for row in rows)
+    places = [(row["paper"], row["table"], row["training"], row["method"], row["measure"]) for row in rows]
+    assert len(set(places)) == len(places)

@@ -1,0 +1,231 @@
+"""The export job: cards that say what files say, and nothing under the target's name unless it is right."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import tfface
+from tfface import config, data, export, jobs
+from tfface.config import train_config
+from tfface.config.build import build_encoder, build_head
+from tfface.data.synthetic.rendering import write_folder
+from tfface.jobs import exports, provenance
+from tfface.jobs.model_card import model_card
+from tfface.jobs.verification import verification_pairs
+from tfface.training.checkpoints.saving import Checkpoints
+from tfface.training.checkpoints.warm_start import write_identities
+
+FAR = 0.01
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run folder as `train` leaves it, of a network that has learned nothing, verified on its training records."""
+    root = tmp_path_factory.mktemp("runs")
+    write_folder(root / "faces", identities=8, images_per_identity=6, size=56)
+    data.convert_folder(root / "faces", root / "records")
+    settings = train_config.TrainConfig(
+        run_dir=str(root / "run"), train_data=str(root / "records"), image_size=56, width=0.1, embedding_dim=16,
+        head="CosFace", margin=0.25,
+    )  # fmt: skip
+    keras.utils.set_random_seed(3)
+    model = tfface.FaceModel(build_encoder(settings), build_head(settings, 8))
+    model.compile(optimizer="sgd")
+    model.optimizer.build(model.trainable_variables)
+    Checkpoints(root / "run" / "checkpoints", model).save(7)
+    train_config.write_flagfile(settings, root / "run" / train_config.FLAGFILE)
+    write_identities(root / "run", data.DatasetInfo.load(root / "records").label_map)
+    jobs.verify_model(root / "run", root / "records", max_pairs=200, output=root / "run")
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def encoder(run_dir):
+    return config.load_encoder(run_dir)
+
+
+@pytest.fixture
+def copy(run_dir, tmp_path):
+    """The run folder, for tests that change it."""
+    return shutil.copytree(run_dir, tmp_path / "run")
+
+
+def test_card_of_a_run_tells_what_its_files_say(run_dir, encoder):
+    card = model_card(run_dir, encoder, far=FAR)
+    results = json.loads((run_dir / "results.json").read_text())
+    (result,) = results["results"]
+    assert card["threshold"] == {
+        "value": result["tar_at_far"][0]["threshold"],
+        "far": FAR,
+        "protocol": "held-out pairs",
+    }
+    assert card["notes"] == []
+    assert (card["name"], card["tfface"]) == ("run", tfface.__version__)
+    assert card["sha256"] == results["context"]["model_sha256"]
+    assert card["data"] == {
+        "name": "records",
+        "images": 48,
+        "identities": 8,
+        "sha256": provenance.sha256(run_dir.parent / "records" / "dataset.json"),
+    }
+    weights = sum(int(np.prod(weight.shape)) for weight in encoder.weights)
+    assert card["network"] == {
+        "backbone": "MobileFaceNet",
+        "image_size": [56, 56],
+        "embedding_dim": 16,
+        "parameters": weights,
+    }
+    # Margin as given, scale by default, classes of the records.
+    assert card["head"] == {"class": "CosFace", "num_classes": 8, "scale": 64.0, "margin": 0.25}
+    assert card["training"] == {"steps": 7, "flags": (run_dir / "flags.txt").read_text()}
+    verified = card["verification"]
+    assert (verified["images_sha256"], verified["flip"]) == (card["data"]["sha256"], False)
+    accuracy = result["accuracy"]
+    assert [verified["results"][0][name] for name in ("accuracy", "accuracy_std", "impostor_pairs")] == [
+        accuracy["mean"], accuracy["std"], 100,
+    ]  # fmt: skip
+    assert [point["threshold"] is None for point in verified["thresholds"]] == [False, True, True]
+
+
+def test_equal_runs_give_equal_cards(copy, run_dir, encoder, tmp_path):
+    for folder in (run_dir, copy):
+        export.write_card(model_card(folder, encoder, far=FAR), tmp_path / f"{folder.parent.name}.onnx")
+    (first, second), (page, other) = (sorted(tmp_path.glob(f"*.{kind}")) for kind in ("json", "md"))
+    assert first.read_bytes() == second.read_bytes()
+    assert page.read_bytes() == other.read_bytes()
+
+
+def test_thresholds_hold_for_the_same_flip_mode_only(run_dir, encoder, tmp_path):
+    card = model_card(run_dir, encoder, flip=True, far=FAR)
+    assert card["threshold"] is None
+    assert "export embeds with the mirrored image, the model was verified without" in card["notes"][0]
+    jobs.verify_model(run_dir, run_dir.parent / "records", max_pairs=200, flip=True, output=tmp_path)
+    results = tmp_path / "results.json"
+    card = model_card(run_dir, encoder, flip=True, far=FAR, results=results)
+    assert card["threshold"]["value"] == json.loads(results.read_text())["results"][0]["tar_at_far"][0]["threshold"]
+    assert card["threshold"]["value"] != model_card(run_dir, encoder, far=FAR)["threshold"]["value"]
+    assert model_card(run_dir, encoder, far=FAR, results=results)["threshold"] is None
+
+
+@pytest.mark.parametrize("far", [1e-3, 0.02])
+def test_a_far_that_was_not_measured_has_no_threshold(run_dir, encoder, far):
+    card = model_card(run_dir, encoder, far=far)
+    assert card["threshold"] is None
+    assert f"FAR {far:g} is not known of 'held-out pairs'; those of 0.01 are" in card["notes"][0]
+
+
+def test_unknown_is_none_not_invented(copy, encoder):
+    # Results and records of other weights and other people do not count.
+    shutil.copytree(copy / "checkpoints" / "step-7", copy / "checkpoints" / "step-8")
+    write_identities(copy, list("abcdefgh"))
+    card = model_card(copy, encoder, far=FAR)
+    assert (card["data"], card["verification"], card["threshold"]) == (None, None, None)
+    assert "of other weights" in card["notes"][0]
+    assert card["training"]["steps"] == 8
+    with pytest.raises(ValueError, match="another model, or of other weights"):
+        model_card(copy, encoder, results=copy / "results.json")
+    (copy / "results.json").unlink()
+    assert "not verified" in model_card(copy, encoder)["notes"][0]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"context": {}, "results": []}', '{"context": 1, "results": [2]}']
+)
+def test_damaged_results_are_named(copy, encoder, content):
+    (copy / "results.json").write_text(content)
+    with pytest.raises(ValueError, match="results.json: .*(not JSON|expected)"):
+        model_card(copy, encoder)
+
+
+def test_refuses_unknown_protocols_and_fars(run_dir, encoder):
+    with pytest.raises(ValueError, match="no result is called 'lfw', only .'held-out pairs'"):
+        model_card(run_dir, encoder, protocol="lfw")
+    with pytest.raises(ValueError, match="FAR must be in"):
+        model_card(run_dir, encoder, far=0.0)
+
+
+def test_card_of_a_keras_file_has_what_the_file_tells(run_dir, encoder, tmp_path):
+    encoder.save(tmp_path / "encoder.keras")
+    card = model_card(tmp_path / "encoder.keras", encoder)
+    assert card["sha256"] == provenance.sha256(tmp_path / "encoder.keras")
+    assert card["network"]["embedding_dim"] == 16
+    assert [card[name] for name in ("data", "head", "training", "verification")] == [None] * 4
+    tfface.FaceModel(encoder, tfface.heads.CosFace(5, margin=0.1)).save(tmp_path / "model.keras")
+    head = model_card(tmp_path / "model.keras", encoder)["head"]
+    assert (head["class"], head["margin"], head["num_classes"]) == ("CosFace", 0.1, 5)
+
+
+def test_exported_threshold_gives_the_far_of_the_card(run_dir, tmp_path):
+    result = jobs.export_model(run_dir, tmp_path / "face" / "3", far=FAR, serving_config=tmp_path / "serving")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["face", "serving"]
+    assert [path.name for path in (tmp_path / "face").iterdir()] == ["3"]
+    assert result.agreement.largest_difference <= 1e-5
+    card = json.loads((result.path / "assets.extra" / "model_card.json").read_text(encoding="utf-8"))
+    assert card == result.card
+    assert f'base_path: "{tmp_path}/face"' in (tmp_path / "serving" / "models.config").read_text()
+    # Measured anew, with the export, on the pairs of the verification.
+    images = data.eval_dataset(run_dir.parent / "records", 16, 56)
+    embeddings = export.embed_dataset(export.load_embedder(result.path), images)
+    (pairs,) = verification_pairs(embeddings, (), 200, 0).values()
+    row = dict(zip(embeddings.keys, embeddings.vectors, strict=True))
+    scores = np.array([row[a] @ row[b] for a, b in zip(pairs.left, pairs.right, strict=True)])
+    (point, *_) = card["verification"]["thresholds"]
+    # Half a rounding below, because a threshold is itself a score.
+    accepted = scores >= card["threshold"]["value"] - 1e-6
+    assert np.mean(accepted[~pairs.same]) == pytest.approx(point["measured_far"])
+    assert np.mean(accepted[pairs.same]) == pytest.approx(point["tar"])
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [("face.onnx", {"flip": True}), pytest.param("face.tflite", {"quantize": "float16"}, marks=pytest.mark.slow)],
+)
+def test_files_have_their_card_beside_them(run_dir, encoder, tmp_path, name, options):
+    if name.endswith(".onnx"):
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
+    (tmp_path / name).write_bytes(b"an older one")
+    result = jobs.export_model(run_dir, tmp_path / name, far=FAR, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.card.json", f"{name}.card.md"]
+    assert json.loads((tmp_path / f"{name}.card.json").read_text(encoding="utf-8")) == result.card
+    assert result.card["export"] == {"format": result.path.suffix, "quantize": options.get("quantize", "none")}
+    assert bool(result.card["threshold"]) != bool(options.get("flip"))
+    images = data.eval_dataset(run_dir.parent / "records", 16, 56)
+    expected = export.embed_dataset(export.encoder_embedder(encoder), images, flip=options.get("flip", False))
+    found = export.embed_dataset(export.load_embedder(result.path), images)
+    np.testing.assert_allclose(found.vectors, expected.vectors, atol=2e-3 if "quantize" in options else 1e-4)
+
+
+def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
+    def broken(encoder, path, **options):
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"no graph")
+
+    monkeypatch.setattr(exports.export, "saved_model", broken)
+    with pytest.raises(ValueError, match="face/1 was not written: the export does not run in a fresh process"):
+        jobs.export_model(run_dir, tmp_path / "face" / "1")
+    assert not list((tmp_path / "face").iterdir())
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        (".", {}, "exists already"),
+        ("folder.onnx", {}, "exists already"),
+        ("1", {"quantize": "float16"}, "only .tflite files are quantized"),
+        ("a.onnx", {"quantize": "int8", "calibration": "records"}, "only .tflite files are quantized"),
+        ("a.tflite", {"quantize": "int4"}, "quantize must be"),
+        ("a.tflite", {"quantize": "int8"}, "int8 needs calibration"),
+        ("a.tflite", {"quantize": "float16", "calibration": "records"}, "nothing else does"),
+        ("a.onnx", {"serving_config": "serving"}, "serves SavedModels"),
+        ("latest", {"serving_config": "serving"}, "version number"),
+    ],
+)
+def test_contradictions_are_refused_before_any_work(tmp_path, name, options, message):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(ValueError, match=message):
+        jobs.export_model("no such run", tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder.onnx"]

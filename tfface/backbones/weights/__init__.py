@@ -1,0 +1,1 @@
+"""Weights of other libraries: InsightFace's state dicts and ONNX files."""

@@ -1,0 +1,11 @@
+"""Samplers: which classes take part in a training step."""
+
+from tfface import lazy
+
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "hash_forest": ("HashForestSampler",),
+        "uniform": ("UniformSampler",),
+    },
+)

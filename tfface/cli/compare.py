@@ -1,0 +1,36 @@
+"""Puts several runs and the numbers of papers side by side.
+
+Example:
+  python scripts/compare.py --runs=runs/cfp,evaluation/results.json --output=comparison.csv
+
+A paper's line appears where it shares a dataset and a measure with the runs. Its numbers are in percent, of the whole
+protocol; a run's accuracy is followed by the number of its pairs, which tells whether it is of the whole protocol too.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfface.cli import program
+
+_PAPERS_FILE = str(pathlib.Path(__file__).with_name("paper_results.csv"))
+
+_RUNS = flags.DEFINE_list("runs", None, "Run folders, folders of evaluations, or their results.json.", required=True)
+_PAPERS = flags.DEFINE_string("papers", _PAPERS_FILE, "CSV of numbers of papers; empty: none.")
+_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write, beside what is printed.")
+
+
+def main():
+    # Imported here, so that --help and wrong flags answer at once.
+    from tfface import csv_files
+    from tfface.evaluation.reports import comparison, tables
+
+    papers = comparison.read_papers(_PAPERS.value) if _PAPERS.value else []
+    rows = comparison.compare([comparison.read_run(run) for run in _RUNS.value], papers)
+    print(tables.align(rows))
+    if _OUTPUT.value:
+        csv_files.write_report(_OUTPUT.value, rows[0], rows[1:])
+
+
+if __name__ == "__main__":
+    program.run(main)

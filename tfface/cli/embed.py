@@ -1,0 +1,38 @@
+"""Embeds images with a model: one vector an image, in a file.
+
+Examples:
+  python scripts/embed.py --model=runs/quickstart/export/1 --data=photos --output=photos.npz
+  python scripts/embed.py --model=runs/cfp --data=records/cfp/heldout --output=heldout.tfrecord --flip
+
+An interrupted run leaves its work in OUTPUT.partial; the same command goes on from there and writes the same bytes.
+"""
+
+from absl import flags
+
+from tfface.cli import program
+
+_MODEL = flags.DEFINE_string("model", None, "SavedModel folder, run folder or .keras file.", required=True)
+_DATA = flags.DEFINE_string(
+    "data", None, "Records (dataset folder or glob), or a folder root/identity/image.jpg.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "File to write: NAME.npz or NAME.tfrecord.", required=True)
+_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images embedded at a time.", lower_bound=1)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records.")
+
+
+def main():
+    # Imported here, so that --help and wrong flags answer at once.
+    from tfface import jobs
+
+    if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
+        raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
+    records = jobs.skip_bad_records(_DATA.value) if _SKIP_BAD.value else None
+    embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, records)
+    count, dim = embeddings.vectors.shape
+    print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
+    print(f"next: python scripts/evaluate.py --model={_OUTPUT.value} --data={_DATA.value}")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,49 @@
+"""Turns weights of InsightFace's arcface_torch into a .keras file, and an encoder back into a state dict.
+
+Examples:
+  python scripts/import_weights.py --source=backbone.pth --backbone=IResNet100 --output=iresnet100.keras
+  python scripts/import_weights.py --source=w600k_r50.onnx --backbone=IResNet50 --output=iresnet50.keras
+  python scripts/import_weights.py --source=runs/mine --output=backbone.pth
+
+State dicts (.pt, .pth) need torch, .onnx files need onnx. Nothing in a file is executed.
+"""
+
+from absl import flags
+
+from tfface.cli import program
+from tfface.config.train_config import BACKBONES
+
+# Layers of ResNet50 are Keras' own: arcface_torch has no such network.
+_NAMES = [name for name in BACKBONES if name != "ResNet50"]
+_SOURCE = flags.DEFINE_string(
+    "source", None, "State dict or .onnx file; to export: run folder or .keras file.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "A .keras file; to export: a .pt or .pth file.", required=True)
+_BACKBONE = flags.DEFINE_enum("backbone", None, _NAMES, "Network of the weights.", case_sensitive=False)
+_EMBEDDING_DIM = flags.DEFINE_integer("embedding_dim", 512, "Size of the embedding.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 112, "Side of the input images, pixels.", lower_bound=56)
+
+
+def main():
+    # Imported here, so that --help and wrong flags answer at once.
+    from tfface import backbones, config, files
+    from tfface.backbones.weights import insightface
+
+    if _OUTPUT.value.endswith((".pt", ".pth")):
+        insightface.save_weights(config.load_encoder(_SOURCE.value), _OUTPUT.value)
+    elif _OUTPUT.value.endswith(".keras"):
+        if _BACKBONE.value is None:
+            raise ValueError("--backbone is required to import weights.")
+        model = getattr(backbones, _BACKBONE.value)(_EMBEDDING_DIM.value, _IMAGE_SIZE.value)
+        insightface.load_weights(model, _SOURCE.value)
+        with files.replacing(_OUTPUT.value) as temporary:
+            # Keras insists on the ending.
+            model.save(temporary.with_suffix(".keras"))
+            temporary.with_suffix(".keras").rename(temporary)
+    else:
+        raise ValueError(f"--output must end in .keras, .pt or .pth, got {_OUTPUT.value}.")
+    print(f"written: {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,1 @@
+"""Programs that make, check and rewrite datasets; `tfrecords_tools/` launches them."""

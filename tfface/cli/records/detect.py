@@ -1,0 +1,36 @@
+"""Finds the five landmarks of the main face of every photograph; needs the extra tfface[detection].
+
+python tfrecords_tools/detect.py --input=photos --output=landmarks.csv
+"""
+
+import shlex
+import sys
+
+from absl import flags
+
+from tfface.cli import program
+
+_INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "CSV file for path,x1,y1,...,x5,y5.", required=True)
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    import tensorflow as tf
+
+    from tfface.data.formats.landmarks import write_landmarks
+    from tfface.data.images.detection import detect_all
+    from tfface.data.sources.folders import FolderSource
+
+    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    found, missing = detect_all(FolderSource(_INPUT.value), progress=True)
+    write_landmarks(_OUTPUT.value, found)
+    for place, reason in missing:
+        print(f"{place}: {reason}", file=sys.stderr)
+    print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none of {len(missing)}")
+    files = f"--input={shlex.quote(_INPUT.value)} --landmarks={shlex.quote(_OUTPUT.value)}"
+    print(f"next: python tfrecords_tools/align.py {files} --output=..." + (" --skip_bad" if missing else ""))
+
+
+if __name__ == "__main__":
+    program.run(main)

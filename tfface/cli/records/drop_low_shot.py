@@ -1,0 +1,31 @@
+"""Leaves identities out of a dataset: those of few images, and those on an exclusion list.
+
+python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/casia10 --min_images=10
+python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/clean --exclude=overlap.csv
+"""
+
+import functools
+
+from absl import flags
+
+from tfface.cli import dataset_output, program
+
+_INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
+_MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Identities with fewer images are left out.", lower_bound=1)
+_EXCLUDE = flags.DEFINE_string("exclude", None, "CSV of identity,key, as overlap.py writes it; left out first.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    from tfface.data.curation import cleaning
+    from tfface.data.sources.combined_sources import Transformed
+    from tfface.data.sources.records_source import RecordsSource
+
+    source = RecordsSource(_INPUT.value)
+    if _EXCLUDE.value:
+        source = Transformed(source, functools.partial(cleaning.exclude, path=_EXCLUDE.value))
+    dataset_output.write(Transformed(source, functools.partial(cleaning.drop_low_shot, min_images=_MIN_IMAGES.value)))
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,24 @@
+"""Converts a RecordIO pack, such as InsightFace's train.rec, to TFRecords; MXNet is not needed.
+
+    python tfrecords_tools/from_recordio.py --input=faces_emore/train.rec --output=records/ms1mv2
+
+Images are kept byte for byte. Identity 7 of the pack is called 00000007, so that labels 0, 1, ... stay what they are.
+"""
+
+from absl import flags
+
+from tfface.cli import dataset_output, program
+
+_INPUT = flags.DEFINE_string("input", None, "The .rec file.", required=True)
+_INDEX = flags.DEFINE_string("index", None, "Its .idx file; only what it names is read. Default: the one beside.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    from tfface.data.sources.recordio_source import RecordIOSource
+
+    dataset_output.write(RecordIOSource(_INPUT.value, _INDEX.value))
+
+
+if __name__ == "__main__":
+    program.run(main)

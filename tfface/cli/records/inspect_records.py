@@ -1,0 +1,40 @@
+"""Shows what a dataset or a folder of images holds: its numbers, a contact sheet, and a page of HTML.
+
+    python tfrecords_tools/inspect_records.py --input=records/casia --output=inspection
+
+It is not called inspect.py, for beside a script of that name Python would import it in place of its own `inspect`.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfface.cli import program
+
+_INPUT = flags.DEFINE_string(
+    "input", None, "Dataset (directory or glob), or folder root/identity/image.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", "inspection", "Folder for contact_sheet.png and index.html.")
+_IDENTITIES = flags.DEFINE_integer("identities", 12, "Identities on the contact sheet.", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 8, "Images of each on the contact sheet.", lower_bound=1)
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    import tensorflow as tf
+
+    from tfface.data.curation.inspection import contact_sheet, summarise
+    from tfface.data.curation.inspection_page import write_inspection
+    from tfface.data.sources.records_source import open_source
+
+    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    source = open_source(_INPUT.value)
+    summary = summarise(source, identities=_IDENTITIES.value, images=_IMAGES.value, progress=True)
+    write_inspection(_OUTPUT.value, summary, contact_sheet(source, summary.samples))
+    print(f"{summary.location}: {summary.images} images of {len(summary.images_of)} identities, {len(summary.bad)} bad")
+    print(f"page   {pathlib.Path(_OUTPUT.value) / 'index.html'}")
+    print(f"sheet  {pathlib.Path(_OUTPUT.value) / 'contact_sheet.png'}")
+
+
+if __name__ == "__main__":
+    program.run(main)

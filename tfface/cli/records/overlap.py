@@ -1,0 +1,53 @@
+"""Lists what a training set shares with test sets, for drop_low_shot.py --exclude.
+
+    python tfrecords_tools/overlap.py --train=records/casia --test=records/lfw --output=overlap.csv
+    python tfrecords_tools/overlap.py --train=records/casia --test_names=lfw_names.txt --output=overlap.csv
+
+Names are compared without case, accents and punctuation; pictures by hashes that survive scaling and recompression.
+"""
+
+import shlex
+
+from absl import flags
+
+from tfface.cli import program
+
+_TRAIN = flags.DEFINE_string("train", None, "Training set: dataset, or folder root/identity/image.", required=True)
+_TEST = flags.DEFINE_list("test", [], "Test sets: datasets, or folders root/identity/image.")
+_TEST_NAMES = flags.DEFINE_string("test_names", None, "Text file with one name of a person a line, beside --test.")
+_OUTPUT = flags.DEFINE_string("output", None, "CSV file for identity,key,reason.", required=True)
+_NAMES = flags.DEFINE_bool("names", True, "Compare names of --test; --nonames where they are mere numbers.")
+_IMAGES = flags.DEFINE_bool("images", True, "Compare pictures of --test.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    import tensorflow as tf
+
+    from tfface.data.curation import overlap
+    from tfface.data.formats import text_lists
+    from tfface.data.sources.records_source import open_source
+
+    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    if not _TEST.value and not _TEST_NAMES.value:
+        raise ValueError("--test or --test_names is needed.")
+    names = text_lists.read_lines(_TEST_NAMES.value) if _TEST_NAMES.value else []
+    shared = overlap.find_overlap(
+        open_source(_TRAIN.value),
+        [open_source(one) for one in _TEST.value],
+        names,
+        by_name=_NAMES.value,
+        by_image=_IMAGES.value,
+        progress=True,
+    )
+    overlap.write_exclusions(_OUTPUT.value, shared)
+    whole = sum(not one.key for one in shared)
+    print(f"in common: {whole} identities by name, {len(shared) - whole} images")
+    print(f"list  {_OUTPUT.value}")
+    if shared:
+        files = f"--input={shlex.quote(_TRAIN.value)} --exclude={shlex.quote(_OUTPUT.value)}"
+        print(f"next: python tfrecords_tools/drop_low_shot.py {files} --output=...")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,29 @@
+"""Writes the images of a dataset as a folder identity/.../image, byte for byte, with landmarks.csv where there are any.
+
+python tfrecords_tools/to_folder.py --input=records/casia --output=casia
+"""
+
+import sys
+
+from absl import flags
+
+from tfface.cli import program
+
+_INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to be made; it must not exist.", required=True)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, instead of stopping.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    from tfface.data.conversion.export_records import export_folder
+    from tfface.data.sources.records_source import RecordsSource
+
+    count, skipped = export_folder(RecordsSource(_INPUT.value), _OUTPUT.value, skip_bad=_SKIP_BAD.value, progress=True)
+    for place, reason in skipped:
+        print(f"skipped {place}: {reason}", file=sys.stderr)
+    print(f"{_OUTPUT.value}: {count} images; skipped: {len(skipped)}")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,39 @@
+"""Writes a dataset as a RecordIO pack in InsightFace's layout: train.rec, train.idx and property.
+
+    python tfrecords_tools/to_recordio.py --input=records/casia --output=casia_pack
+
+Images are kept byte for byte, labels are those of the dataset. property, which states the size of all images, is
+written if they have one size.
+"""
+
+import sys
+
+from absl import flags
+
+from tfface.cli import program
+
+_INPUT = flags.DEFINE_string("input", None, "Directory of the dataset.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to be made; it must not exist.", required=True)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, instead of stopping.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    from tfface.data.conversion.export_records import export_recordio
+    from tfface.data.records import DatasetInfo
+    from tfface.data.sources.records_source import RecordsSource
+
+    count, skipped = export_recordio(
+        RecordsSource(_INPUT.value),
+        _OUTPUT.value,
+        image_size=DatasetInfo.load(_INPUT.value).image_size,
+        skip_bad=_SKIP_BAD.value,
+        progress=True,
+    )
+    for place, reason in skipped:
+        print(f"skipped {place}: {reason}", file=sys.stderr)
+    print(f"{_OUTPUT.value}: {count} images; skipped: {len(skipped)}")
+
+
+if __name__ == "__main__":
+    program.run(main)

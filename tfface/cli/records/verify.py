@@ -1,0 +1,45 @@
+"""Verifies a dataset: checksums, labels, images; and lists pictures that it has more than once.
+
+    python tfrecords_tools/verify.py --input=records/casia --report=verification.csv
+
+The exit status is 1 where something is damaged or contradicts the description. Duplicates are listed and counted only:
+many published sets have them.
+"""
+
+import sys
+
+from absl import flags
+
+from tfface.cli import program
+
+_INPUT = flags.DEFINE_string("input", None, "Directory of the dataset.", required=True)
+_REPORT = flags.DEFINE_string("report", None, "CSV file for all that was found. Default: none.")
+
+
+def main():
+    # Here, so that wrong flags are reported without waiting for TensorFlow.
+    import tensorflow as tf
+
+    from tfface.data.curation.integrity import verify_dataset, write_report
+
+    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    found = verify_dataset(_INPUT.value, progress=True)
+    if _REPORT.value:
+        write_report(_REPORT.value, found)
+    for place, reason in found.problems:
+        print(f"{place}: {reason}", file=sys.stderr)
+    mixed = sum(len(found.identities(group)) > 1 for group in found.duplicates)
+    exact = sum(found.is_exact(group) for group in found.duplicates)
+    print(f"{_INPUT.value}: {found.images} good images, {len(found.problems)} problems")
+    print(f"pictures that occur more than once: {len(found.duplicates)}, {exact} of them byte for byte")
+    print(f"pictures under more than one identity: {mixed}")
+    if _REPORT.value:
+        print(f"report  {_REPORT.value}")
+    elif found.duplicates:
+        print("with --report=verification.csv they are listed")
+    if found.problems:
+        raise ValueError(f"{_INPUT.value} is not whole: {len(found.problems)} problems.")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,36 @@
+"""Trains a face-recognition network: python scripts/train.py --flagfile=scripts/flagfiles/quickstart.flags"""
+
+from absl import flags
+
+from tfface.cli import program
+from tfface.config import train_config
+
+train_config.define_flags()
+
+
+def main():
+    from tfface import evaluation, jobs
+
+    settings = train_config.from_flags(flags.FLAGS)
+    result = jobs.train(settings)
+    print()
+    if result.after:
+        print("Verification on held-out identities, before training:")
+        print(evaluation.to_table(result.before))
+        print("and after:")
+        print(evaluation.to_table(result.after))
+        print()
+    print(f"checkpoint   {result.checkpoint}")
+    if result.report:
+        print(f"report       {result.report}")
+    print(f"SavedModel   {result.saved_model}")
+    print()
+    print("Next: evaluate the export, on your own photos too:")
+    heldout = settings.heldout_data or "photos"
+    if settings.train_data == "synthetic":  # Faces are rendered for verification too, whatever else is given.
+        heldout = f"{settings.run_dir}/records/heldout"
+    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={heldout}")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,261 @@
+"""Every setting of a training run, once: fields here are the flags of `scripts/train.py`."""
+
+import dataclasses
+import math
+
+from absl import flags
+
+from tfface import files, flagfiles
+from tfface.config import migrations
+
+FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
+
+# What is said of one call, not of a run.
+ONCE = ("resume", "overwrite", "strict_resume", "steal_lock")
+
+# As text, because importing the heads would import TensorFlow before the flags are read.
+HEADS = (
+    "AdaFace",
+    "ArcFace",
+    "CircleLoss",
+    "CoCo",
+    "CombinedMargin",
+    "CosFace",
+    "CurricularFace",
+    "DSoftmax",
+    "DSoftmaxB",
+    "DSoftmaxK",
+    "MagFace",
+    "NormSoftmax",
+    "RandArcFace",
+    "RandSoftmax",
+    "Softmax",
+    "SphereFace",
+    "SphereFace2",
+    "SubCenterArcFace",
+)
+
+BACKBONES = (
+    "IResNet18",
+    "IResNet34",
+    "IResNet50",
+    "IResNet100",
+    "IResNet200",
+    "InsightFaceMobileFaceNet",
+    "MobileFaceNet",
+    "ResNet50",
+    "SFNet20",
+    "SFNet64",
+    "ViTSmall",
+    "ViTTiny",
+)
+
+
+def setting(default, help, choices=None, **bounds):
+    """A field that is also a flag; `bounds` are lower_bound and upper_bound of numbers."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds})
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """Settings of `tfface.jobs.train`; the help text of each field is its documentation."""
+
+    run_dir: str = setting(None, "Folder of the run: checkpoints, logs, report and export. Required.")
+    resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.")
+    overwrite: bool = setting(False, "Start again where run_dir already holds a run: its files are deleted.")
+    strict_resume: bool = setting(
+        False, "Stop where the newest checkpoint is damaged, instead of continuing from the one before it."
+    )
+    steal_lock: bool = setting(
+        False, "Take run_dir over from a training on another machine that has ended without saying so."
+    )
+
+    train_data: str = setting(None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.")
+    skip_bad: bool = setting(False, "Leave out training records that are damaged; RUN_DIR/skipped.txt lists them.")
+    heldout_data: str = setting(None, "Records of held-out identities, for verification; none if 'synthetic'.")
+    heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20)
+    protocol: list = setting(
+        (), "Official pairs among the held-out records, instead of drawn ones: LFW pairs.txt, CFP Split/FF folder, ..."
+    )
+    synthetic_identities: int = setting(400, "Identities rendered for training.", lower_bound=2)
+    synthetic_heldout: int = setting(100, "Identities rendered and held out.", lower_bound=2)
+    synthetic_images: int = setting(12, "Images rendered of each identity.", lower_bound=2)
+
+    backbone: str = setting("MobileFaceNet", "Network.", choices=BACKBONES)
+    width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
+    image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
+    embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
+    precision: str = setting(
+        "float32",
+        "What the network computes in while it trains; weights, the end of the network and the head stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+
+    head: str = setting("ArcFace", "Loss.", choices=HEADS)
+    scale: float = setting(None, "Scale of the head; its own default if not given.")
+    margin: float = setting(None, "Margin of the head; its own default if not given.")
+    sampling_rate: float = setting(
+        None, "Fraction of the classes in a step, of heads that sample them.", lower_bound=0.0, upper_bound=1.0
+    )
+    broadface_queue: int = setting(
+        0, "Past embeddings of each replica that teach the class weights (BroadFace); 0: none.", lower_bound=0
+    )
+    broadface_compensate: bool = setting(True, "Move past embeddings along with the weights of their classes.")
+    partition: str = setting(
+        "none",
+        "Where class weights live: all on every replica, each replica its share of the classes, or its share in host "
+        "memory.",
+        choices=("none", "replicas", "host"),
+    )
+    init_from: str = setting(
+        None,
+        "What to begin with: a .keras file of a network, or a run folder, of which the network is taken and, for "
+        "identities that are in both trainings, the class weights.",
+    )
+    init_head: bool = setting(True, "Take over class weights; otherwise the head starts afresh.")
+    freeze: list = setting((), "Layers of the network that stay as they are: regular expressions of whole names.")
+
+    batch_size: int = setting(128, "Images a step.", lower_bound=2)
+    micro_batches: int = setting(
+        1, "Parts of a replica's batch that pass through the network in turn, to save memory.", lower_bound=1
+    )
+    epochs: float = setting(20.0, "Passes over the training data.", lower_bound=0.0)
+    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw", "lamb"))
+    learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
+    momentum: float = setting(0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0)
+    weight_decay: float = setting(5e-4, "Weight decay.", lower_bound=0.0)
+    decay_form: str = setting(
+        "decoupled",
+        "Weight decay of sgd: times the learning rate (Keras), part of the gradient (PyTorch, MXNet, the papers), or "
+        "the same at every step (SGDW of tensorflow-addons).",
+        choices=("decoupled", "coupled", "constant"),
+    )
+    exclude_from_decay: list = setting((), "Weights of the network that do not decay: bias, norm, prelu.")
+    clip_norm: float = setting(None, "Largest norm of the gradients of all weights together.", lower_bound=0.0)
+    ema: float = setting(
+        0.0,
+        "Momentum of a moving average of the network's weights, which is then what is verified and exported; 0: none.",
+        lower_bound=0.0,
+        upper_bound=0.999999,
+    )
+    schedule: str = setting("cosine", "Schedule.", choices=("constant", "steps", "polynomial", "cosine"))
+    warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
+    decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
+    mirror: bool = setting(True, "Mirror half of the training images.")
+    augment: list = setting((), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution.")
+    shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
+
+    strategy: str = setting(
+        "none",
+        "One device; several of this machine; or the machines that TF_CONFIG lists.",
+        choices=("none", "mirrored", "multiworker"),
+    )
+    replicas: int = setting(
+        0, "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.", lower_bound=0
+    )
+    wait_for_workers: float = setting(
+        600.0, "Seconds that workers of strategy 'multiworker' wait for each other at the start.", lower_bound=0.0
+    )
+    sync_batch_norm: bool = setting(True, "Take the statistics of batch normalisation over all replicas.")
+
+    seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
+    deterministic: bool = setting(True, "Same flags and seed, same loss at every step (on the same kind of machine).")
+    log_every: int = setting(20, "Steps between lines of the log.", lower_bound=1)
+    verify_every: int = setting(500, "Steps between verifications on the held-out pairs.", lower_bound=1)
+    save_every: int = setting(500, "Steps between checkpoints.", lower_bound=1)
+    keep: int = setting(2, "Checkpoints kept.", lower_bound=1)
+
+    def __post_init__(self):
+        for name in ("protocol", "augment", "freeze", "exclude_from_decay"):
+            setattr(self, name, list(getattr(self, name)))
+        self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
+        for field in dataclasses.fields(self):
+            self._check(field.name, getattr(self, field.name), **field.metadata)
+        if self.save_every % self.log_every:
+            raise ValueError(
+                f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "
+                f"got {self.save_every} and {self.log_every}."
+            )
+
+        if self.decay_form != "decoupled" and self.optimizer != "sgd":
+            raise ValueError(f"decay_form {self.decay_form!r} is one of sgd; got optimizer {self.optimizer!r}.")
+
+    def _check(self, name, value, help, choices, bounds):
+        if choices and value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+        lowest, highest = bounds.get("lower_bound", -math.inf), bounds.get("upper_bound", math.inf)
+        if bounds and value is not None and not lowest <= value <= highest:
+            raise ValueError(f"{name} must be in [{lowest}, {highest}]; got {value!r}.")
+        if name in ("run_dir", "train_data") and not value:
+            raise ValueError(f"--{name} is required: {help}")
+
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_bool,
+    list: flags.DEFINE_list,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
+
+
+def define_flags(flag_values=flags.FLAGS):
+    """Defines one absl flag for each field of `TrainConfig`."""
+    for field in dataclasses.fields(TrainConfig):
+        default, choices = field.default, field.metadata["choices"]
+        options = {"help": field.metadata["help"], "flag_values": flag_values}
+        if choices:
+            flags.DEFINE_enum(field.name, default, choices, **options)
+        else:
+            default = list(default) if isinstance(default, tuple) else default
+            _DEFINE[field.type](field.name, default, **options, **field.metadata["bounds"])
+
+
+def from_flags(flag_values=flags.FLAGS):
+    """Makes a `TrainConfig` of parsed flags."""
+    return TrainConfig(**{field.name: flag_values[field.name].value for field in dataclasses.fields(TrainConfig)})
+
+
+def write_flagfile(config, path):
+    """Writes the settings as a flagfile that reruns them; settings without a value are left out."""
+    lines = [migrations.header()]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in ONCE or value is None:
+            continue
+        if field.type is bool:
+            lines.append(f"--{field.name}" if value else f"--no{field.name}")
+        else:
+            lines.append(f"--{field.name}={','.join(map(str, value)) if field.type is list else value}")
+    files.write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def read_flagfile(path):
+    """Reads the flags of a run, of this release or an earlier one, and nothing that they name: it includes no file.
+
+    Raises:
+      ValueError: the file does not exist, is of a later release, or holds anything but a setting a line, or a bad
+        value.
+    """
+    try:
+        lines = migrations.upgrade(flagfiles.read_lines(path), path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such flagfile.") from None
+    values = flags.FlagValues()
+    define_flags(values)
+    known = {name for field in dataclasses.fields(TrainConfig) for name in (field.name, f"no{field.name}")}
+    for line in lines:
+        if flagfiles.flag_name(line) not in known:
+            raise ValueError(
+                f"{path}: expected a setting of a run, such as --epochs=20, in each line, got {line[:200]!r}."
+            )
+    try:
+        # A value that has a line of its own is not one of its setting.
+        if rest := values(["train", *lines])[1:]:
+            raise ValueError(f"{path}: expected --name=value in each line, got {rest[0][:200]!r}.")
+    except flags.Error as error:
+        raise ValueError(f"{path}: {error}") from None
+    try:
+        return from_flags(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,200 @@
+"""Conversion of any source of face images to datasets of TFRecords: all or nothing, and resumable.
+
+Every image is read once, checked and stored. Where bad ones turn up the same is done again without them, so that the
+datasets are a function of the good images alone. All that is kept in memory of a million images is their `Item`s.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+
+from tfface import interrupts, ownership
+from tfface.data.conversion.plan import MAX_SHARDS, digest, list_items, plan_shards, split_identities
+from tfface.data.conversion.staging import Stage, check_output
+from tfface.data.conversion.writer import read_note, write_shards
+from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
+from tfface.data.sources.base import Source
+from tfface.data.sources.folders import FolderSource
+from tfface.files import write_atomically
+from tfface.progress import bar as progress_bar
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Args:
+      datasets: dict from directory to the `DatasetInfo` written there; with a holdout `train` comes before `heldout`.
+      skipped: (place, reason) of everything left out as bad.
+      source: the `Source`.
+    """
+
+    datasets: dict
+    skipped: list
+    source: Source
+
+
+def convert(
+    source,
+    output_dir,
+    *,
+    name=None,
+    num_shards=None,
+    workers=None,
+    holdout_identities=0,
+    holdout_from="hash",
+    holdout_seed=0,
+    skip_bad=False,
+    overwrite=False,
+    progress=False,
+    write=None,
+):
+    """Converts a source to a dataset, or to two that share no identity.
+
+    Every image is decoded to check it. Labels are numbered from 0 in each dataset, by the sorted names of its
+    identities. The same good images give the same bytes, whatever their order and the number of workers. A conversion
+    that was cut off at any moment goes on when it is called again with the same arguments, and gives these bytes too;
+    until then its work lies in the hidden folder `.NAME.partial` of `output_dir`.
+
+    Args:
+      source: the `Source`.
+      output_dir: directory of the dataset; with a holdout the datasets are in its `train` and `heldout`.
+      name: name of the dataset, of letters, digits, `_`, `-` and `.`; default: the last part of `output_dir`.
+      num_shards: shards of each dataset, reduced to the number of images; default: about 100 MB a shard.
+      workers: number of threads; default: the number of processors.
+      holdout_identities: number of identities held out; 0 for none.
+      holdout_from, holdout_seed: `order` and `seed` of `split_identities`.
+      skip_bad: whether bad images are left out and listed in `output_dir/skipped.txt` instead of raising.
+      overwrite: whether datasets of this name are replaced; they stay until the new ones are complete.
+      progress: whether a progress bar is shown on stderr.
+      write: what writes the shards; default: `write_shards` with `workers`, whose arguments and results it must have.
+
+    Returns:
+      A `Conversion`.
+
+    Raises:
+      ValueError: for a bad image without `skip_bad`, a key that occurs twice, fewer than two identities, a holdout that
+        leaves fewer than two on a side, or an output that exists. What was begun is removed.
+      OSError: if a file cannot be written. No dataset has been published; the next call goes on.
+    """
+    if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
+        raise ValueError(f"`num_shards` must be in [1, {MAX_SHARDS}], got {num_shards}.")
+    output = pathlib.Path(output_dir)
+    name = name or output.resolve().name
+    stage = Stage(output, name)
+    targets = [output / "train", output / "heldout"] if holdout_identities else [output]
+    if not stage.publishing:
+        _check_outputs(output, targets, name, overwrite)
+
+    items, skipped = list_items(source)
+    _refuse(source, skipped, skip_bad)
+    holdout = (holdout_identities, holdout_from, holdout_seed)
+    inputs = digest(items, SCHEMA_VERSION, source.fingerprint, num_shards, holdout, skip_bad)
+    if not stage.holds(inputs):
+        _check_outputs(output, targets, name, overwrite)
+    write = write or functools.partial(write_shards, workers=workers)
+    owner = ownership.owned(output, name=f".{name}.owner")
+    with interrupts.remedy(f"the same command continues from {stage.folder}."), owner:
+        try:
+            stage.begin(inputs, targets)
+            bad = stage.bad
+            while not stage.publishing:
+                good = [item for item in items if item.key not in bad]
+                plans = {
+                    target: plan_shards(source, part, stage.place(target), name, num_shards, digest([], inputs, bad))
+                    for target, part in zip(targets, _split(source, good, *holdout), strict=True)
+                }
+                with progress_bar(total=len(good), desc=f"convert {name}", unit=" images", disable=not progress) as bar:
+                    notes = _write(source, sum(plans.values(), []), write, bar, skip_bad)
+                if found := {key: reason for note in notes.values() for key, reason in note.bad}:
+                    stage.bad = bad = {**bad, **found}
+                else:
+                    stage.complete({target: _describe(name, plan, notes) for target, plan in plans.items()})
+        except ValueError:
+            stage.discard()
+            raise
+        skipped += [(source.where(item), bad[item.key]) for item in items if item.key in bad]
+        report = output / "skipped.txt"
+        report.unlink(missing_ok=True)
+        if skipped:
+            write_atomically(report, "".join(f"{place}: {reason}\n" for place, reason in skipped).encode())
+        stage.finish(targets)
+    return Conversion({str(target): DatasetInfo.load(target) for target in targets}, skipped, source)
+
+
+def convert_folder(input_dir, output_dir, *, landmarks=None, **options):
+    """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two that share no identity.
+
+    Args:
+      input_dir: the root; the identity of an image is the first part of its path below the root.
+      output_dir: as for `convert`; not in the root.
+      landmarks: as for `FolderSource`.
+      **options: of `convert`.
+
+    Returns:
+      A `Conversion`.
+
+    Raises:
+      ValueError: as for `convert` and `FolderSource`; a folder without images counts as a bad image.
+      OSError: if the root cannot be listed or a file not be written.
+    """
+    root, output = pathlib.Path(input_dir), pathlib.Path(output_dir)
+    if output.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"output {output} lies inside the input {root}: choose a place outside.")
+    return convert(FolderSource(root, landmarks), output, **options)
+
+
+def _check_outputs(output, targets, name, overwrite):
+    for target in targets:
+        check_output(target, name, overwrite)
+    for other in {output, output / "train", output / "heldout"} - set(targets):
+        if (other / DATASET_FILE).exists():
+            raise ValueError(f"{other / DATASET_FILE} is of a conversion with another holdout: choose another output.")
+
+
+def _refuse(source, found, skip_bad):
+    if found and not skip_bad:
+        place, reason = found[0]
+        raise ValueError(f"{source.location}: {place}: {reason} (skip_bad would leave it out).")
+
+
+def _split(source, items, holdout, order, seed):
+    """Returns the items of each dataset."""
+    identities = {item.identity for item in items}
+    if len(identities) < 2:
+        raise ValueError(f"{source.location} has good images of {len(identities)} identities, at least 2 are needed.")
+    if not holdout:
+        return [items]
+    held_out = split_identities(identities, holdout, order=order, seed=seed)
+    return [[item for item in items if (item.identity in held_out) == side] for side in (False, True)]
+
+
+def _write(source, shards, write, bar, skip_bad):
+    """Writes the shards that are not finished; returns the notes of all by path."""
+    notes = {shard.path: note for shard in shards if (note := read_note(shard))}
+    bar.update(sum(len(shard.items) for shard in shards if shard.path in notes))
+    missing = [shard for shard in shards if shard.path not in notes]
+    with contextlib.closing(write(source, missing, bar.update)) as written:
+        for shard, note in zip(missing, written, strict=True):
+            notes[shard.path] = note
+            bad = dict(note.bad)
+            _refuse(source, [(source.where(i), bad[i.key]) for i in shard.items if i.key in bad], skip_bad)
+    return notes
+
+
+def _describe(name, shards, notes):
+    """Returns the `DatasetInfo` of finished shards."""
+    notes = [notes[shard.path] for shard in shards]
+    sizes = {tuple(size) for note in notes for size in note.sizes}
+    return DatasetInfo(
+        name=name,
+        images=sum(note.images for note in notes),
+        identities=len(shards[0].labels),
+        image_size=sizes.pop() if len(sizes) == 1 else None,
+        landmarks=sum(note.landmarks for note in notes),
+        label_map=tuple(shards[0].labels),
+        shards=tuple(
+            Shard(shard.path.name, note.images, note.sha256) for shard, note in zip(shards, notes, strict=True)
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Looking at datasets, checking and cleaning them."""

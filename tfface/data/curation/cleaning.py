@@ -1,0 +1,93 @@
+"""Changes of the index of a dataset: identities of few images and listed images left out, identities renamed."""
+
+import collections
+import dataclasses
+
+from tfface.data.formats.text_lists import read_csv
+
+
+def drop_low_shot(items, min_images):
+    """Leaves out the identities that have fewer than `min_images` images.
+
+    Args:
+      items: iterable of `tfface.data.sources.Item`s.
+      min_images: int >= 1.
+
+    Returns:
+      List of `Item`s in the same order.
+
+    Raises:
+      ValueError: if no identity has so many.
+    """
+    items = list(items)
+    counts = collections.Counter(item.identity for item in items)
+    kept = [item for item in items if counts[item.identity] >= min_images]
+    if not kept:
+        raise ValueError(f"no identity has {min_images} images; the largest has {max(counts.values(), default=0)}.")
+    return kept
+
+
+def exclude(items, path):
+    """Leaves out what an exclusion list names, such as that of `tfface.data.curation.overlap`.
+
+    Args:
+      items: iterable of `Item`s.
+      path: CSV file with the columns identity and key: where the key is empty, all images of the identity are left out.
+
+    Returns:
+      List of `Item`s in the same order.
+
+    Raises:
+      ValueError: if the file is not such a table, or names nothing of what is there.
+      OSError: if it cannot be read.
+    """
+    items, table = list(items), _read_table(path, ["identity", "key"])
+    rows = list(zip(table["identity"], table["key"], strict=True))
+    keys = {key for _, key in rows if key}
+    identities = {identity for identity, key in rows if not key}
+    kept = [item for item in items if item.key not in keys and item.identity not in identities]
+    if len(kept) == len(items):
+        raise ValueError(f"{path} names no key and no identity of this dataset.")
+    return kept
+
+
+def relabel(items, path):
+    """Gives images other identities; several may become one.
+
+    Args:
+      items: iterable of `Item`s.
+      path: CSV file with the columns identity and new_identity, or key and new_identity; where the new one is empty,
+        the images are left out. What is not listed stays as it is.
+
+    Returns:
+      List of `Item`s in the same order.
+
+    Raises:
+      ValueError: if the file is not such a table, lists something twice, or nothing of what is there.
+      OSError: if it cannot be read.
+    """
+    table = _read_table(path, ["new_identity"])
+    columns = [name for name in ("identity", "key") if name in table]
+    if len(columns) != 1:
+        raise ValueError(f"{path}: one column identity or key is needed, got {', '.join(table)}.")
+    (column,) = columns
+    new = {}
+    for name, identity in zip(table[column], table["new_identity"], strict=True):
+        if name in new:
+            raise ValueError(f"{path}: {name!r} occurs twice.")
+        new[name] = identity
+    items = list(items)
+    if not any(getattr(item, column) in new for item in items):
+        raise ValueError(f"{path} names no {column} of this dataset.")
+    changed = [dataclasses.replace(item, identity=new.get(getattr(item, column), item.identity)) for item in items]
+    return [item for item in changed if item.identity]
+
+
+def _read_table(path, columns):
+    """Returns a dict from column to the list of its strings."""
+    rows = read_csv(path)
+    header = next(rows, ())
+    if missing := [name for name in columns if name not in header]:
+        raise ValueError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(header)}.")
+    rows = list(rows)
+    return {name: [row[position] for row in rows] for position, name in enumerate(header)}

@@ -1,0 +1,67 @@
+"""Five facial landmarks in a table beside the images: eyes, nose tip and mouth corners."""
+
+import math
+
+from tfface import csv_files
+from tfface.data.formats.text_lists import read_csv
+
+LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+
+
+def read_landmarks(path):
+    """Reads the five landmarks of images from a CSV file with the columns path, x1, y1, ..., x5, y5.
+
+    Args:
+      path: the file; its paths are relative to the root of the images, coordinates are in pixels.
+
+    Returns:
+      Dict from path to a tuple of 10 floats.
+
+    Raises:
+      ValueError: if the file is not such a table, a coordinate is not finite, or a path occurs twice.
+      OSError: if it cannot be read.
+    """
+    rows = read_csv(path)
+    header = next(rows, ())
+    if missing := [name for name in ("path", *LANDMARK_COLUMNS) if name not in header]:
+        raise ValueError(f"{path}: not a table of path, x1, y1, ..., x5, y5: column {missing[0]} is missing.")
+    columns = [header.index(name) for name in ("path", *LANDMARK_COLUMNS)]
+    found = {}
+    for row in rows:
+        key, *texts = (row[column] for column in columns)
+        if key in found:
+            raise ValueError(f"{path}: {key!r} occurs twice.")
+        try:
+            found[key] = parse_landmarks(texts)
+        except ValueError as error:
+            raise ValueError(f"{path}: {key!r}: {error}.") from None
+    return found
+
+
+def write_landmarks(path, landmarks):
+    """Writes a table for `read_landmarks`, atomically and without rounding.
+
+    Args:
+      path: the file.
+      landmarks: dict from path of the image to x1, y1, ..., x5, y5 in pixels.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    rows = ((key, *map(float, points)) for key, points in landmarks.items())
+    csv_files.write_table(path, ["path", *LANDMARK_COLUMNS], rows)
+
+
+def parse_landmarks(texts):
+    """Returns the ten coordinates in as many strings as a tuple of floats.
+
+    Raises:
+      ValueError: if one is not finite; the message is a reason without a name.
+    """
+    try:
+        values = tuple(map(float, texts))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"expected ten finite coordinates, got {str(texts)[:200]}")
+    return values

@@ -1,0 +1,1 @@
+"""Pairs and templates of evaluation protocols, read from their official files."""

@@ -1,0 +1,80 @@
+"""Verification pairs drawn from labelled images, where no protocol is published."""
+
+import itertools
+import math
+
+import numpy as np
+
+from tfface.data.protocols.pairs import Pairs
+
+
+def sample_pairs(keys, labels, count, seed, folds=10):
+    """Draws a balanced verification protocol from labelled images.
+
+    The folds share no identity: identities are dealt out by their number of images, so that every fold has about the
+    same supply. Within a fold genuine pairs come first; each identity gives as many of them as any other, as far as its
+    images allow. Impostor pairs go round the circle of the fold's identities, so that each appears equally often, and
+    two identities meet again only after all have met. No pair occurs twice.
+
+    Args:
+      keys: str [N], different keys of the images.
+      labels: int or str [N], their identities.
+      count: total number of pairs, a multiple of 2 * folds; half are genuine.
+      seed: int; the same arguments give the same pairs.
+      folds: number of equally large, contiguous folds.
+
+    Returns:
+      Pairs.
+
+    Raises:
+      ValueError: if keys repeat, lengths or counts do not fit, or a fold's identities do not have enough pairs.
+    """
+    keys, labels = np.asarray(keys, dtype=str), np.asarray(labels)
+    if keys.ndim != 1 or keys.shape != labels.shape or len(np.unique(keys)) != len(keys):
+        raise ValueError(f"`keys` and `labels` must be [N], keys all different, got {keys.shape} and {labels.shape}.")
+    if folds < 1 or count < 1 or count % (2 * folds):
+        raise ValueError(f"`count` must be a positive multiple of 2 * folds, got count={count}, folds={folds}.")
+    rng, per_class = np.random.default_rng(seed), count // (2 * folds)
+    order, starts = np.argsort(labels, kind="stable"), np.unique(np.sort(labels), return_index=True)[1]
+    images = np.split(order, starts[1:])
+    identities = rng.permutation(len(images))
+    identities = identities[np.argsort([-len(images[identity]) for identity in identities], kind="stable")]
+    drawn = []
+    for fold in range(folds):
+        members = [images[identity] for identity in rng.permutation(identities[fold::folds])]
+        genuine = [(member, member) for member in members if len(member) > 1]
+        impostor = list(itertools.islice(_circle(members), per_class))
+        drawn += _draw(genuine, per_class, rng, f"genuine pairs in fold {fold}")
+        drawn += _draw(impostor, per_class, rng, f"impostor pairs in fold {fold}")
+    left, right = np.transpose(drawn)
+    place = np.arange(count) // per_class
+    return Pairs(keys[left], keys[right], place % 2 == 0, place // 2)
+
+
+def _circle(members):
+    """Yields all pairs of members, each once, so that every member comes up equally often at any time."""
+    size = len(members)
+    for step in range(1, size // 2 + 1):
+        for at in range(step if 2 * step == size else size):
+            yield members[at], members[(at + step) % size]
+
+
+def _draw(meetings, count, rng, purpose):
+    """Draws `count` different image pairs, as evenly over the meetings (images, images) as their sizes allow."""
+    supply = np.array([len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b) for a, b in meetings], dtype=np.int64)
+    if supply.sum() < count:
+        raise ValueError(f"the images allow {supply.sum()} {purpose}, got a demand for {count}.")
+    share = np.zeros_like(supply)
+    while rest := count - share.sum():
+        hungry = np.flatnonzero(share < supply)[:rest]
+        share[hungry] += np.minimum(rest // len(hungry), (supply - share)[hungry])
+    drawn = []
+    for (a, b), size, wanted in zip(meetings, supply.tolist(), share.tolist(), strict=True):
+        for number in rng.choice(size, wanted, replace=False).tolist():
+            if a is b:  # Pairs i < j are numbered (0,1), (0,2), (1,2), (0,3), ...
+                j = (1 + math.isqrt(1 + 8 * number)) // 2
+                i = number - j * (j - 1) // 2
+            else:
+                i, j = divmod(number, len(b))
+            drawn.append((a[i], b[j]))
+    return drawn

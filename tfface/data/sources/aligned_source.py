@@ -1,0 +1,76 @@
+"""Photographs with landmarks as a source of aligned faces."""
+
+import dataclasses
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+
+from tfface.data.images.alignment import align, reference_landmarks, similarity_transform, transform_points
+from tfface.data.images.decoding import check_image, decode_pixels, size_pair
+from tfface.data.sources.base import Item, Source
+
+
+class AlignedSource(Source):
+    """The faces of another source, aligned as they are read.
+
+    An image keeps its key, and is stored as PNG where that ends in `.png`, else as JPEG without chroma subsampling.
+    Landmarks move along; where some of the five are unknown the aligned image has none.
+
+    Args:
+      source: the `Source` of the photographs.
+      landmarks: dict from key to x1, y1, ..., x5, y5 in pixels, NaN where unknown; default: those of the source.
+        Photographs without are skipped.
+      image_size: 112 or (112, 96), of the faces.
+      quality: int, of the JPEG.
+
+    Raises:
+      ValueError: for another size, or a quality outside [1, 100].
+    """
+
+    def __init__(self, source, landmarks=None, image_size=112, quality=95):
+        super().__init__()
+        if not 1 <= quality <= 100:
+            raise ValueError(f"`quality` must be in [1, 100], got {quality}.")
+        self.location = source.location
+        self._source = source
+        self._landmarks = landmarks
+        self._size = size_pair(image_size)
+        self._reference = reference_landmarks(image_size)
+        self._quality = quality
+
+    def items(self):
+        self.skipped.clear()
+        moves = hashlib.sha256(repr((self._size, self._quality)).encode())
+        for item in self._source.items():
+            known = item.landmarks if self._landmarks is None else self._landmarks.get(item.key)
+            if known is None:
+                self.skipped.append((self._source.where(item), "no landmarks"))
+                continue
+            points = np.reshape(known, (5, 2)).astype(np.float64)
+            try:
+                moved = transform_points(similarity_transform(points, self._reference), points)
+            except ValueError as error:
+                self.skipped.append((self._source.where(item), str(error)))
+                continue
+            moves.update(points.tobytes())
+            moved = tuple(moved.ravel().tolist()) if np.isfinite(moved).all() else None
+            yield Item(item.key, item.identity, [item.place, points.ravel().tolist()], moved)
+        self.skipped.extend(self._source.skipped)
+        self.fingerprint = f"{self._source.fingerprint} {moves.hexdigest()}"
+
+    def read(self, item):
+        place, landmarks = item.place
+        data = self._source.read(dataclasses.replace(item, place=place))
+        check_image(data)
+        face = align(decode_pixels(data).numpy(), np.reshape(landmarks, (5, 2)), self._size)
+        buffer = io.BytesIO()
+        if item.key.lower().endswith(".png"):
+            Image.fromarray(face).save(buffer, "PNG")
+        else:
+            Image.fromarray(face).save(buffer, "JPEG", quality=self._quality, subsampling=0)
+        return buffer.getvalue()
+
+    def where(self, item):
+        return self._source.where(dataclasses.replace(item, place=item.place[0]))

@@ -1,0 +1,137 @@
+"""Folders of face images, `root/identity/.../image.jpg`: finding and reading what they hold."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import sys
+
+from tfface.data.formats.image_files import EXTENSIONS, read_image_file
+from tfface.data.formats.landmarks import read_landmarks
+from tfface.data.sources.base import Item, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """What `find_images` found below a root.
+
+    Args:
+      keys: sorted paths of the images, relative to the root, with `/`.
+      folders: sorted names of the folders directly below the root.
+      unreadable: (relative path, reason) of the folders that could not be listed.
+      ignored: number of hidden entries and of files with another extension.
+      links: number of symbolic links; they are never followed.
+    """
+
+    keys: list
+    folders: list
+    unreadable: list
+    ignored: int
+    links: int
+
+
+def find_images(root):
+    """Lists the files with an image's extension at any depth below a folder.
+
+    Args:
+      root: the folder.
+
+    Returns:
+      A `Listing`.
+
+    Raises:
+      OSError: if the root itself cannot be listed.
+    """
+    keys, folders, unreadable, ignored, links = [], [], [], 0, 0
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, prefix)) as scan:
+                entries = list(scan)
+        except OSError as error:
+            if not prefix:
+                raise
+            unreadable.append((prefix, error.strerror))
+            continue
+        for entry in entries:
+            if entry.is_symlink():
+                links += 1
+            elif entry.name.startswith("."):
+                ignored += 1
+            elif entry.is_dir():
+                pending.append(f"{prefix}{entry.name}/")
+                if not prefix:
+                    folders.append(entry.name)
+            elif entry.is_file() and entry.name.lower().endswith(EXTENSIONS):
+                keys.append(prefix + entry.name)
+            else:
+                ignored += 1
+    return Listing(sorted(keys), sorted(folders), sorted(unreadable), ignored, links)
+
+
+class FolderSource(Source):
+    """Images of a folder `root/identity/.../image.jpg`.
+
+    Attributes:
+      ignored, links: as of the `Listing`.
+
+    Args:
+      root: the folder.
+      landmarks: CSV file for `read_landmarks`; default: `landmarks.csv` in the root if there is one.
+    """
+
+    def __init__(self, root, landmarks=None):
+        super().__init__()
+        self.location = pathlib.Path(root)
+        self.ignored = self.links = 0
+        self._landmarks = landmarks
+
+    def items(self):
+        """Lists the images.
+
+        Raises:
+          ValueError: if there are none, or the table of landmarks is bad or has none of them.
+          OSError: if the root cannot be listed, or the table not read.
+        """
+        listing = find_images(self.location)
+        self.ignored, self.links = listing.ignored, listing.links
+        if not listing.keys and not listing.unreadable:
+            hint = f"; {listing.links} symbolic links are not followed" if listing.links else ""
+            raise ValueError(f"{self.location} holds no images ({', '.join(EXTENSIONS)}{hint}).")
+        occupied = {key.split("/")[0] for key in [*listing.keys, *dict(listing.unreadable)]}
+        empty = sorted(set(listing.folders) - occupied)
+        self.skipped = listing.unreadable + [(f"{folder}/", "no images of this identity") for folder in empty]
+        table = self._table(listing)
+
+        state = hashlib.sha256()
+        for key in listing.keys:
+            identity, slash, _ = key.partition("/")
+            if slash:
+                state.update(self._state(key))
+                yield Item(key, sys.intern(identity), landmarks=table.get(key))
+            else:
+                self.skipped.append((key, "not in the folder of an identity"))
+        self.fingerprint = state.hexdigest()
+
+    def read(self, item):
+        """Returns the bytes of a file."""
+        return read_image_file(self.location / item.key)
+
+    def _table(self, listing):
+        path = self.location / "landmarks.csv" if self._landmarks is None else self._landmarks
+        if self._landmarks is None and not path.exists():
+            return {}
+        table = read_landmarks(path)
+        if table.keys().isdisjoint(listing.keys):
+            raise ValueError(
+                f"{path} has landmarks of none of the images; its paths must be relative to {self.location}."
+            )
+        return table
+
+    def _state(self, key):
+        try:
+            found = os.stat(self.location / key)
+        except OSError:
+            return b"absent\n"
+        return b"%d %d\n" % (found.st_size, found.st_mtime_ns)

@@ -1,0 +1,100 @@
+"""Lists of images with their labels, as CSV or in MXNet's form `.lst`, as a source."""
+
+import hashlib
+import os
+import pathlib
+
+from tfface.data.formats.image_files import read_image_file
+from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
+from tfface.data.formats.text_lists import check_path, read_csv
+from tfface.data.sources.base import Item
+from tfface.data.sources.file_source import FileSource
+from tfface.files import open_regular
+
+_MAX_LINE = 1 << 16
+_MAX_LABEL = 1 << 24
+
+
+class ListSource(FileSource):
+    """Images that a list names.
+
+    A list called `.lst` has lines `index <tab> label <tab> ... <tab> path`, as MXNet's `im2rec` makes them; of several
+    labels the first is taken, a whole number that is written with eight digits. Any other list is CSV with the columns
+    path, label and, optionally, x1, y1, ..., x5, y5 in pixels, all empty where unknown.
+
+    Args:
+      path: the list.
+      root: folder that its paths are relative to; default: that of the list.
+
+    Raises:
+      ValueError: by `items`, if the list as a whole is not of its form; lines that are not are listed in `skipped`.
+      OSError: if it cannot be read.
+    """
+
+    def __init__(self, path, root=None):
+        super().__init__(path)
+        self._root = self.location.parent if root is None else pathlib.Path(root)
+
+    def items(self):
+        """Yields the images in the order of the list."""
+        self.begin()
+        states = hashlib.sha256()
+        rows, parse = (_lst_rows, _parse_lst) if self.location.suffix == ".lst" else (_csv_rows, _parse_csv)
+        for number, row in enumerate(rows(self.location), start=1):
+            try:
+                item = parse(row)
+                found = os.stat(self._root / item.key)
+            except ValueError as error:
+                self.reject(f"row {number}", str(error))
+            except OSError as error:
+                self.reject(f"row {number}", f"{item.key}: {error.strerror}")
+            else:
+                states.update(f"{found.st_size} {found.st_mtime_ns};".encode())
+                yield item
+        self.fingerprint = states.hexdigest()
+
+    def read(self, item):
+        """Returns the bytes of the image file, which must really lie below the root."""
+        root = os.path.realpath(self._root)
+        path = os.path.realpath(os.path.join(root, item.key))
+        if not pathlib.Path(path).is_relative_to(root):
+            raise ValueError("a link that leads out of the root")
+        return read_image_file(path)
+
+
+def _csv_rows(path):
+    """Yields (path, label, coordinates...) of each row of a CSV file, as strings."""
+    rows = read_csv(path)
+    header = next(rows, ())
+    if not {"path", "label"} <= set(header):
+        raise ValueError(f"{path}: the columns path and label are needed, got {str(header)[:200]}.")
+    landmarks = LANDMARK_COLUMNS if set(LANDMARK_COLUMNS) <= set(header) else []
+    columns = [header.index(name) for name in ("path", "label", *landmarks)]
+    for row in rows:
+        yield [row[column] for column in columns]
+
+
+def _parse_csv(row):
+    path, label, *landmarks = row
+    if not label or not label.isprintable():
+        raise ValueError(f"expected a printable label, got {label[:200]!r}")
+    return Item(check_path(path), label, landmarks=parse_landmarks(landmarks) if any(landmarks) else None)
+
+
+def _lst_rows(path):
+    """Yields the lines of a `.lst` file."""
+    with open_regular(path) as file:
+        while line := file.readline(_MAX_LINE):
+            if len(line) == _MAX_LINE:
+                raise ValueError(f"{path}: not a list of images, a line has more than {_MAX_LINE} bytes.")
+            yield line
+
+
+def _parse_lst(line):
+    _, *labels, path = line.decode().rstrip("\r\n").split("\t")
+    if not labels:
+        raise ValueError(f"expected index, label and path between tabs, got {line[:200]!r}")
+    label = float(labels[0])
+    if not (0 <= label < _MAX_LABEL and label == int(label)):
+        raise ValueError(f"expected a whole number as label, got {labels[0][:200]!r}")
+    return Item(check_path(path), f"{int(label):08d}")

@@ -1,0 +1,82 @@
+"""InsightFace's `.bin` verification sets: a pickle of (encoded images, booleans), two images for each boolean.
+
+The file says of each pair whether its two images show one person, and nothing else about people. So the identity of
+an image is here the first image of its genuine pair, or else the image itself: two identities may be one person, and
+evaluation must go by the pairs.
+"""
+
+import os
+
+from tfface.data.formats.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
+from tfface.data.formats.plain_pickle import Span, load_plain
+from tfface.data.protocols.pairs import pairs_of_list
+from tfface.data.sources.base import Item
+from tfface.data.sources.file_source import FileSource
+from tfface.files import open_regular
+
+
+class BinSource(FileSource):
+    """Images of a `.bin` file; `pairs` says what is to be compared.
+
+    Args:
+      path: the file.
+
+    Raises:
+      ValueError: by `items` and `pairs`, if the file is anything but such a set. Nothing in it is ever run.
+      OSError: if it cannot be read.
+    """
+
+    def items(self):
+        """Yields the images in the order of the file; their keys are their numbers."""
+        keys, images, same = self._load()
+        for number, (key, image) in enumerate(zip(keys, images, strict=True)):
+            first = number - number % 2 if same[number // 2] else number
+            yield Item(key, f"{first:06d}", list(image))
+
+    def pairs(self):
+        """Returns the `Pairs`, in ten folds: consecutive tenths of the genuine and of the impostor pairs."""
+        keys, _, same = self._load()
+        return pairs_of_list(self.location, keys[::2], keys[1::2], same)
+
+    def read(self, item):
+        """Returns the encoded image of an item."""
+        offset, length = item.place
+        check_image_bytes(length)
+        with open_regular(self.location) as file:
+            file.seek(offset)
+            data = file.read(length)
+        if len(data) < length:
+            raise ValueError(f"the file ends within the image, at byte {offset + len(data)}")
+        return data
+
+    def where(self, item):
+        """Names the image by its offset."""
+        return f"{item.key} (byte {item.place[0]})"
+
+    def _load(self):
+        """Returns keys and `Span`s of the images, and a list of bool."""
+        self.begin()
+        with open_regular(self.location) as file:
+            try:
+                images, same = _check(load_plain(file, os.fstat(file.fileno()).st_size))
+            except ValueError as error:
+                raise ValueError(f"{self.location}: {error}.") from None
+            keys = []
+            for number, image in enumerate(images):
+                file.seek(image.offset)
+                keys.append(f"{number:06d}{image_suffix(file.read(min(SIGNATURE_BYTES, image.length)))}")
+        return keys, images, same
+
+
+def _check(value):
+    """Returns the images and booleans of an unpickled set."""
+    if not (isinstance(value, list) and len(value) == 2 and all(type(part) is list for part in value)):
+        raise ValueError("expected a pickle of (list of images, list of booleans)")
+    images, same = value
+    if not same or len(images) != 2 * len(same):
+        raise ValueError(f"expected two images for each boolean, got {len(images)} images and {len(same)} booleans")
+    if not all(type(image) is Span for image in images):
+        raise ValueError("expected images as bytes, got something else among them")
+    if not all(type(one) in (bool, int) and one in (0, 1) for one in same):
+        raise ValueError("expected booleans, got something else among them")
+    return images, [bool(one) for one in same]

@@ -1,0 +1,82 @@
+"""Folders of face images inside a zip archive, read in place; nothing is unpacked to the disk."""
+
+import re
+import zipfile
+
+from tfface.data.formats.image_files import EXTENSIONS, MAX_IMAGE_BYTES, check_image_bytes
+from tfface.data.formats.text_lists import check_path
+from tfface.data.sources.base import Item
+from tfface.data.sources.file_source import FileSource
+from tfface.files import Unreadable, open_regular
+from tfface.zip_files import DAMAGED, MAX_RATIO
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 1
+_SMALL = 1 << 20
+_HIDDEN = re.compile(r"(^|/)\.[^./]")
+
+
+class ZipSource(FileSource):
+    """Images of a zip archive with paths `root/identity/.../image.jpg`.
+
+    Args:
+      path: the archive.
+      root: folder inside it; keys are the paths below.
+      depth: number of folders below the root that name the identity; 2 where persons are in groups, `group/person`.
+
+    Raises:
+      ValueError: if the file is no zip archive, or `depth` is not positive.
+      OSError: if it cannot be read.
+    """
+
+    def __init__(self, path, root="", depth=1):
+        super().__init__(path)
+        if depth < 1:
+            raise ValueError(f"`depth` must be positive, got {depth}.")
+        root = root.strip("/")
+        self._prefix, self._depth = f"{root}/" if root else "", depth
+        try:
+            # Reading is safe from several threads; the list of members is read here, once.
+            self._archive = zipfile.ZipFile(open_regular(path))
+        except Unreadable:
+            raise
+        except (*DAMAGED, ValueError) as error:
+            raise ValueError(f"{path}: not a zip archive ({error}).") from error
+
+    def __reduce__(self):
+        return type(self), (self.location, self._prefix, self._depth)
+
+    def items(self):
+        """Yields the images by name; hidden and other files are passed over."""
+        self.begin()
+        for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
+            name = info.filename
+            if name.startswith(self._prefix) and name.lower().endswith(EXTENSIONS) and not _HIDDEN.search(name):
+                try:
+                    yield self._item(info, name.removeprefix(self._prefix))
+                except ValueError as error:
+                    self.reject(ascii(name), str(error))
+
+    def read(self, item):
+        """Returns the bytes of a member, at most as many as an image may have."""
+        try:
+            info = self._archive.getinfo(self._prefix + item.key)
+            with self._archive.open(info) as file:
+                # No more than it claims: that much memory is reserved.
+                data = file.read(min(info.file_size, MAX_IMAGE_BYTES) + 1)
+        except (*DAMAGED, KeyError) as error:
+            raise ValueError(f"a damaged member of the archive ({error})") from error
+        check_image_bytes(len(data))
+        return data
+
+    def _item(self, info, key):
+        folders = check_path(key).split("/")[:-1]
+        if len(folders) < self._depth:
+            raise ValueError("not in the folder of an identity")
+        if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+            raise ValueError("encrypted, or compressed by another method than deflate")
+        check_image_bytes(info.file_size)
+        # JPEG and PNG are compressed: what shrinks that much is neither, and would fill the memory for nothing.
+        if info.file_size > _SMALL + MAX_RATIO * min(info.compress_size, self.location.stat().st_size):
+            raise ValueError(f"{info.file_size} bytes that are compressed to {info.compress_size}, not an image")
+        return Item(key, "/".join(folders[: self._depth]))

@@ -1,0 +1,135 @@
+"""Class weights of which every replica holds its own classes: the only place that knows where a class's row lives."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+
+from tfface.distribute import collectives
+
+
+def class_ranges(num_classes, shards):
+    """Returns the classes of every shard as pairs (start, stop): all have the same number, or one more.
+
+    Raises:
+      ValueError: there are fewer classes than shards.
+    """
+    if num_classes < shards:
+        raise ValueError(f"{num_classes} classes cannot be divided among {shards} replicas: each needs one.")
+    bounds = [num_classes * shard // shards for shard in range(shards + 1)]
+    return list(zip(bounds, bounds[1:], strict=False))
+
+
+class PartitionedVariable(keras.Variable):
+    """A variable of rows of classes, whose `value` in a replica is the rows of that replica's classes.
+
+    To Keras it is one variable of the full shape: it is counted, listed, saved and loaded as that. What reads or
+    assigns it outside of replicas (`numpy`, `assign`, saving a model) sees all rows; with several workers all must take
+    part.
+
+    Args:
+      initializer: Keras initializer, called once for all rows, in host memory.
+      shape: full shape; the rows of class k are shape[0] / num_classes from there on.
+      num_classes: int.
+      on_host: bool, rows stay in host memory, wherever the replica computes.
+      **kwargs: of `keras.Variable`.
+
+    Attributes:
+      ranges: the classes (start, stop) of every replica.
+
+    Raises:
+      ValueError: there are fewer classes than replicas.
+    """
+
+    def __init__(self, initializer, shape, num_classes, on_host=False, **kwargs):
+        self.num_classes = num_classes
+        self.on_host = on_host
+        self._strategy = tf.distribute.get_strategy()
+        self.ranges = class_ranges(num_classes, collectives.replica_count())
+        super().__init__(initializer, shape, **kwargs)
+
+    def like(self, initializer, **kwargs):
+        """Returns a variable with rows in the same places, such as an optimizer's momentum."""
+        return PartitionedVariable(initializer, tuple(self.shape), self.num_classes, self.on_host, **kwargs)
+
+    def classes(self):
+        """Returns (start, stop), the classes of this replica; None outside of replicas."""
+        number = self._replica()
+        return None if number is None else self.ranges[number]
+
+    def shards(self):
+        """Yields (first row, tf.Variable) of every shard of this process."""
+        for number, variable in self._shards.items():
+            yield self._rows(number)[0], variable
+
+    def _initialize_with_initializer(self, initializer):
+        with tf.init_scope():
+            with tf.device("CPU:0"):
+                rows = tf.convert_to_tensor(initializer(self._shape, dtype=self._dtype))
+            self._initialize(rows)
+
+    def _initialize(self, value):
+        self._shards = {}
+        with tf.init_scope():
+            for number, device in collectives.local_replicas():
+                # Not tf.Variable: the strategy would make it a variable of all replicas.
+                with tf.device("CPU:0" if self.on_host else device):
+                    start, stop = self._rows(number, value.shape)
+                    name = f"{self.name}_{number}"
+                    self._shards[number] = ResourceVariable(value[start:stop], trainable=self.trainable, name=name)
+        self._value = next(iter(self._shards.values()))
+
+    def _rows(self, number, shape=None):
+        rows_per_class = (shape or self._shape)[0] // self.num_classes
+        return tuple(rows_per_class * bound for bound in self.ranges[number])
+
+    def _replica(self):
+        if len(self.ranges) == 1:
+            return 0
+        if tf.distribute.get_strategy() is not self._strategy and tf.distribute.has_strategy():
+            raise ValueError(
+                f"variable {self.path} is divided among the {len(self.ranges)} replicas of another strategy than the "
+                "one that uses it: build, compile and train a model in the scope of one strategy."
+            )
+        return collectives.replica_index() if tf.distribute.get_strategy() is self._strategy else None
+
+    @property
+    def value(self):
+        number = self._replica()
+        if number is not None:
+            return self._shards[number]
+        rows = self._all_rows()
+        # By which Keras' optimizers know a variable, also one that is to be excluded from weight decay.
+        rows._unique_id = self.unique_id
+        return rows
+
+    @property
+    def unique_id(self):
+        """str, the same in all replicas."""
+        return self._value._unique_id
+
+    def _all_rows(self):
+        if len(self._shards) == len(self.ranges):
+            with tf.device("CPU:0"):
+                return tf.concat([shard.value() for shard in self._shards.values()], axis=0)
+        gather = tf.function(lambda: collectives.all_gather(self.value.value()))
+        with self._strategy.scope():
+            return self._strategy.experimental_local_results(tf.function(lambda: self._strategy.run(gather))())[0]
+
+    def _direct_assign(self, value):
+        number = self._replica()
+        if number is not None:
+            self._shards[number].assign(value)
+            return
+        for number, shard in self._shards.items():
+            start, stop = self._rows(number)
+            shard.assign(value[start:stop])
+
+    def numpy(self):
+        return np.asarray(self._all_rows())
+
+    def _serialize_to_tensors(self):
+        return {"VARIABLE_VALUE": self._all_rows()}
+
+    def _restore_from_tensors(self, restored_tensors):
+        self.assign(restored_tensors["VARIABLE_VALUE"])

@@ -1,0 +1,150 @@
+"""The highest scores of every probe in a large gallery, exact, in one pass of float32 products.
+
+Only float32 scores above a rising floor are looked at: the floor of a probe is the lowest of the highest scores it has
+met so far, a few more than are asked for. The survivors are scored exactly at the end. Where the float32 error could
+have hidden a better one (many equal scores), the probe is searched again in exact arithmetic.
+"""
+
+import numpy as np
+
+from tfface.evaluation.exact.similarity import float32_product, listed_scores, tolerance
+
+_ROWS, _COLUMNS, _FIRST_COLUMNS = 4096, 2048, 256
+
+
+def highest_scores(probes, gallery, count, overall=0, mates=None, product=float32_product, progress=iter):
+    """Finds the highest exact scores between probes and gallery, of every probe and of all together.
+
+    Args:
+      probes: UnitVectors of length P.
+      gallery: UnitVectors of length N.
+      count: how many are wanted of every probe.
+      overall: how many are wanted of all P N scores together.
+      mates: (int [M], int [M]), rows of probes and gallery whose scores are left out.
+      product: function of float32 [n, D] and [m, D] that gives all their products [n, m], in float32 arithmetic or
+        better (on a GPU: without TF32).
+      progress: function around the list of blocks, such as `tfface.progress.bar`.
+
+    Returns:
+      (float64 [P, count], float64 [overall]), each falling, padded with -inf where there are fewer scores.
+
+    Raises:
+      ValueError: if the product is less accurate than float32.
+    """
+    mates = _by_column(mates)
+    best, top = _scan(probes, gallery, np.arange(len(probes)), count, overall, mates, product, progress)
+    (scores, open_probes), (top_scores, top_open) = (kept.resolve(probes, gallery) for kept in (best, top))
+    if open_probes.any() or top_open.any():
+        rows = np.arange(len(probes)) if top_open.any() else np.flatnonzero(open_probes)
+        best, top = _scan(probes, gallery, rows, count, overall * top_open.any(), mates, None, progress)
+        scores[rows] = best.resolve(probes, gallery)[0]
+        top_scores = top.resolve(probes, gallery)[0] if top_open.any() else top_scores
+    return scores, top_scores[0]
+
+
+class _Highest:
+    """Running highest scores of some groups of pairs: of each probe, or of all probes as one group.
+
+    What it refuses or drops never exceeds the floor of its group at the end.
+    """
+
+    def __init__(self, groups, count, spare, error):
+        self._groups, self._count, self._keep, self._error = groups, count, count + spare, error
+        # Comparing float32 scores with float64 floors would convert each of them.
+        self.floor = np.full(groups, -np.inf if count else np.inf, np.float32 if error else np.float64)
+        self._kept = [(np.empty(0, np.int64),) * 3 + (np.empty(0, self.floor.dtype),)]
+        self._waiting = 0
+
+    def add(self, group, row, column, scores):
+        """Takes in scores of the pairs (row, column)."""
+        good = scores > self.floor[group]
+        self._kept.append(tuple(values[good] for values in (group, row, column, scores)))
+        self._waiting += len(self._kept[-1][0])
+        if self._waiting > self._groups * self._keep:
+            self._settle()
+
+    def _settle(self):
+        group, row, column, scores = map(np.concatenate, zip(*self._kept, strict=True))
+        order, rank = _ranked(group, scores, self._groups)
+        kept = order[rank < self._keep]
+        full = order[rank == self._keep - 1]
+        self.floor[group[full]] = scores[full]
+        self._kept = [tuple(values[kept] for values in (group, row, column, scores))]
+        self._waiting = 0
+
+    def resolve(self, probes, gallery):
+        """The exact scores [groups, count], falling, and whether something dropped could have been among them."""
+        exact = np.full((self._groups, self._count), -np.inf)
+        if not self._count:
+            return exact, np.zeros(self._groups, bool)
+        self._settle()
+        ((group, row, column, scores),) = self._kept
+        if self._error:
+            screened, scores = scores, listed_scores(probes, gallery, row, column)
+            if scores.size and (worst := np.abs(screened - scores).max()) > self._error:
+                raise ValueError(
+                    f"`product` must be as accurate as float32 (error {self._error:.1e}), got {worst:.1e}."
+                )
+        order, rank = _ranked(group, scores, self._groups)
+        shown = order[rank < self._count]
+        exact[group[shown], rank[rank < self._count]] = scores[shown]
+        return exact, self.floor + self._error > exact[:, -1]
+
+
+def _scan(probes, gallery, rows, count, overall, mates, product, progress):
+    """Goes through all blocks of some probes and the gallery; without a product, in exact arithmetic."""
+    error = tolerance(gallery.dim) if product else 0.0
+    spares = (0, 0) if product is None else (16 + count // 8, 16 + overall // 8)
+    best = _Highest(len(rows), count, spares[0], error)
+    top = _Highest(1, overall, spares[1], error)
+    blocks = [(start, *columns) for start in range(0, len(rows), _ROWS) for columns in _columns(len(gallery))]
+    place = np.full(len(probes), -1)
+    for start, first, last in progress(blocks):
+        block = rows[start : start + _ROWS]
+        if first == 0:
+            place[:] = -1
+            place[block] = np.arange(len(block))
+            left = probes.exact(block) if product is None else probes.single(block)
+        columns = slice(first, last)
+        if product is None:
+            scores = left @ gallery.exact(columns).T
+        else:
+            scores = np.require(product(left, gallery.single(columns)), np.float32, "W")
+        begin, end = np.searchsorted(mates[1], [first, last])
+        mate_rows = place[mates[0][begin:end]]
+        scores[mate_rows[mate_rows >= 0], mates[1][begin:end][mate_rows >= 0] - first] = -np.inf
+        floor = np.minimum(best.floor[start : start + _ROWS], top.floor)
+        # Most rows have nothing above their floor, and their maximum is quicker than a look at each score.
+        promising = np.flatnonzero(scores.max(axis=1) > floor)
+        row, column = np.divmod(np.flatnonzero(scores[promising] > floor[promising, None]), last - first)
+        row = promising[row]
+        found = scores[row, column]
+        best.add(start + row, block[row], first + column, found)
+        top.add(np.zeros_like(row), block[row], first + column, found)
+    return best, top
+
+
+def _columns(size):
+    """Blocks of the gallery; the first are small, because nothing has raised the floor yet."""
+    start = 0
+    while start < size:
+        stop = min(size, start + min(_COLUMNS, max(_FIRST_COLUMNS, start)))
+        yield start, stop
+        start = stop
+
+
+def _ranked(group, scores, groups):
+    """The order by group and falling score, and the rank of every element of that order in its group."""
+    order = np.argsort(-scores)
+    # NumPy sorts short integers by radix, several times faster than long ones.
+    short = group.astype(np.uint16) if groups <= 1 << 16 else group
+    order = order[np.argsort(short[order], kind="stable")]
+    sizes = np.bincount(group, minlength=groups)
+    return order, np.arange(group.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+def _by_column(mates):
+    if mates is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    order = np.argsort(mates[1], kind="stable")
+    return mates[0][order], mates[1][order]

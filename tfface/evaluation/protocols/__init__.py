@@ -1,0 +1,1 @@
+"""Large protocols: templates, MegaFace, all pairs."""

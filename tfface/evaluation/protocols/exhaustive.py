@@ -1,0 +1,187 @@
+"""Exact TAR@FAR over all pairs of a large set, up to 10^12 of them, in bounded memory.
+
+A first pass counts float32 scores of impostors in narrow bins. An exact score lies within the float32 error of its
+float32 score and the bins are wider than that error, so that a few bins are certain to hold the threshold of a FAR. The
+second pass scores exactly what falls into those bins and counts what lies above. Threshold and TAR are then those of
+the exact scores, whatever the blocks, the machine or the device of the products, even if the passes had different ones.
+Both passes look only at scores above a floor, which rises as soon as enough higher ones are known, and the second
+leaves out blocks without a score of interest.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tfface.evaluation.exact.score_bands import BLOCK, Blocks, Near, find_band
+from tfface.evaluation.exact.similarity import (
+    UnitVectors,
+    checked_labels,
+    float32_product,
+    listed_scores,
+    same_label_pairs,
+)
+from tfface.evaluation.metrics.verification import OperatingPoint, allowed_impostors
+from tfface.evaluation.protocols.resume import Checkpoint
+
+_MOST_GENUINE = 1 << 27
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExhaustiveResult:
+    """Exact verification rates over all pairs.
+
+    Attributes:
+      tar_at_far: dict from FAR to OperatingPoint.
+      genuine: int, number of genuine pairs.
+      impostors: int, number of impostor pairs.
+    """
+
+    tar_at_far: dict
+    genuine: int
+    impostors: int
+
+
+def exhaustive_tar_at_far(
+    embeddings,
+    labels,
+    fars,
+    distractors=None,
+    checkpoint=None,
+    save_seconds=300,
+    product=float32_product,
+    progress=iter,
+):
+    """Measures `tar_at_far` over every pair of a set, or of a set and its distractors.
+
+    Genuine are all pairs of images with one label. Impostors are all other pairs or, with distractors, every pair of an
+    embedding and a distractor (Trillion-Pairs, MegaFace). Memory beside the arrays: 8 bytes for every genuine pair, and
+    about 0.5 GB.
+
+    Args:
+      embeddings: float [N, D], an array or a memory map, rows of any lengths from 1e-18 to 1e18.
+      labels: int or str [N].
+      fars: floats in (0, 1).
+      distractors: float [M, D] that show nobody of the labels.
+      checkpoint: path of a file that holds the state from time to time. A run that finds it goes on from there; it is
+        removed at the end.
+      save_seconds: least time between two saves.
+      product: as in `highest_scores`.
+      progress: function around the list of blocks, in each of the two passes, such as `tfface.progress.bar`.
+
+    Returns:
+      ExhaustiveResult.
+
+    Raises:
+      ValueError: if there is no genuine or no impostor pair, a FAR is out of its range, shapes or types do not fit, an
+        embedding is zero or not finite, the checkpoint belongs to other data, the product is less accurate than
+        float32, or more pairs than memory holds are genuine or have nearly the score of a threshold.
+
+    Reference:
+      Deng et al., ArcFace, CVPR 2019, section 3.4 (Trillion-Pairs).
+    """
+    labels = checked_labels(labels, len(embeddings), "labels")
+    # By label, so that pairs of one person are in few blocks.
+    order = np.argsort(labels, kind="stable")
+    left = UnitVectors(embeddings, "embeddings", order)
+    person = np.unique(labels[order], return_inverse=True)[1]
+    right = left if distractors is None else UnitVectors(distractors, "distractors", dim=left.dim)
+    genuine = _genuine_scores(left, person)
+    pairs = len(left) * len(right) if distractors is not None else math.comb(len(left), 2) - genuine.size
+    if not genuine.size or not pairs:
+        raise ValueError(f"genuine and impostor pairs are needed, got {genuine.size} and {pairs}.")
+    fars = [float(far) for far in fars]
+    if 1.0 in fars:
+        raise ValueError(f"`fars` must be in (0, 1), got {fars}.")
+    allowed = [allowed_impostors(far, pairs) for far in fars]
+    wanted = sorted({count for count in allowed if count})
+    points = {0: OperatingPoint(np.nan, np.nan, np.nan)}
+    if wanted:
+        blocks = Blocks(left, right, person if distractors is None else None, product)
+        saved = Checkpoint(checkpoint, save_seconds, _identity(left, right, person, distractors is None, wanted))
+        counts, peaks = _count(blocks, max(wanted), saved, progress)
+        bands = [find_band(counts, count) for count in wanted]
+        for count, near in zip(wanted, _refine(blocks, bands, counts, peaks, saved, progress), strict=True):
+            points[count] = _point(genuine, near, count, pairs)
+        saved.remove()
+    return ExhaustiveResult(dict(zip(fars, map(points.get, allowed), strict=True)), genuine.size, pairs)
+
+
+def _genuine_scores(vectors, person):
+    sizes = np.bincount(person)
+    total = int(np.sum(sizes * (sizes - 1) // 2))
+    if total > _MOST_GENUINE:
+        raise ValueError(f"at most {_MOST_GENUINE} genuine pairs can be held, got {total}.")
+    scores = [np.empty(0)]
+    for start in range(0, len(vectors), BLOCK):
+        left, right = same_label_pairs(person[start : start + BLOCK], person)
+        once = left + start < right
+        scores.append(listed_scores(vectors, vectors, left[once] + start, right[once]))
+    return np.sort(np.concatenate(scores))
+
+
+def _identity(left, right, person, paired, wanted):
+    """What distinguishes one measurement from another."""
+    yield np.array([len(left), len(right), left.dim, paired, *wanted], np.int64)
+    yield person
+    for vectors in (left, right) if left is not right else (left,):
+        for start in range(0, len(vectors), BLOCK):
+            yield vectors.exact(slice(start, start + BLOCK))
+
+
+def _count(blocks, most, saved, progress):
+    """Counts the float32 scores of all bins that matter for up to `most` impostors; also the peak of every block."""
+    state = saved.load()
+    counts = state.get("counts", np.zeros(blocks.bins, np.int64))
+    peaks = state.get("peaks", np.full(len(blocks.corners), -np.inf, np.float32))
+    for number in progress(range(int(state.get("counted", 0)), len(blocks.corners))):
+        above = np.cumsum(counts[::-1])[::-1]
+        # More than `most` lie above the highest such bin, whose lower neighbours therefore do not matter.
+        floor = np.float32(blocks.edge(max(np.sum(above > most) - 1, 0)))
+        scores = blocks.scores(number)
+        highest = scores.max(axis=1)
+        found = scores[highest >= floor]
+        found, peaks[number] = found[found >= floor], highest.max()
+        np.add(counts, np.bincount(blocks.bin(found), minlength=blocks.bins), out=counts)
+        done = number + 1
+        saved.save(lambda done=done: {"counts": counts, "peaks": peaks, "counted": done})
+    return counts, peaks
+
+
+def _refine(blocks, bands, counts, peaks, saved, progress):
+    """Looks for the exact scores in the bands; a list of Near, one for each band."""
+    state = saved.load()
+    names = ("values", "times", "above")
+    nears = [
+        Near(blocks, band, *(state[f"{name}{at}"] for name in names if f"{name}{at}" in state))
+        for at, band in enumerate(bands)
+    ]
+
+    def arrays(done):
+        for near in nears:
+            near.settle()
+        found = {f"{name}{at}": getattr(near, name) for at, near in enumerate(nears) for name in names}
+        return {"counts": counts, "peaks": peaks, "counted": len(peaks), "refined": done, **found}
+
+    floor = np.float32(blocks.edge(min(band.low for band in bands) - 1))
+    for number in progress(range(int(state.get("refined", 0)), len(blocks.corners))):
+        if peaks[number] >= floor:
+            row, column, found = blocks.scores_above(number, floor)
+            for near in nears:
+                near.add(row, column, found)
+        done = number + 1
+        saved.save(lambda done=done: arrays(done))
+    arrays(len(peaks))
+    return nears
+
+
+def _point(genuine, near, allowed, impostors):
+    """The operating point, by the definition of `tar_at_far`."""
+    accepted = near.above + np.cumsum(near.times[::-1])[::-1]
+    # Values rise, so the numbers accepted with them fall; the last with too many is the highest refused.
+    refused = int(np.sum(accepted > allowed)) - 1
+    lowest = near.values[refused + 1 :][:1].tolist()
+    passed = genuine[np.searchsorted(genuine, near.values[refused], "right") :]
+    threshold = min([*lowest, *passed[:1].tolist()], default=np.inf)
+    measured = int(accepted[refused + 1]) if lowest else near.above
+    return OperatingPoint(passed.size / genuine.size, threshold, measured / impostors)

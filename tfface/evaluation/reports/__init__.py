@@ -1,0 +1,1 @@
+"""Reports: tables, plots, HTML pages, comparison with published results."""

@@ -1,0 +1,114 @@
+"""Several runs and the numbers of papers in one table."""
+
+import csv
+import io
+import pathlib
+from typing import NamedTuple
+
+from tfface.evaluation.reports.tables import read_results
+from tfface.files import read_regular
+
+# Names that protocols have as files, and what papers call them.
+_DATASETS = {
+    "FF": "CFP-FF",
+    "FP": "CFP-FP",
+    "agedb_30": "AgeDB-30",
+    "calfw": "CALFW",
+    "cfp_ff": "CFP-FF",
+    "cfp_fp": "CFP-FP",
+    "cplfw": "CPLFW",
+    "lfw": "LFW",
+    "lfw_pairs": "LFW",
+    "pairs": "LFW",
+}
+_MAX_PAPERS_BYTES = 16 << 20
+_COLUMNS = ["paper", "table", "training", "method", "measure", "percent"]
+
+
+class Numbers(NamedTuple):
+    """What one run, or one line of a paper's table, reached.
+
+    Attributes:
+      name: str.
+      values: dict from measure, such as "LFW accuracy" or "IJB-C TAR@1e-4", to its text in percent.
+    """
+
+    name: str
+    values: dict
+
+
+def read_run(path):
+    """Reads the numbers of a run or an evaluation.
+
+    Args:
+      path: a `results.json`, or the folder that holds it.
+
+    Returns:
+      Numbers; accuracies are followed by their number of pairs, "n/a" marks a FAR that could not be measured.
+
+    Raises:
+      ValueError: if the file does not hold results.
+      OSError: if it cannot be read.
+    """
+    path = pathlib.Path(path)
+    file = path / "results.json" if path.is_dir() else path
+    values = {}
+    for result in read_results(file)["results"]:
+        dataset = _DATASETS.get(result["name"], result["name"])
+        accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
+        values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs} pairs)"
+        for point in result["tar_at_far"]:
+            measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
+            values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
+    return Numbers(str(path), values)
+
+
+def read_papers(path):
+    """Reads the numbers of papers.
+
+    Args:
+      path: CSV file with the columns paper, table, training, method, measure and percent.
+
+    Returns:
+      list of Numbers, one for each line of a paper's table.
+
+    Raises:
+      ValueError: if the file is no CSV file of these columns.
+      OSError: if it cannot be read.
+    """
+    try:
+        text = read_regular(path, _MAX_PAPERS_BYTES).decode()
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file ({error}).") from None
+    if header != _COLUMNS:
+        raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {str(header)[:200]}.")
+    numbers = {}
+    for row in rows:
+        if len(row) != len(_COLUMNS):
+            raise ValueError(f"{path}: expected {len(_COLUMNS)} cells in every row, got {str(row)[:200]}.")
+        paper, table, training, method, measure, percent = row
+        numbers.setdefault(f"{method} [{paper}, Table {table}: {training}]", {})[measure] = percent
+    return [Numbers(name, values) for name, values in numbers.items()]
+
+
+def compare(runs, papers=()):
+    """Puts numbers side by side: a line each, a column for each measure that any of the runs has.
+
+    Args:
+      runs: list of Numbers, at least one.
+      papers: list of Numbers; those that share no measure with the runs are left out.
+
+    Returns:
+      list of lists of str, the first the header; "-" where there is no number.
+
+    Raises:
+      ValueError: if there are no runs.
+    """
+    if not runs:
+        raise ValueError("a comparison needs at least one run, got none.")
+    measured = (measure for run in runs for measure, value in run.values.items() if value != "n/a")
+    measures = list(dict.fromkeys(measured))
+    chosen = [*runs, *(paper for paper in papers if paper.values.keys() & set(measures))]
+    rows = [[one.name, *(one.values.get(measure, "-") for measure in measures)] for one in chosen]
+    return [["", *measures], *rows]

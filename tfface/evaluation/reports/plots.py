@@ -1,0 +1,193 @@
+"""Pictures of results: ROC and CMC curves, and how far genuine and impostor pairs lie apart."""
+
+import io
+import itertools
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfface import files
+from tfface.evaluation.metrics.verification import roc
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_IMPOSTOR_COLOUR = "#8C8C8C"
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+
+
+def plot_report(results, path, title):
+    """Draws the ROC curves of all results and the similarity histograms of each into one PNG.
+
+    A curve starts at the smallest FAR that its impostor pairs can measure, one in all; dots mark the reported TARs.
+
+    Args:
+      results: iterable of VerificationResult; beyond six, colours come again with other dashes.
+      path: PNG file to write; a reader sees the old file or the whole new one.
+      title: str above the picture.
+
+    Raises:
+      ValueError: if there are no results.
+    """
+    results = _some(results)
+    figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(results))), dpi=130, layout="constrained")
+    figure.suptitle(title, fontsize=14, parse_math=False)
+    grid = figure.add_gridspec(len(results), 2, width_ratios=(1.05, 1))
+    _draw_roc(figure.add_subplot(grid[:, 0]), results)
+    _draw_histograms([figure.add_subplot(grid[row, 1]) for row in range(len(results))], results)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    files.write_atomically(path, picture.getvalue())
+
+
+def roc_figure(results):
+    """Draws the ROC curves of results (iterable of VerificationResult, at least one) as a matplotlib Figure."""
+    results = _some(results)
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    _draw_roc(figure.add_subplot(), results)
+    return figure
+
+
+def histogram_figure(results, degrees=False):
+    """Draws how similarities of genuine and impostor pairs are distributed, a panel for each result.
+
+    Args:
+      results: iterable of VerificationResult, at least one.
+      degrees: bool, angles in degrees instead of cosine similarities.
+
+    Returns:
+      matplotlib Figure.
+
+    Raises:
+      ValueError: if there are no results.
+
+    Reference:
+      Wen et al., SphereFace2, ICLR 2022, Figure 5 (similarities); Deng et al., ArcFace, CVPR 2019, Figures 6 and 7
+      (angles).
+    """
+    results = _some(results)
+    figure = Figure(figsize=(7.5, 1.0 + 2.0 * len(results)), layout="constrained")
+    _draw_histograms(figure.subplots(len(results), squeeze=False)[:, 0], results, degrees)
+    return figure
+
+
+def cmc_figure(curves):
+    """Draws cumulative match characteristics: the rate of probes found among the first r of the gallery.
+
+    Args:
+      curves: dict from name to float [R], the rates at the ranks 1 to R; at least one.
+
+    Returns:
+      matplotlib Figure.
+
+    Raises:
+      ValueError: if there are no curves.
+    """
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, rates), colour, line in zip(_some(curves.items()), *_styles(), strict=False):
+        ranks = np.arange(1, len(rates) + 1)
+        axes.plot(ranks, rates, color=colour, linestyle=line, linewidth=1.8, marker="o", markersize=3, label=name)
+    axes.set_xlabel("rank")
+    axes.set_ylabel("probes found up to this rank (fraction)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+    if len(curves) > 1:
+        _legend(axes, loc="lower right")
+    return figure
+
+
+def to_svg(figure):
+    """Renders a figure as SVG; the same figure gives the same bytes, without date or version.
+
+    Args:
+      figure: matplotlib Figure.
+
+    Returns:
+      bytes.
+    """
+    picture = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "tfface", "svg.fonttype": "path"}):
+        figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": None})
+    return picture.getvalue()
+
+
+def _some(results):
+    results = list(results)
+    if not results:
+        raise ValueError("a picture needs at least one result, got none.")
+    return results
+
+
+def _legend(axes, **options):
+    """A legend whose names are text: those of files may hold dollar signs, which matplotlib takes for formulas."""
+    for text in axes.legend(fontsize=9, **options).get_texts():
+        text.set_parse_math(False)
+
+
+def _draw_roc(axes, results):
+    lowest = 1.0
+    for result, colour, line in zip(results, *_styles(), strict=False):
+        far, tar, _ = roc(result.genuine_scores, result.impostor_scores)
+        # The steps at 500 FARs are all that can be seen of millions of points.
+        shown = np.geomspace(1 / len(result.impostor_scores), 1, 500)
+        accuracy = f"{100 * result.accuracy.mean:.2f} ± {100 * result.accuracy.std:.2f} %"
+        label = f"{result.name}: accuracy {accuracy}, EER {100 * result.eer:.2f} %"
+        # Rounding must not push the first point below the FAR of one impostor.
+        heights = tar[np.searchsorted(far, shown * (1 + 1e-12), "right") - 1]
+        lowest = min(lowest, heights[0])
+        axes.step(shown, heights, where="post", color=colour, linestyle=line, linewidth=1.8, label=label)
+        points = [(far, point.tar) for far, point in result.tar_at_far.items() if np.isfinite(point.tar)]
+        axes.plot(*np.transpose(points or [(np.nan, np.nan)]), "o", color=colour, markersize=5)
+    axes.set_xscale("log")
+    axes.set_ylim(lowest - 0.08 * (1 - lowest) - 0.002, 1 + 0.03 * (1 - lowest) + 0.001)
+    axes.set_xlim(right=1)
+    axes.set_xlabel("false accept rate FAR (fraction of impostor pairs)")
+    axes.set_ylabel("true accept rate TAR (fraction of genuine pairs)")
+    axes.grid(which="major", color="#DDDDDD", linewidth=0.8)
+    axes.grid(which="minor", axis="x", color="#EFEFEF", linewidth=0.5)
+    axes.set_axisbelow(True)
+    _legend(axes, loc="lower right", framealpha=0.95)
+
+
+def _draw_histograms(panels, results, degrees=False):
+    unit = _angles if degrees else np.asarray
+    scores = [unit(values) for result in results for values in (result.genuine_scores, result.impostor_scores)]
+    # The margin keeps bins apart where a collapsed model gives every pair the same score.
+    margin = 0.5 if degrees else 0.005
+    edges = np.linspace(min(map(np.min, scores)) - margin, max(map(np.max, scores)) + margin, 81)
+    for axes, result, colour in zip(panels, results, _styles()[0], strict=False):
+        _draw_shares(axes, unit(result.impostor_scores), edges, _IMPOSTOR_COLOUR, "impostor pairs")
+        _draw_shares(axes, unit(result.genuine_scores), edges, colour, "genuine pairs")
+        if np.isfinite(result.threshold):
+            threshold = float(unit(result.threshold))
+            label = f"threshold {threshold:.1f}°" if degrees else f"threshold {threshold:.3f}"
+            axes.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=label)
+        axes.set_title(result.name, fontsize=10, loc="left", parse_math=False)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylabel("% of pairs per bin")
+        # Beside the panel: inside, it would hide bars or the threshold.
+        axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.tick_params(labelbottom=axes is panels[-1])
+    width = edges[1] - edges[0]
+    panels[-1].set_xlabel(
+        f"angle, degrees (bins of {width:.2f})" if degrees else f"cosine similarity (bins of {width:.3f})"
+    )
+
+
+def _angles(cosines):
+    return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+
+
+def _styles():
+    """Endless colours and line styles; the styles shift by one with every round of the colours."""
+    colours = itertools.cycle(_COLOURS)
+    lines = (_LINES[(number + number // len(_COLOURS)) % len(_LINES)] for number in itertools.count())
+    return colours, lines
+
+
+def _draw_shares(axes, scores, edges, colour, label):
+    heights = 100 * np.histogram(scores, edges)[0] / len(scores)
+    axes.stairs(heights, edges, fill=True, color=colour, alpha=0.45)
+    axes.stairs(heights, edges, color=colour, linewidth=1.4, label=label)

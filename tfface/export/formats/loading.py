@@ -1,0 +1,133 @@
+"""Embedders from exported files: SavedModel, TensorFlow Lite and ONNX."""
+
+import functools
+import pathlib
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from tfface import progress
+from tfface.export.card import card_files
+from tfface.export.embedding.embedder import Embedder
+
+# Where FlatBuffers and Protocol Buffers, the two formats, end; more would be read for nothing.
+_MAX_BYTES = 2**31 - 1
+
+
+def load_embedder(path):
+    """Loads an export as an `Embedder`.
+
+    Args:
+      path: SavedModel folder, or file named `.tflite` or `.onnx`, that this package made. TensorFlow Lite runs in the
+        package ai-edge-litert where that is installed, else in TensorFlow's own copy; ONNX needs onnxruntime. A
+        SavedModel is a program, which may read and write files as it runs; one without a model card of this package is
+        loaded with a warning on stderr.
+
+    Raises:
+      ValueError: if `path` is no such folder or file, or has other inputs or outputs, or its runtime is missing.
+    """
+    path = pathlib.Path(path)
+    load = _FILES.get(path.suffix)
+    if load is None or path.is_dir():
+        return _saved_model(path)
+    if not path.is_file():
+        raise ValueError(f"{str(path)!r} is no file.")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{str(path)!r} has {path.stat().st_size} bytes, more than the format allows ({_MAX_BYTES}).")
+    return load(path)
+
+
+def is_export(path):
+    """Whether a path looks like what `load_embedder` loads."""
+    path = pathlib.Path(path)
+    return (path / "saved_model.pb").is_file() or (path.suffix in _FILES and path.is_file())
+
+
+def _saved_model(path):
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
+    if not card_files(path)[0].is_file():
+        _warn_of_stranger(path.resolve())
+    loaded = tf.saved_model.load(str(path))
+    if "aligned" not in loaded.signatures:
+        raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
+    aligned = loaded.signatures["aligned"]
+    (_, height, width, _) = aligned.structured_input_signature[1]["image"].shape
+    embedding_dim = aligned.structured_outputs["embedding"].shape[-1]
+    # `loaded` stays referenced: a signature alone does not keep the variables alive.
+    return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+
+
+@functools.cache  # Once for each.
+def _warn_of_stranger(path):
+    progress.note(
+        f"Warning: SavedModel {str(path)!r} has no model card of tfface. A SavedModel is a program that can read and "
+        "write files: load it only if you trust who made it."
+    )
+
+
+def _tflite(path):
+    try:
+        # Whole, not by its name: a file that changes under the memory map of a running network would crash it.
+        interpreter = _interpreter(path.read_bytes())
+        signatures = interpreter.get_signature_list()
+        run = interpreter.get_signature_runner("serving_default") if "serving_default" in signatures else None
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} is no TensorFlow Lite file that can be run ({error}).") from None
+    if run is None:
+        raise ValueError(f"{str(path)!r} has no signature 'serving_default', only {sorted(signatures)}.")
+    ends = [
+        {name: (np.dtype(end["dtype"]).name, end["shape_signature"].tolist()) for name, end in details.items()}
+        for details in (run.get_input_details(), run.get_output_details())
+    ]
+    return _embedder(path, lambda images: run(image=images)["embedding"], *ends)
+
+
+def _interpreter(content):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        Interpreter = tf.lite.Interpreter
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*LiteRT interpreter")
+        return Interpreter(model_content=content)
+
+
+def _onnx(path):
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ValueError(f"{str(path)!r} needs the package onnxruntime: pip install 'tfface[onnx]'.") from None
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # Types of its own, which derive from nothing narrower.
+        raise ValueError(f"{str(path)!r} is no ONNX file that can be run ({error}).") from None
+    ends = [
+        {end.name: (end.type, [side if isinstance(side, int) else -1 for side in end.shape]) for end in side}
+        for side in (session.get_inputs(), session.get_outputs())
+    ]
+    return _embedder(path, lambda images: session.run(["embedding"], {"image": images})[0], *ends)
+
+
+def _embedder(path, run, inputs, outputs):
+    """Makes the `Embedder` of a file, from what it says of its ends: {name: (type, sides, -1 where any)}."""
+    match inputs, outputs:
+        case {"image": (("float32" | "tensor(float)"), [-1, int(height), int(width), 3])}, {
+            "embedding": (("float32" | "tensor(float)"), [-1, int(dim)])
+        } if len(inputs) == len(outputs) == 1 and min(height, width, dim) > 0:
+            pass
+        case _:
+            raise ValueError(
+                f"{str(path)!r} must take float32 'image' [N, H, W, 3] and return float32 'embedding' [N, D], "
+                f"got {inputs} -> {outputs}."
+            )
+
+    def embed(images):
+        # Not every runtime takes an empty batch.
+        return tf.constant(run(images.numpy()) if len(images) else np.zeros([0, dim], np.float32))
+
+    return Embedder(embed, (height, width), dim)
+
+
+_FILES = {".tflite": _tflite, ".onnx": _onnx}

@@ -1,0 +1,30 @@
+"""ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
+
+from tfface import files
+from tfface.export.embedding.embedder import embedding_function
+
+
+def onnx(encoder, path, opset=17):
+    """Writes the encoder, without any head, as an `.onnx` file.
+
+    Its input is `image` ([N, H, W, 3] float32 in [-1, 1], RGB), its output `embedding` ([N, D] float32, unit length).
+
+    Args:
+      encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
+        D, which computes in float32. It runs in inference mode.
+      path: `.onnx` file to write.
+      opset: int, version of ONNX's set of operations.
+
+    Raises:
+      ValueError: the encoder has other inputs or outputs or another precision, tf2onnx does not know the opset, or the
+        package tf2onnx is missing.
+    """
+    embed = embedding_function(encoder)
+    try:
+        import tf2onnx
+    except ImportError:
+        raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.") from None
+    model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "N"  # One size for both, which the converter does not know.
+    files.write_atomically(path, model.SerializeToString())

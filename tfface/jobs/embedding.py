@@ -1,0 +1,98 @@
+"""Embeddings of images by any model: an export, a run folder or a `.keras` file."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import numpy as np
+
+from tfface import data, export, interrupts, ownership, progress
+from tfface.config.build import load_encoder
+from tfface.jobs.provenance import images_sha256, model_sha256
+
+
+def embed_images(model, images, output=None, flip=False, batch_size=64, records=None):
+    """Embeds records or a folder of images, with a progress bar.
+
+    Args:
+      model: export (SavedModel folder, `.tflite` or `.onnx` file), run folder or `.keras` file.
+      images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
+      output: file to write (`.tfrecord`, or anything else for .npz), or None. An interrupted call leaves its pieces in
+        the folder OUTPUT.partial; the same call goes on from there, and writes what an uninterrupted one would.
+      flip: bool, add the embedding of the mirrored image.
+      batch_size: int, images embedded at a time.
+      records: the images as `tfface.data.open_records` has opened them, perhaps without bad ones; default: with all.
+
+    Returns:
+      `Embeddings`; the labels of a folder number its identities by name.
+
+    Raises:
+      ValueError: the model or the images are not of that form, or OUTPUT.partial is of another model or other images.
+      OSError: a file cannot be read or written.
+    """
+    embedder = load_any_embedder(model)
+    in_folder = is_image_folder(images)
+    if in_folder:
+        keys = data.find_images(images).keys
+        dataset, count = data.folder_dataset(images, keys, batch_size, embedder.image_size), len(keys)
+    else:
+        records = data.open_records(images) if records is None else records
+        dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
+    pieces = None if output is None else pathlib.Path(f"{output}.partial")
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress.bar(total=count, desc="embed", unit=" images"))
+        stack.enter_context(data.naming_bad_records(records))
+        if output is None:
+            embeddings = export.embed_dataset(embedder, dataset, flip, lambda batches: _counted(batches, bar))
+        else:
+            stack.enter_context(interrupts.remedy(f"the same command continues from {pieces}."))
+            stack.enter_context(ownership.owned(pieces.parent, name=f".{pieces.name}.owner"))
+            job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
+            if records is not None and records.bad:
+                job["left_out"] = list(map(str, records.bad))
+            embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
+        if in_folder:
+            identities = [key.split("/")[0] for key in embeddings.keys]
+            labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
+            embeddings = dataclasses.replace(embeddings, labels=labels)
+        if output is not None:
+            export.save_embeddings(output, embeddings)
+            shutil.rmtree(pieces)
+    return embeddings
+
+
+def load_any_embedder(model):
+    """Loads an export (SavedModel folder, `.tflite` or `.onnx` file), a run folder or a `.keras` file as an `Embedder`.
+
+    Raises:
+      ValueError: it is none of these.
+    """
+    if export.is_export(model):
+        return export.load_embedder(model)
+    return export.encoder_embedder(load_encoder(model))
+
+
+def skip_bad_records(images):
+    """Opens records without the bad ones, for `embed_images`.
+
+    Raises:
+      ValueError: the images are files in a folder, or as for `tfface.data.open_records`.
+    """
+    if is_image_folder(images):
+        raise ValueError(f"skip_bad leaves out records, but {images} is a folder of images.")
+    return data.open_records(images, skip_bad=True)
+
+
+def is_image_folder(images):
+    """Whether images are files in a folder, not records."""
+    if isinstance(images, data.Records):
+        return False
+    return os.path.isdir(images) and not os.path.exists(os.path.join(images, data.records.DATASET_FILE))
+
+
+def _counted(batches, bar):
+    for batch in batches:
+        yield batch
+        bar.update(len(batch["key"]))

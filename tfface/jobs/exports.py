@@ -1,0 +1,129 @@
+"""The export job: from a trained model to files that serve it, with their card, checked."""
+
+import dataclasses
+import os
+import pathlib
+
+from tfface import data, export, files
+from tfface.config.build import load_encoder
+from tfface.jobs.model_card import model_card
+from tfface.jobs.provenance import images_sha256
+
+_CALIBRATION_BATCHES, _CALIBRATION_BATCH_SIZE = 8, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What an export job made.
+
+    Attributes:
+      path: path of the export.
+      card: dict, its model card.
+      agreement: `Agreement` of its embeddings with those of its network.
+      notes: list of str, what was left out and why.
+    """
+
+    path: pathlib.Path
+    card: dict
+    agreement: export.Agreement
+    notes: list
+
+
+def export_model(
+    model,
+    output,
+    *,
+    flip=False,
+    far=1e-3,
+    protocol=None,
+    results=None,
+    quantize=None,
+    calibration=None,
+    serving_config=None,
+):
+    """Exports a trained model with its card, after a fresh process found its embeddings to be those of the model.
+
+    Args:
+      model: run folder or `.keras` file.
+      output: what to make, by its name: `.tflite` file, `.onnx` file, or else SavedModel folder, such as NAME/1. A file
+        is replaced, a folder must not exist. It appears under its name only when it was checked.
+      flip: bool, whether embeddings add that of the mirrored image.
+      far: float in (0, 1], the FAR at whose threshold the signature `compare` decides. Where the verification of the
+        model cannot tell that threshold, the export has none, and its card says why.
+      protocol: str, name of the result of which the threshold is taken; None: the first.
+      results: `results.json` of `scripts/evaluate.py`; default: that of the run.
+      quantize: None, "float16" or "int8", of `.tflite`.
+      calibration: records (dataset folder or glob) of faces like those that will be embedded, for "int8".
+      serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
+
+    Returns:
+      `ExportResult`.
+
+    Raises:
+      ValueError: the arguments contradict each other, the model cannot be exported, or the export failed its check.
+      OSError: a file cannot be read or written.
+    """
+    output = pathlib.Path(output)
+    kind = output.suffix if output.suffix in (".tflite", ".onnx") else "SavedModel"
+    _check_arguments(output, kind, quantize, calibration, serving_config)
+    encoder = load_encoder(model)
+    card = model_card(model, encoder, flip=flip, far=far, protocol=protocol, results=results)
+    card["export"] = {"format": kind, "quantize": quantize or "none"}
+    if quantize and card["verification"]:
+        card["notes"].append(f"Accuracy and thresholds are those of the network before its quantization to {quantize}.")
+    if calibration is not None:
+        card["export"]["calibration"] = {"records": str(calibration), "sha256": images_sha256(calibration)}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with files.temporary_folder(beside=output) as staging:
+        unfinished = staging / output.name
+        _write(encoder, unfinished, kind, card, quantize, calibration)
+        try:
+            agreement = export.check_export(unfinished, encoder, flip=flip, quantize=quantize)
+        except ValueError as error:
+            raise ValueError(f"{output} was not written: {error}") from None
+        # The export after its card, so that it is there only with it.
+        for made in sorted(staging.iterdir(), key=lambda path: path.name == output.name):
+            os.replace(made, output.parent / made.name)
+    if serving_config is not None:
+        export.write_serving_config(serving_config, output)
+    notes = list(card["notes"])
+    if kind == "SavedModel" and not (output / export.WARMUP_FILE).is_file():
+        notes.append("No warm-up requests: the package tensorflow-serving-api is not installed.")
+    return ExportResult(output, card, agreement, notes)
+
+
+def _check_arguments(output, kind, quantize, calibration, serving_config):
+    if output.is_dir() or kind == "SavedModel" and output.exists():
+        raise ValueError(f"cannot export to {str(output)!r}: the path exists already.")
+    if quantize not in (None, "float16", "int8"):
+        raise ValueError(f"quantize must be None, 'float16' or 'int8', got {quantize!r}.")
+    if quantize and kind != ".tflite":
+        raise ValueError(f"only .tflite files are quantized, got {str(output)!r} with {quantize!r}.")
+    if (quantize == "int8") != (calibration is not None):
+        raise ValueError(f"int8 needs calibration records, and nothing else does; got {quantize!r}, {calibration!r}.")
+    if serving_config is not None:
+        if kind != "SavedModel":
+            raise ValueError(f"TensorFlow Serving serves SavedModels, got {str(output)!r}.")
+        export.served_name(output)
+
+
+def _write(encoder, path, kind, card, quantize, calibration):
+    if kind == "SavedModel":
+        threshold = card["threshold"] and card["threshold"]["value"]
+        export.saved_model(encoder, path, flip=card["flip"], threshold=threshold, card=card)
+        return
+    network = export.with_mirror(encoder) if card["flip"] else encoder
+    if kind == ".onnx":
+        export.onnx(network, path)
+    else:
+        export.tflite(network, path, quantize=quantize, calibration=_batches(calibration, encoder.input_shape[1:3]))
+    export.write_card(card, path)
+
+
+def _batches(calibration, image_size):
+    if calibration is None:
+        return None
+    records = data.open_records(calibration)
+    dataset = data.eval_dataset(records, _CALIBRATION_BATCH_SIZE, image_size).take(_CALIBRATION_BATCHES)
+    with data.naming_bad_records(records):
+        return [batch["image"].numpy() for batch in dataset]

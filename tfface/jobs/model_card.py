@@ -1,0 +1,191 @@
+"""What is known of a trained model, gathered from its files, for the card of its exports."""
+
+import math
+import pathlib
+import subprocess
+
+import keras
+
+import tfface
+from tfface import data
+from tfface.config import train_config
+from tfface.config.build import build_head
+from tfface.evaluation.reports.tables import read_results
+from tfface.jobs import provenance
+from tfface.json_files import Either
+from tfface.training import keras_files
+from tfface.training.checkpoints.saving import checkpoint_step, latest_checkpoint
+from tfface.training.checkpoints.warm_start import read_identities
+
+RESULTS_FILE = "results.json"
+_CONTEXT = {
+    "images": object,
+    "images_sha256": object,
+    "protocol": object,
+    "flip": Either(bool, str),
+    "model_sha256": Either(None, str),
+    ...: object,
+}
+
+# Of a head's configuration: what Keras keeps of every layer says nothing of the loss.
+_LAYER = {"name", "trainable", "dtype", "class_weights_initializer", "jit_compile", "chunk_size", "partition"}
+
+
+def model_card(model, encoder, *, flip=False, far=1e-3, protocol=None, results=None):
+    """Gathers the card of a model's export; equal files give equal cards.
+
+    Values come from files of the model; what they do not tell is None. Results of a verification count only if they
+    are of these very weights, and their thresholds only if they were measured with the same `flip`.
+
+    Args:
+      model: run folder or `.keras` file.
+      encoder: keras.Model, loaded from it.
+      flip: bool, whether the export adds the embedding of the mirrored image.
+      far: float in (0, 1], the FAR whose threshold is chosen.
+      protocol: str, name of the result of which it is taken; None: the first.
+      results: `results.json` of `scripts/evaluate.py`; default: that of the run, where there is one.
+
+    Returns:
+      dict of JSON values. `threshold` is None, or a dict with `value`, `far` and `protocol`; `notes` is a list of str
+      that says why something was left out.
+
+    Raises:
+      ValueError: `far` is outside (0, 1], `results` are not of this model, or have no such protocol.
+      OSError: a file cannot be read.
+    """
+    if not 0 < far <= 1:
+        raise ValueError(f"a FAR must be in (0, 1], got {far}.")
+    model = pathlib.Path(model)
+    known = _of_run(model) if (model / train_config.FLAGFILE).is_file() else _of_keras_file(model)
+    sha256 = provenance.model_sha256(model)
+    verification, missing = _verification(model, sha256, results)
+    threshold, reason = (None, missing) if missing else _threshold(verification, flip, far, protocol)
+    (_, height, width, _), (_, dim) = encoder.input_shape, encoder.output_shape
+    network = {"image_size": [height, width], "embedding_dim": dim, "parameters": encoder.count_params()}
+    return {
+        "name": model.resolve().name,
+        "sha256": sha256,
+        "tfface": tfface.__version__,
+        "git_commit": _git_commit(),
+        "flip": flip,
+        "threshold": threshold,
+        "notes": [reason] if reason else [],
+        "verification": verification,
+        "data": known.pop("data", None),
+        "network": {"backbone": known.pop("backbone", None), **network},
+        "head": known.pop("head", None),
+        "training": known or None,
+    }
+
+
+def _of_run(run_dir):
+    settings = train_config.read_flagfile(run_dir / train_config.FLAGFILE)
+    identities = read_identities(run_dir)
+    return {
+        "data": _training_data(settings, run_dir, identities),
+        "backbone": settings.backbone,
+        "head": _plain(keras.saving.serialize_keras_object(build_head(settings, len(identities)))),
+        "steps": checkpoint_step(latest_checkpoint(run_dir / "checkpoints")),
+        "flags": (run_dir / train_config.FLAGFILE).read_text(encoding="utf-8"),
+    }
+
+
+def _of_keras_file(path):
+    """The head, where the file holds a `FaceModel`."""
+    saved = keras_files.read_config(path)
+    head = saved["config"].get("head") if saved["class_name"] == "FaceModel" else None
+    return {"head": _plain(head)} if head else {}
+
+
+def _training_data(settings, run_dir, identities):
+    """Of the records of the training, if they are still there and still of its identities."""
+    location = run_dir / "records" / "train" if settings.train_data == "synthetic" else settings.train_data
+    try:
+        info, sha256 = data.DatasetInfo.load(location), provenance.images_sha256(location)
+    except (ValueError, OSError):
+        return None
+    if list(info.label_map) != identities:
+        return None
+    return {"name": info.name, "images": info.images, "identities": info.identities, "sha256": sha256}
+
+
+def _plain(value):
+    """Serialized Keras objects as {"class": name, setting: value}, without what is not set."""
+    if isinstance(value, dict) and "class_name" in value:
+        settings = {key: _plain(each) for key, each in value["config"].items() if key not in _LAYER}
+        return {"class": value["class_name"], **{key: each for key, each in settings.items() if each is not None}}
+    return value
+
+
+def _verification(model, sha256, path):
+    """(what `results.json` says, None), or (None, why nothing is known)."""
+    given = path is not None
+    path = pathlib.Path(path) if given else model / RESULTS_FILE
+    if not given and not path.is_file():
+        return None, f"No threshold: there is no {RESULTS_FILE}, the model was not verified."
+    document = read_results(path, _CONTEXT)
+    context = document["context"]
+    verification = {
+        "images": context["images"],
+        "images_sha256": context["images_sha256"],
+        "pair_lists": context["protocol"],
+        "flip": bool(context["flip"]),
+        "results": [_result(result) for result in document["results"]],
+        "thresholds": [
+            {"protocol": result["name"], **{key: point[key] for key in ("far", "threshold", "tar", "measured_far")}}
+            for result in document["results"]
+            for point in result["tar_at_far"]
+        ],
+    }
+    of_these_weights = context["model_sha256"] == sha256
+    if not of_these_weights and given:
+        raise ValueError(f"{path} holds results of another model, or of other weights of {str(model)!r}.")
+    if not of_these_weights:
+        return None, f"No threshold: {RESULTS_FILE} is of other weights than the newest checkpoint."
+    return verification, None
+
+
+def _result(result):
+    return {
+        "protocol": result["name"],
+        "genuine_pairs": result["genuine_pairs"],
+        "impostor_pairs": result["impostor_pairs"],
+        "accuracy": result["accuracy"]["mean"],
+        "accuracy_std": result["accuracy"]["std"],
+        "auc": result["auc"],
+        "eer": result["eer"],
+    }
+
+
+def _threshold(verification, flip, far, protocol):
+    """(threshold at a FAR, None), or (None, why there is none)."""
+    names = [result["protocol"] for result in verification["results"]]
+    if protocol is not None and protocol not in names:
+        raise ValueError(f"no result is called {protocol!r}, only {names}.")
+    if verification["flip"] != flip:
+        modes = {True: "with the mirrored image", False: "without the mirrored image"}
+        return None, f"No threshold: the export embeds {modes[flip]}, the model was verified {modes[not flip]}."
+    name = names[0] if protocol is None else protocol
+    points = [
+        point for point in verification["thresholds"] if point["protocol"] == name and point["threshold"] is not None
+    ]
+    for point in points:
+        if math.isclose(point["far"], far):
+            return {"value": point["threshold"], "far": point["far"], "protocol": name}, None
+    measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
+    return None, f"No threshold: that of FAR {far:g} is not known of {name!r}; those of {measured} are."
+
+
+def _git_commit():
+    """Commit of the checkout that the code runs from, "+changes" after it if files differ; None without a checkout."""
+    root = pathlib.Path(tfface.__file__).parents[1]
+    try:
+        # Without .git there, git would find a repository that happens to lie around an installed package.
+        commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+        return f"{commit}+changes" if commit and _git(root, "status", "--porcelain", "-uno") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder, *arguments):
+    return subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True, text=True).stdout.strip()

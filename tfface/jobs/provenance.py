@@ -1,0 +1,110 @@
+"""Hashes that tell which model and which images a number belongs to."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfface
+from tfface import data, files
+from tfface.config import train_config
+from tfface.training.checkpoints.saving import latest_checkpoint
+
+
+def provenance(model, images, protocol):
+    """Says what an evaluation is of, as JSON values: version, model, images and pair lists, with their hashes.
+
+    Args:
+      model: SavedModel folder, run folder or file.
+      images: records or folder of images, or None.
+      protocol: paths of official pair lists.
+    """
+    return {
+        "tfface": tfface.__version__,
+        "model": str(model),
+        "model_sha256": model_sha256(model),
+        "images": None if images is None else str(images),
+        "images_sha256": None if images is None else images_sha256(images),
+        "protocol": {str(path): sha256(path) for path in protocol},
+    }
+
+
+# What workers of one training may have under other paths, or what only the chief uses.
+_OWN = {*train_config.ONCE, "run_dir", "wait_for_workers", "train_data", "heldout_data", "protocol", "init_from"}
+
+
+def training_facts(settings):
+    """Describes a training for its workers to compare: settings, content of the data, versions; JSON values by name.
+
+    Args:
+      settings: `TrainConfig`.
+
+    Raises:
+      ValueError: the data cannot be found.
+      OSError: a file cannot be read.
+    """
+    facts = {f"--{field.name}": getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    facts = {name: value for name, value in facts.items() if name.removeprefix("--") not in _OWN}
+    synthetic = settings.train_data == "synthetic"
+    facts["the content of --train_data"] = "synthetic" if synthetic else records_sha256(settings.train_data)
+    facts["the content of --init_from"] = settings.init_from and model_sha256(settings.init_from)
+    facts["the number of GPUs"] = len(tf.config.list_physical_devices("GPU"))
+    facts["the version of Python"] = platform.python_version()
+    for name, module in {"tfface": tfface, "TensorFlow": tf, "Keras": keras, "NumPy": np}.items():
+        facts[f"the version of {name}"] = module.__version__
+    return facts
+
+
+def sha256(*paths):
+    """Hashes files, and all files of folders with their names, in the order of the names.
+
+    Args:
+      *paths: of files or folders.
+
+    Returns:
+      str, SHA-256 in hexadecimal; of a single file that of its content alone.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    if len(paths) == 1 and not os.path.isdir(paths[0]):
+        return files.sha256(paths[0])
+    total = hashlib.sha256()
+    for path in map(pathlib.Path, paths):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                total.update(f"{files.sha256(file)}  {file.relative_to(path.parent).as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def model_sha256(model):
+    """Hashes a SavedModel folder, a file, or the settings and the newest checkpoint of a run folder."""
+    model = pathlib.Path(model)
+    checkpoint = latest_checkpoint(model / "checkpoints")
+    return sha256(model) if checkpoint is None else sha256(model / train_config.FLAGFILE, checkpoint)
+
+
+def images_sha256(images):
+    """Hashes a folder of images, or records; of a dataset folder only its description, which holds their hashes."""
+    if os.path.isdir(images):
+        description = os.path.join(images, data.records.DATASET_FILE)
+        return sha256(description if os.path.isfile(description) else images)
+    return sha256(*data.resolve_shards(images))
+
+
+def records_sha256(records):
+    """Hashes what records hold, from the hashes in `dataset.json` where it lists the shards; paths do not matter."""
+    shards = data.resolve_shards(records)
+    listed = {
+        os.path.join(os.path.dirname(path), shard.file): shard.sha256
+        for path in {os.path.dirname(path): path for path in shards}.values()
+        if os.path.isfile(os.path.join(os.path.dirname(path), data.records.DATASET_FILE))
+        for shard in data.DatasetInfo.load(path).shards
+    }
+    hashes = [listed.get(path) or files.sha256(path) for path in shards]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

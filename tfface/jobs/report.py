@@ -1,0 +1,91 @@
+"""The files that an evaluation leaves behind: numbers for programs and spreadsheets, a picture, and a page to read."""
+
+import pathlib
+
+import numpy as np
+
+from tfface import evaluation
+from tfface.jobs.thumbnails import read_thumbnails
+
+
+def write_report(
+    embeddings,
+    protocols,
+    output,
+    context,
+    title,
+    *,
+    page=None,
+    columns=None,
+    hardest=8,
+    images=None,
+    earlier=(),
+    class_weights=None,
+):
+    """Verifies embeddings and writes `results.json`, `results.csv`, `report.png` and an HTML page.
+
+    Args:
+      embeddings: `Embeddings`; with labels, identification and angles are reported too.
+      protocols: dict from name to `Pairs`.
+      output: folder to write to.
+      context: dict of JSON values that makes the numbers traceable.
+      title: str.
+      page: path of the HTML page; default: `report.html` in the folder.
+      columns: dict from column to dict from key to value, by which results are grouped; or None.
+      hardest: int, pairs of each kind that the page shows.
+      images: records or folder of images from which those are shown, or None.
+      earlier: list of `VerificationResult` to be shown for comparison, of other names; JSON and CSV leave them out.
+      class_weights: float [K, D], row k for label k, or None.
+
+    Returns:
+      list of `VerificationResult`, one for each protocol.
+
+    Raises:
+      ValueError: the embeddings do not cover the pairs or cannot be measured, or a column lacks images of the pairs.
+      OSError: a file cannot be read or written.
+    """
+    output = pathlib.Path(output)
+    results = [evaluation.verify(embeddings.vectors, embeddings.keys, pairs, name) for name, pairs in protocols.items()]
+    groups = {
+        result.name: [
+            evaluation.group_results(result, protocols[result.name], column, values)
+            for column, values in columns.items()
+        ]
+        for result in results
+        if columns
+    }
+    pairs = {result.name: evaluation.hardest_pairs(result, protocols[result.name], hardest) for result in results}
+    shown = {key for kinds in pairs.values() for kind in kinds for pair in kind for key in (pair.left, pair.right)}
+    identification, gallery_size, angles = _people(embeddings, class_weights)
+    sections = {"groups": {name: [table.to_dict() for table in tables] for name, tables in groups.items()}}
+    if identification is not None:
+        sections["identification"] = {
+            "gallery": gallery_size,
+            "probes": identification.mated,
+            "rank_rates": identification.rank_rates,
+        }
+        sections["angles"] = angles._asdict()
+    evaluation.to_json(results, output / "results.json", context, **sections)
+    evaluation.to_csv(results, output / "results.csv")
+    evaluation.plot_report([*earlier, *results], output / "report.png", title)
+    evaluation.html_report(
+        output / "report.html" if page is None else page,
+        title,
+        [*earlier, *results],
+        context=context,
+        identification=identification,
+        gallery_size=gallery_size,
+        angles=angles,
+        groups=groups,
+        hardest=pairs,
+        pictures=read_thumbnails(images, shown) if images is not None and shown else {},
+    )
+    return results
+
+
+def _people(embeddings, class_weights):
+    """(Identification, size of its gallery, AngleStatistics), or Nones where the labels do not allow them."""
+    if embeddings.labels is None or not 1 < len(np.unique(embeddings.labels)) < len(embeddings.labels):
+        return None, None, None
+    found = evaluation.identify_others(embeddings.vectors, embeddings.keys, embeddings.labels)
+    return *found, evaluation.angle_statistics(embeddings.vectors, embeddings.labels, class_weights)

@@ -1,0 +1,66 @@
+"""LAMB with weight decay inside of its ratio of norms, as the paper has it."""
+
+import keras
+import tensorflow as tf
+
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
+
+
+@keras.saving.register_keras_serializable("tfface")
+class LAMB(keras.optimizers.Lamb):
+    """`keras.optimizers.Lamb` whose weight decay is part of the update that the ratio of norms scales.
+
+    Keras shrinks weights by learning rate · weight decay beforehand and leaves the ratio to the rest. The update is
+
+        u = m̂ / (√v̂ + ε) + λ·w,    w ← w − η · ‖w‖/‖u‖ · u
+
+    as in the paper and in tensorflow-addons. As there, variables that `exclude_from_weight_decay` names have no ratio
+    either. The step of a variable whose rows are divided among replicas has the norms of all rows.
+
+    Args:
+      As `keras.optimizers.Lamb`; `weight_decay` is λ.
+
+    Reference:
+      You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", 2020, Algorithm 2.
+    """
+
+    decays_in_update = True
+
+    def update_step(self, gradient, variable, learning_rate):
+        included = self._use_weight_decay(variable)
+        decay = self.weight_decay if self.weight_decay and included else 0.0
+        update_step(self, gradient, variable, learning_rate, decay, adapt=included)
+
+    def _apply_weight_decay(self, variables):
+        pass
+
+
+def update_step(optimizer, gradient, variable, learning_rate, decay=0.0, adapt=True):
+    """Makes the step of LAMB.
+
+    Args:
+      optimizer: keras.optimizers.Lamb.
+      gradient: tensor of the shape of `variable`, or of this replica's rows of it.
+      variable: keras.Variable or tf.Variable.
+      learning_rate: η.
+      decay: λ.
+      adapt: bool, scale the update by the ratio of norms.
+    """
+    weights = variable.value if isinstance(variable, keras.Variable) else variable
+    index = optimizer._get_variable_index(variable)
+    momentum, velocity = optimizer._momentums[index].value, optimizer._velocities[index].value
+    step = tf.cast(optimizer.iterations + 1, weights.dtype)
+    momentum.assign_add((gradient - momentum) * (1 - optimizer.beta_1))
+    velocity.assign_add((tf.square(gradient) - velocity) * (1 - optimizer.beta_2))
+    deviation = tf.sqrt(velocity / (1 - optimizer.beta_2**step)) + optimizer.epsilon
+    update = momentum / (1 - optimizer.beta_1**step) / deviation + decay * weights
+    if not adapt:
+        weights.assign_sub(tf.cast(learning_rate, weights.dtype) * update)
+        return
+    squares = tf.stack([tf.reduce_sum(tf.square(weights)), tf.reduce_sum(tf.square(update))])
+    if isinstance(variable, PartitionedVariable):
+        squares = collectives.sum_over_replicas(squares)
+    of_weights, of_update = tf.unstack(tf.sqrt(squares))
+    ratio = tf.where((of_weights > 0) & (of_update > 0), tf.math.divide_no_nan(of_weights, of_update), 1.0)
+    weights.assign_sub(ratio * tf.cast(learning_rate, weights.dtype) * update)

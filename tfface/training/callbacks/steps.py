@@ -1,0 +1,202 @@
+"""Keras callbacks that count in steps: log, verification, checkpoints."""
+
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfface import files, interrupts, progress
+from tfface.distribute import collectives
+
+
+class StepCallback(keras.callbacks.Callback):
+    """Base of callbacks that act every so many steps of the whole run, whatever Keras calls an epoch.
+
+    Args:
+      every: int, steps between two calls of `at_step`.
+      start_step: int, steps made before this `fit`.
+      total_steps: int, steps of the run; `at_step` is called after the last one too.
+    """
+
+    def __init__(self, every, start_step, total_steps):
+        super().__init__()
+        self.every = every
+        self.step = start_step
+        self.total_steps = total_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step % self.every == 0 or self.step == self.total_steps:
+            self.at_step(self.step, logs)
+
+    def at_step(self, step, logs):
+        raise NotImplementedError
+
+
+class StepLog(StepCallback):
+    """Shows progress and writes the mean loss since the last line to `log.csv` and TensorBoard.
+
+    Args:
+      folder: of the run.
+      schedule: learning rate as a function of the step.
+      batch_size: int, for images per second.
+      every, start_step, total_steps: of `StepCallback`.
+      write: bool; False on all workers but one: they too watch the loss, and clear it together, but write nothing.
+
+    Raises:
+      ValueError: the loss is not finite; names the steps.
+    """
+
+    def __init__(self, folder, schedule, batch_size, every, start_step, total_steps, write=True):
+        super().__init__(every, start_step, total_steps)
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.write = write
+        if not write:
+            return
+        columns = ("step", "loss", "learning_rate", "images_per_second")
+        self.log = CsvLog(pathlib.Path(folder) / "log.csv", columns, start_step)
+        self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
+
+    def on_train_begin(self, logs=None):
+        # Standard error of the other workers is often the same terminal.
+        self.bar = progress.bar(
+            total=self.total_steps, initial=self.step, desc="train", unit=" steps", disable=not self.write
+        )
+        self.since, self.since_step = time.perf_counter(), self.step
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.bar.update()
+
+    def close(self):
+        """Ends the progress bar; Keras tells callbacks of a `fit` that succeeds only."""
+        self.bar.close()
+        if self.write:
+            self.writer.close()
+
+    def at_step(self, step, logs):
+        # Several workers give the same mean several times.
+        loss = float(np.mean(logs["loss"]))
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss became {loss} within steps {self.since_step + 1} to {step}: "
+                "a smaller learning rate or a longer warm-up may help."
+            )
+        if self.write:
+            self._write(step, loss)
+        # Keras would go on averaging over all steps of this fit.
+        self.model.reset_metrics()
+        self.since, self.since_step = time.perf_counter(), step
+
+    def _write(self, step, loss):
+        rate = float(self.schedule(step - 1))
+        speed = (step - self.since_step) * self.batch_size / (time.perf_counter() - self.since)
+        self.log.append(step, repr(loss), f"{rate:.6g}", f"{speed:.1f}")
+        with self.writer.as_default(step):
+            tf.summary.scalar("train/loss", loss)
+            tf.summary.scalar("train/learning_rate", rate)
+            tf.summary.scalar("train/images_per_second", speed)
+        self.bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} images/s", refresh=False)
+
+
+class Verification(StepCallback):
+    """Measures verification accuracy on held-out pairs; writes `verification.csv` and TensorBoard.
+
+    Args:
+      folder: of the run.
+      verify: function () -> list of `VerificationResult`.
+      every, start_step, total_steps: of `StepCallback`.
+    """
+
+    def __init__(self, folder, verify, every, start_step, total_steps):
+        super().__init__(every, start_step, total_steps)
+        self.verify = verify
+        self.log = CsvLog(pathlib.Path(folder) / "verification.csv", ("step", "pairs", "accuracy", "std"), start_step)
+        self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
+
+    def at_step(self, step, logs):
+        self.record(step, self.verify())
+
+    def record(self, step, results):
+        """Writes results that the weights after `step` steps gave."""
+        with self.writer.as_default(step):
+            for result in results:
+                accuracy = result.accuracy
+                self.log.append(step, result.name, f"{accuracy.mean:.6f}", f"{accuracy.std:.6f}")
+                tf.summary.scalar(f"verification/{result.name}", accuracy.mean)
+                tqdm.write(f"step {step}: {result.name} accuracy {accuracy.mean:.2%} ± {accuracy.std:.2%}")
+        self.writer.flush()
+
+
+class SaveCheckpoints(StepCallback):
+    """Saves checkpoints, and continues the sums of the newest one.
+
+    Args:
+      checkpoints: `Checkpoints`.
+      every, start_step, total_steps: of `StepCallback`.
+    """
+
+    def __init__(self, checkpoints, every, start_step, total_steps):
+        super().__init__(every, start_step, total_steps)
+        self.checkpoints = checkpoints
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # The only one. Only now, because Keras has just cleared all sums.
+        self.checkpoints.restore_metrics()
+
+    def at_step(self, step, logs):
+        self.checkpoints.save(step)
+
+
+class EndWhenAsked(StepCallback):
+    """Ends the training when a signal has asked for it: after the same step on all workers, with a checkpoint of it.
+
+    Args:
+      request: `interrupts.Postponed`.
+      checkpoints: `Checkpoints`.
+      start_step, total_steps: of `StepCallback`.
+
+    Raises:
+      Interrupted: a worker got the signal; names the step that is saved.
+    """
+
+    def __init__(self, request, checkpoints, start_step, total_steps):
+        super().__init__(1, start_step, total_steps)
+        self.request = request
+        self.checkpoints = checkpoints
+
+    def at_step(self, step, logs):
+        asked = [self.request.signum == signum for signum in interrupts.SIGNALS]
+        asked = collectives.sum_over_workers(asked)
+        if asked.any():
+            signum = interrupts.SIGNALS[int(np.argmax(asked))]
+            self.checkpoints.save(step)
+            raise interrupts.Interrupted(signum, f"step {step} is saved; the same command with --resume continues.")
+
+
+class CsvLog:
+    """A CSV file that grows by rows, the first column being the step.
+
+    A resumed run first drops the rows after its checkpoint (and a last line that an interruption cut), so that the file
+    is the curve of one uninterrupted run.
+
+    Args:
+      path: of the file.
+      columns: names, the first is "step".
+      start_step: int, rows of later steps are dropped.
+    """
+
+    def __init__(self, path, columns, start_step):
+        self.path = pathlib.Path(path)
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
+        kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= start_step]
+        files.write_atomically(self.path, "".join([",".join(columns) + "\n", *kept]).encode())
+
+    def append(self, *row):
+        with self.path.open("a") as file:
+            file.write(",".join(map(str, row)) + "\n")

@@ -1,0 +1,105 @@
+"""Files of named variables in TensorFlow's checkpoint format, written by shards, read into any division of classes.
+
+Variables of rows of classes appear under one name with their full shape, whichever replica of whichever worker wrote
+which rows of it.
+"""
+
+import pathlib
+
+import tensorflow as tf
+
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
+
+
+def write_variables(prefix, variables):
+    """Writes variables; with several workers all must call it, and each writes its own rows.
+
+    Args:
+      prefix: path that the names of the files begin with, in a folder that all workers share and that holds no other
+        files; `prefix.index` is written last.
+      variables: dict from name to keras.Variable.
+
+    Raises:
+      OSError or tf.errors.OpError: a file cannot be written.
+    """
+    folder = pathlib.Path(prefix).parent
+    written = 0
+
+    def write(tensors):
+        nonlocal written
+        names, slices, values = zip(*tensors, strict=True)
+        part = folder / f"part-{collectives.worker_index()}-{written}"
+        tf.raw_ops.SaveV2(prefix=str(part), tensor_names=names, shape_and_slices=slices, tensors=values)
+        written += 1
+
+    partitioned = {name: value for name, value in variables.items() if isinstance(value, PartitionedVariable)}
+    # All workers read, because some variables (statistics of batch normalisation) are averaged when they are.
+    shared = [(name, "", tf.identity(value.value)) for name, value in variables.items() if name not in partitioned]
+    if collectives.is_chief():
+        write(shared)
+    # One by one, for a copy that TensorFlow may make of what it saves.
+    for name, variable in partitioned.items():
+        for start, shard in variable.shards():
+            write([(name, _slice(variable.shape, start, shard.shape[0]), shard.value())])
+    collectives.barrier()
+    if collectives.is_chief():
+        parts = sorted(str(path.with_suffix("")) for path in folder.glob("part-*.index"))
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=False)
+
+
+def read_variables(prefix, variables):
+    """Assigns to variables what `write_variables` wrote, each shard reading its own rows.
+
+    Args:
+      prefix: of the files.
+      variables: dict from name to keras.Variable.
+
+    Raises:
+      ValueError: the files are damaged, or lack a variable of that name and shape; nothing has been assigned then.
+    """
+    shapes = read_shapes(prefix)
+    try:
+        for name, variable in variables.items():
+            if shapes.get(name) != list(variable.shape):
+                found = f"there has shape {shapes[name]}" if name in shapes else "is not there"
+                raise ValueError(f"{name}, here of shape {list(variable.shape)}, {found}.")
+        for name, variable in variables.items():
+            if isinstance(variable, PartitionedVariable):
+                for start, shard in variable.shards():
+                    # Assigned without another copy.
+                    shard.assign(read_rows(prefix, name, variable.shape, start, shard.shape[0], shard.dtype))
+            else:
+                variable.assign(_restore(prefix, name, "", variable.value.dtype))
+    except tf.errors.OpError as error:
+        raise _damaged(error) from None
+
+
+def read_shapes(prefix):
+    """Returns {name: shape as a list} of the variables in the files; raises ValueError where they are damaged."""
+    try:
+        return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
+    except (tf.errors.OpError, IndexError) as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error):
+    return ValueError(str(error).strip().splitlines()[0])
+
+
+def read_rows(prefix, name, shape, start, rows, dtype=tf.float32):
+    """Reads rows from `start` of the variable `name` of this shape."""
+    return _restore(prefix, name, _slice(shape, start, rows), dtype)
+
+
+def _restore(prefix, name, slice_, dtype):
+    with tf.device("CPU:0"):
+        return tf.raw_ops.RestoreV2(prefix=str(prefix), tensor_names=[name], shape_and_slices=[slice_], dtypes=[dtype])[
+            0
+        ]
+
+
+def _slice(shape, start, rows):
+    """TensorFlow's notation: the full shape, then start,length of each axis or - for all of it."""
+    full = " ".join(map(str, shape))
+    return f"{full} " + ":".join([f"{start},{rows}", *["-"] * (len(shape) - 1)])

@@ -1,0 +1,104 @@
+"""Beginning a training with what another one learned, of other identities too."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from tfface import files, json_files
+from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.training import keras_files
+from tfface.training.checkpoints.saving import checkpoint_files, head_variables, restore_encoder
+from tfface.training.checkpoints.variable_files import read_rows, read_shapes
+
+_FILE = "identities.json"
+_ROWS_AT_ONCE = 65_536
+
+
+def write_identities(run_dir, identities):
+    """Writes the names behind the rows of the class weights, in their order, into the folder of a run."""
+    files.write_atomically(pathlib.Path(run_dir) / _FILE, json.dumps(list(identities), ensure_ascii=False).encode())
+
+
+def read_identities(run_dir):
+    """Reads what `write_identities` wrote, a list of str; raises ValueError where there is no such file."""
+    path = pathlib.Path(run_dir) / _FILE
+    try:
+        return json_files.read(path, [str])
+    except OSError as error:
+        raise ValueError(f"{path}: the names of a run's identities cannot be read: {error.strerror}.") from None
+
+
+def warm_start(model, identities, source, with_head=True):
+    """Copies a network and, of a run, its class weights of the identities that this training has too.
+
+    Other identities keep the class weights that they have. The optimizer and what else the head learns start anew.
+
+    Args:
+      model: FaceModel with the same network; its head may be another.
+      identities: sequence of str, the names behind the rows of its class weights.
+      source: folder of the other run, or `.keras` file of an encoder or a FaceModel.
+      with_head: bool, copy class weights.
+
+    Raises:
+      ValueError: `source` is neither, or its network is another.
+    """
+    source = pathlib.Path(source)
+    if source.suffix == ".keras":
+        _copy_network(model.encoder, source)
+        checkpoint = None
+    else:
+        checkpoint = restore_encoder(model.encoder, source / "checkpoints")
+    if model.ema_encoder is not None:
+        model.ema_encoder.set_weights(model.encoder.get_weights())
+    if with_head and checkpoint is not None:
+        _copy_class_weights(model, identities, checkpoint_files(checkpoint), read_identities(source))
+
+
+def _copy_network(encoder, path):
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file.")
+    source = keras_files.load_model(path)
+    weights = getattr(source, "final_encoder", source).get_weights()
+    if len(weights) != len(encoder.weights):
+        raise ValueError(
+            f"{path}: its network is another: {len(weights)} arrays of weights, not {len(encoder.weights)}."
+        )
+    for array, variable in zip(weights, encoder.weights, strict=True):
+        if array.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{path}: its network is another: {variable.path} has shape {array.shape}, not {tuple(variable.shape)}."
+            )
+    encoder.set_weights(weights)
+
+
+def _copy_class_weights(model, identities, prefix, names):
+    row_of = {name: row for row, name in enumerate(names)}
+    sources = np.array([row_of.get(name, -1) for name in identities])
+    old_shapes = read_shapes(prefix)
+    for name, variable in head_variables(model).items():
+        # Queues of past embeddings have rows too.
+        if not variable.trainable:
+            continue
+        old_shape = old_shapes.get(name, [0])
+        rows_per_class, rest = divmod(variable.shape[0], len(sources)) if variable.shape.rank else (0, 0)
+        if rest or old_shape != [rows_per_class * len(names), *variable.shape[1:]]:
+            continue
+        rows = sources[:, None] * rows_per_class + np.arange(rows_per_class)
+        rows = np.where(sources[:, None] < 0, -1, rows).ravel()
+        for start, shard in _shards(variable):
+            values = shard.numpy()
+            _copy_rows(prefix, name, old_shape, rows[start : start + len(values)], values)
+            shard.assign(values)
+
+
+def _shards(variable):
+    return variable.shards() if isinstance(variable, PartitionedVariable) else [(0, variable)]
+
+
+def _copy_rows(prefix, name, shape, rows, values):
+    """Fills `values` with rows of a saved variable, those of number -1 left alone; reads it piece by piece."""
+    for start in range(0, shape[0], _ROWS_AT_ONCE):
+        piece = read_rows(prefix, name, shape, start, min(_ROWS_AT_ONCE, shape[0] - start)).numpy()
+        there = (rows >= start) & (rows < start + len(piece))
+        values[there] = piece[rows[there] - start]

@@ -1,0 +1,207 @@
+"""FaceModel: an encoder and a head as one Keras model."""
+
+import keras
+import tensorflow as tf
+
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.optimizers.replica_aware import make_replica_aware
+from tfface.training.ema import clone_for_average, update_average
+from tfface.training.micro_batches import add_gradients, after, split_batch
+
+
+@keras.saving.register_keras_serializable("tfface")
+class FaceModel(keras.Model):
+    """An encoder trained through a classification head; as a function it is the encoder alone.
+
+    `fit` and `evaluate` take batches `{"image": ..., "label": ...}` as `tfface.data` makes them, or pairs
+    (images, labels). `compile` needs an optimizer only: the loss is the batch mean of the head's per-example losses
+    plus the layers' regularisation. Under a `tf.distribute` strategy the mean is that of the batches of all replicas,
+    whatever their sizes.
+
+    Where layers compute in float16, `compile` adds the scaling of the loss that those need.
+
+    Args:
+      encoder: keras.Model, images [B, height, width, 3] -> embeddings [B, d].
+      head: Keras layer, (embeddings [B, d], integer labels [B], training) -> losses [B].
+      micro_batches: int, parts of a batch that pass through encoder and head one after the other before their summed
+        gradients make one step: the memory of a part, the step of the whole. Batch normalisation, running means and
+        class samplers see each part by itself.
+      ema_momentum: float in [0, 1), momentum of a moving average of the encoder's weights; 0: none.
+      **kwargs: of `keras.Model`.
+
+    Attributes:
+      ema_encoder: keras.Model like the encoder with the averaged weights, None without.
+      final_encoder: the network to evaluate and to export: the average if there is one.
+
+    Raises:
+      ValueError: the encoder does not return one vector an image, or an argument is out of range.
+    """
+
+    def __init__(self, encoder, head, micro_batches=1, ema_momentum=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if len(encoder.output_shape) != 2:
+            raise ValueError(f"encoder must return embeddings [B, d], its output has shape {encoder.output_shape}.")
+        if int(micro_batches) != micro_batches or micro_batches < 1:
+            raise ValueError(f"micro_batches must be an integer of at least 1, got {micro_batches!r}.")
+        if not 0 <= ema_momentum < 1:
+            raise ValueError(f"ema_momentum must be in [0, 1), got {ema_momentum!r}.")
+        self.encoder = encoder
+        self.head = head
+        self.micro_batches = int(micro_batches)
+        self.ema_momentum = ema_momentum
+        self.ema_encoder = clone_for_average(encoder) if ema_momentum else None
+        # The optimizer takes the list of weights when it is built, before the head would see its first batch.
+        if not head.built:
+            head.build(encoder.output_shape)
+        # On CPU, XLA makes a convolutional network several times slower; jit_compile=True still forces it.
+        self.supports_jit = bool(tf.config.list_physical_devices("GPU")) and collectives.replica_count() == 1
+
+    @property
+    def final_encoder(self):
+        return self.encoder if self.ema_encoder is None else self.ema_encoder
+
+    def call(self, inputs, training=None):
+        """Returns the embeddings [B, d] of a batch of images, or of the "image" of a batch with labels."""
+        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        return self.encoder(images, training=training)
+
+    def compile(self, optimizer="rmsprop", **kwargs):
+        """Configures the model for training, as that of `keras.Model`; `loss` is not needed.
+
+        Raises:
+          ValueError: the optimizer was made under another strategy than the model, or has options that several replicas
+            or partitioned class weights cannot have.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        strategy = getattr(optimizer, "_distribution_strategy", self.distribute_strategy)
+        if optimizer is not None and strategy is not self.distribute_strategy:
+            raise ValueError(
+                f"the optimizer was made under {type(strategy).__name__}, the model under "
+                f"{type(self.distribute_strategy).__name__}: make both in the scope of one strategy."
+            )
+        if optimizer is not None:
+            optimizer = self._prepared(optimizer)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def _prepared(self, optimizer):
+        if any(layer.compute_dtype == "float16" for layer in self.encoder.layers) and not _scales_loss(optimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        partitioned = any(isinstance(variable, PartitionedVariable) for variable in self.trainable_variables)
+        clips = optimizer.clipnorm or optimizer.global_clipnorm
+        if partitioned or clips or _scales_loss(optimizer) or collectives.replica_count() > 1:
+            make_replica_aware(optimizer, partitioned)
+        return optimizer
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        size = self._examples(x["image"] if isinstance(x, dict) else x)
+        gradients, outputs = None, []
+        for part in split_batch((x, y, sample_weight), self.micro_batches):
+            # In turn, or all of them would be in memory at once.
+            part = part if gradients is None else after(gradients, part)
+            of_part, *output = self._gradients(*part, size)
+            gradients = of_part if gradients is None else add_gradients(gradients, of_part)
+            outputs.append(output)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        if self.ema_encoder is not None:
+            steps = getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations
+            update_average(self.ema_encoder, self.encoder, self.ema_momentum, steps)
+        embeddings, losses = (tf.concat(parts, axis=0) for parts in zip(*outputs, strict=True))
+        return self._logs(x, y, embeddings, losses, sample_weight)
+
+    def _gradients(self, x, y, sample_weight, size):
+        """Returns what a part of the batch adds to the gradients, its embeddings and its losses."""
+        with tf.GradientTape() as tape:
+            embeddings = self(x, training=True)
+            losses = self._head_losses(x, y, embeddings, sample_weight, training=True)
+            loss = self.optimizer.scale_loss(self._share(losses, size))
+        return tape.gradient(loss, self.trainable_variables), embeddings, losses
+
+    def test_step(self, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        embeddings = self(x, training=False)
+        losses = self._head_losses(x, y, embeddings, sample_weight, training=False)
+        return self._logs(x, y, embeddings, losses, sample_weight)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the loss of this replica's batch: the mean over its examples, and regularisation."""
+        return self._mean(self._head_losses(x, y, y_pred, sample_weight, training))
+
+    def _head_losses(self, x, y, embeddings, sample_weight, training):
+        labels = x["label"] if isinstance(x, dict) else y
+        if labels is None:
+            raise ValueError("FaceModel needs labels: pass batches {'image', 'label'} or (images, labels).")
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.head(embeddings, labels, training=training, **options)
+
+    def _mean(self, losses):
+        return tf.add_n([tf.reduce_mean(losses), *self.losses])
+
+    def _examples(self, images):
+        """Examples in the batches of all replicas."""
+        replicas = collectives.replica_count()
+        if images.shape[0] is not None:
+            # tf.distribute gives a static size only where it is that of every replica.
+            return images.shape[0] * replicas
+        return collectives.sum_over_replicas(tf.cast(tf.shape(images)[0], tf.float32))
+
+    def _share(self, losses, size):
+        """What a part of a replica's batch adds to the loss, which is the mean over the `size` examples of all."""
+        parts = collectives.replica_count() * self.micro_batches
+        if parts == 1:
+            return self._mean(losses)
+        return tf.add_n([tf.reduce_sum(losses) / size, *(term / parts for term in self.losses)])
+
+    def _logs(self, x, y, embeddings, losses, sample_weight):
+        total = tf.stack([tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], losses.dtype)])
+        total, count = tf.unstack(collectives.sum_over_replicas(total))
+        self._track_loss(tf.add_n([total / count, *self.losses]), count)
+        logs = self.compute_metrics(x, y, embeddings, sample_weight=sample_weight)
+        # Between workers Keras joins logs along an axis, which scalars lack.
+        return {name: tf.reshape(value, [1]) for name, value in logs.items()} if collectives.is_multi_worker() else logs
+
+    def _track_loss(self, mean, count):
+        """Adds to the logged loss the mean over the `count` examples of all replicas, which each of them knows."""
+        tracker = self._loss_tracker
+        if collectives.replica_count() == 1 or getattr(tracker.variables[0], "synchronization", None) == "on_read":
+            tracker.update_state(mean, sample_weight=count)
+            return
+
+        # In Keras 3.8 an update by replicas would multiply what was there by their number.
+        def update(strategy, mean, count):
+            first = [strategy.experimental_local_results(value)[0] for value in (mean, count)]
+            tracker.update_state(first[0], sample_weight=first[1])
+
+        tf.distribute.get_replica_context().merge_call(update, args=(mean, count))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # The layers are built. Keras would average the images of the first batch over the replicas to build them again,
+        # which fails where their numbers differ.
+        if self.optimizer is not None:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "head": keras.saving.serialize_keras_object(self.head),
+            "micro_batches": self.micro_batches,
+            "ema_momentum": self.ema_momentum,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for part in ("encoder", "head"):
+            config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
+        return cls(**config)
+
+
+def _scales_loss(optimizer):
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
