@@ -246,7 +246,7 @@ def _campaign(make, rng, attempts, folder, tmp_path, temporary):
             for process in processes:
                 for left in session(process.pid):  # Children of what was killed end when they notice.
                     wait_for_end(left)
-            # Nobody can remove what a killed process had in the system's folder, such as code that TensorFlow generates.
+            # Nobody can remove what a killed process had in the system's folder: code that TensorFlow generates.
             for path in temporary.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
