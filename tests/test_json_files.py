@@ -132,7 +132,7 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
         (lambda it: it.update(images=True), "images: expected a whole number of at least 1, got true"),
         (lambda it: it.update(identities=2.0), "identities: expected a whole number"),
         (lambda it: it["shards"][0].update(images=True), r"shards\[0\]\.images: expected a whole number"),
-        (lambda it: it.update(landmarks=2), "landmarks is 2, of 1 images"),
+        (lambda it: it.update(landmarks=2), "landmarks is 2, but there are 1 images"),
         (lambda it: it["label_map"].append(7), r"label_map\[2\]: expected a string, got 7"),
         (lambda it: it.update(image_size=[0, 1]), "image_size"),
         (lambda it: it.update(schema_version=True), "schema_version"),

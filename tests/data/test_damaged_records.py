@@ -1,4 +1,4 @@
-"""Damaged records: no program dies of one or believes it, the message names it, and `skip_bad` leaves out it alone."""
+"""Damaged records: no program crashes on one or accepts it, messages name it, and `skip_bad` drops only it."""
 
 import dataclasses
 import json
@@ -29,13 +29,13 @@ def masked(data):
 
 
 def frame(data, length=None):
-    """A record whose checksums are right, of any length that it claims."""
+    """A record with valid checksums and any claimed length."""
     header = struct.pack("<Q", len(data) if length is None else length)
     return header + masked(header) + data + masked(data)
 
 
 def split(path):
-    """The data of the records of a whole file."""
+    """The data of the records of an undamaged file."""
     data, found = path.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
@@ -58,13 +58,13 @@ def other_features(data):
 
 
 def flipped(data):
-    """A whole record with one bit of its data changed."""
+    """A complete record with one bit of its data changed."""
     record = bytearray(frame(data))
     record[12 + len(data) // 2] ^= 16
     return bytes(record)
 
 
-# How a record is damaged, what the message says, and who notices: training reads no keys.
+# How a record is damaged, the message, and the openers that notice it; training reads no keys.
 DAMAGES = {
     "checksum": (flipped, "the data of a record do not match their checksum"),
     "features": (lambda data: frame(other_features(data)), "feature 'image' has 0 values"),
@@ -96,13 +96,13 @@ def shard(dataset, index=1):
 
 
 def damage(dataset, how, number, index=1):
-    """Replaces one record of a shard by what a function makes of its data."""
+    """Replaces one record of a shard by a function of its data."""
     path = shard(dataset, index)
     path.write_bytes(b"".join(how(data) if n == number else frame(data) for n, data in enumerate(split(path))))
 
 
 def place(dataset, number, index=1):
-    """Where the message says that a record is."""
+    """The position of a record as messages state it."""
     offset = sum(16 + len(data) for data in split(shard(dataset, index))[:number])
     return f"{shard(dataset, index)}: record {number} at byte {offset}"
 
@@ -136,7 +136,7 @@ def thumbnails(dataset):
 OPENERS = {"train": train, "embed": embed, "thumbnails": thumbnails}
 
 
-# In a process of its own, because TensorFlow would end this one.
+# This runs in its own process, because TensorFlow would end this one.
 OPENING = """
 import sys
 from tfface import export
@@ -162,7 +162,7 @@ def test_a_length_that_cannot_be_ends_no_process(dataset):
     whole, paths = shard(dataset).read_bytes(), []
     for number in (0, 4, 7):
         damage(dataset, lambda data: frame(data, 1 << 36), number)
-        # One file by itself, so that dataset.json does not tell its number of records.
+        # The file has no dataset.json beside it that would state its number of records.
         paths.append(shard(dataset).rename(dataset.parent / f"{number}.tfrecord"))
         shard(dataset).write_bytes(whole)
     found = subprocess.run([sys.executable, "-c", OPENING, *paths], capture_output=True, text=True)
@@ -194,7 +194,7 @@ def test_a_damaged_record_is_named(dataset, opener, number, kind):
     key, there = key_of(split(shard(dataset))[number]), place(dataset, number)
     damage(dataset, how, number)
     if (opener, kind) in {("train", "key"), ("thumbnails", "key")}:
-        OPENERS[opener](dataset)  # They do not read it.
+        OPENERS[opener](dataset)  # These do not read the damaged part.
         return
     with pytest.raises(ValueError) as caught:
         OPENERS[opener](dataset)
@@ -240,7 +240,7 @@ def test_a_wrong_number_of_images_is_not_believed(dataset, opener):
 
 @pytest.fixture
 def damaged(dataset, tmp_path):
-    """(A dataset with bad records of all kinds and one shard's end lost, the same written without them)."""
+    """A dataset with bad records of all kinds and one truncated shard, and the same dataset without them."""
     kinds = [how for how, _ in DAMAGES.values()]
     bad = {0: {2: kinds[0], 5: kinds[4]}, 1: {}, 2: {0: kinds[1], 3: kinds[3], 4: kinds[5], 7: kinds[2]}}
     clean = tmp_path / "clean"
@@ -310,7 +310,7 @@ def test_what_is_left_out_is_listed(damaged, tmp_path, capsys):
     assert capsys.readouterr().err.count("left out " + str(dataset)) == 5
     checked_records.write_skipped(tmp_path / "skipped.txt", opened)
     assert (tmp_path / "skipped.txt").read_text().splitlines() == list(map(str, opened.bad))
-    # A list of an attempt before does not outlive its reason.
+    # The list of an earlier attempt is removed.
     checked_records.write_skipped(tmp_path / "skipped.txt", checked_records.open_records(clean, skip_bad=True))
     assert not (tmp_path / "skipped.txt").exists()
 

@@ -1,7 +1,7 @@
 """Hostile input: mutated files of every format end in a ValueError or OSError that names the file, or are read.
 
-Each input is derived from a seed, which a failure names. The memory that Python and NumPy take for one is bounded, no
-pickle bomb goes off, and nothing appears outside the folder that is written.
+Each input is derived from a seed, which a failure names. The memory that Python and NumPy take for an input is bounded,
+no pickle bomb goes off, and nothing appears outside the output folder.
 """
 
 import io
@@ -58,7 +58,7 @@ def image(seed):
 
 
 class Bomb:
-    """Makes the folder `gone off` when it is unpickled by Python."""
+    """Makes the folder `gone off` when Python unpickles it."""
 
     def __reduce__(self):
         return os.mkdir, ("gone off",)
@@ -95,7 +95,7 @@ def mutate(data, rng):
 
 
 def read_all(source):
-    """Reads a source to its end; what is bad must be listed or be a ValueError or OSError."""
+    """Reads a source to its end; a bad image must be listed, or raise ValueError or OSError."""
     for item in source.items():
         try:
             assert isinstance(source.read(item), bytes)
@@ -189,7 +189,7 @@ def archive(folder):
 
 
 def records(folder, payload=lambda data, number: data):
-    """A shard without description; `payload` changes what the checksums then cover."""
+    """A shard without a description; `payload` changes data before the checksums are computed."""
     with tf.io.TFRecordWriter(str(folder / "a.tfrecord")) as writer:
         for n in range(6):
             feature = {
@@ -278,7 +278,7 @@ def run(folder, form, name, seed):
     folder.mkdir()
     make(folder)
     path = folder / name
-    if form == "tfrecord" and seed % 2:  # With checksums that fit, as somebody who means harm would make them.
+    if form == "tfrecord" and seed % 2:  # An attacker would make the checksums fit.
         records(folder, lambda data, number: mutate(data, rng) if rng.random() < 0.5 else data)
     else:
         path.write_bytes(mutate(path.read_bytes(), rng))
@@ -288,7 +288,7 @@ def run(folder, form, name, seed):
         outcome = "read"
     except (ValueError, OSError) as error:
         outcome = "refused"
-        # The fault may show in a file that refers to the mutated one; TFRecords are named by their folder.
+        # The message may name a file that refers to the mutated one; TFRecords are named by their folder.
         named = [folder.name] if form == "tfrecord" else [one.name for one in folder.rglob("*") if one.is_file()]
         assert any(name in str(error) for name in named), (
             f"{form}, {name}, seed {seed}: the file is not named in {error!r}"
@@ -305,7 +305,7 @@ def run(folder, form, name, seed):
 
 @pytest.fixture
 def fuzz(tmp_path, monkeypatch):
-    """Function that runs one input in a folder of its own."""
+    """Function that runs one input in its own folder."""
     monkeypatch.chdir(tmp_path)
     count = 0
 
@@ -320,7 +320,7 @@ def fuzz(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("form", "name"), FILES)
 def test_valid_files_are_read_whole(tmp_path, monkeypatch, form, name):
-    """So that what is mutated is known to reach all of a reader; only the bombs are refused."""
+    """Unmutated files are read to the end, so mutations reach every part of a reader; only the bombs are refused."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     FORMATS[form][0](tmp_path / "in")
@@ -372,7 +372,7 @@ def test_ten_thousand_mutations(fuzz, form, name):
 
 @pytest.mark.slow
 def test_mutated_sources_are_converted_or_refused_by_name(tmp_path, picture):
-    """The whole way: without `skip_bad` the first bad image is named, with it the rest is converted."""
+    """Complete conversions: without `skip_bad` the first bad image is named, with it the rest is converted."""
     rng = np.random.default_rng(0)
     pictures = [picture(n, size=(8, 8), format=("JPEG", "PNG")[n % 2]) for n in range(8)]
     kept = refused = 0
@@ -395,7 +395,7 @@ def test_mutated_sources_are_converted_or_refused_by_name(tmp_path, picture):
 
 
 def bomb_image():
-    """One bit a pixel: 65 megapixels in a few kilobytes."""
+    """One bit per pixel: 65 megapixels in a few kilobytes."""
     buffer = io.BytesIO()
     Image.new("1", (8125, 8000)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Input pipelines: every image once, one stream whether resumed or parallel, pixels as another decoder reads them."""
+"""Input pipelines: every image once, the same stream if resumed or parallel, and the pixels of another decoder."""
 
 import collections
 import io
@@ -44,7 +44,7 @@ def assert_equal(left, right):
 
 
 def fingerprints(stream):
-    """Counts the different images of batches."""
+    """Counts the distinct images of batches."""
     return collections.Counter(image.tobytes() for batch in stream for image in batch["image"])
 
 
@@ -80,7 +80,7 @@ def test_order_differs_between_epochs_and_seeds(dataset):
     assert (np.sort(labels[:STEPS], axis=None) != labels[:STEPS].ravel()).any()
 
 
-def test_a_single_shard_is_shuffled_anew_in_every_epoch(faces, tmp_path):
+def test_a_single_shard_is_shuffled_again_in_every_epoch(faces, tmp_path):
     convert.convert_folder(faces, tmp_path / "one", num_shards=1)
     stream = batches(tmp_path / "one", 3, batch_size=IMAGES, mirror=False)
     orders = {tuple(image.tobytes() for image in batch["image"]) for batch in stream}
@@ -147,7 +147,7 @@ def test_mirror_turns_about_half_of_the_images_and_nothing_else(dataset):
             flips[step, place] = not np.array_equal(image, augmented)
             np.testing.assert_array_equal(image[:, ::-1] if flips[step, place] else image, augmented)
     assert abs(flips.sum() - 120) < 4 * 60**0.5  # binomial, n = 240: four standard deviations
-    assert (flips[:STEPS] != flips[STEPS : 2 * STEPS]).any(), "every epoch should draw anew"
+    assert (flips[:STEPS] != flips[STEPS : 2 * STEPS]).any(), "every epoch should draw again"
 
 
 def test_out_of_order_reading_still_has_every_image_once(dataset):
@@ -193,7 +193,7 @@ def test_folder_and_records_give_the_same_images(dataset, faces):
 def test_folder_keys_stay_in_the_folder(faces, tmp_path, picture, key):
     (tmp_path / "secret.png").write_bytes(picture(0))
     for bad in (key, str(tmp_path / "secret.png")):
-        with pytest.raises(ValueError, match="names no image"):
+        with pytest.raises(ValueError, match="does not name an image"):
             pipeline.folder_dataset(faces, ["person_0/frontal/00.jpg", bad])
 
 

@@ -1,6 +1,6 @@
-"""Hostile records: whatever changes in the files of a dataset, opening it ends in a ValueError that names the file.
+"""Hostile records: any change in the files of a dataset is read, or ends in a ValueError that names the file.
 
-Each input is derived from a seed, which a failure names. A length with a right checksum would end this process.
+Each input is derived from a seed, which a failure names. A forged length with a valid checksum could end this process.
 """
 
 import struct
@@ -22,7 +22,7 @@ def masked(data):
 
 
 def frames(data):
-    """(offset, length) of the records of a whole file."""
+    """(offset, length) of the records of an undamaged file."""
     found, offset = [], 0
     while offset < len(data):
         (length,) = struct.unpack_from("<Q", data, offset)
@@ -32,7 +32,7 @@ def frames(data):
 
 
 def mutate(whole, rng):
-    """Returns the bytes of a file with one or two random changes, half of them with checksums made right again."""
+    """Returns the bytes of a file with one or two random changes; half of them get valid checksums again."""
     data = bytearray(whole)
     for _ in range(rng.integers(1, 3)):
         offset, length = frames(whole)[rng.integers(len(frames(whole)))]
@@ -58,7 +58,7 @@ def mutate(whole, rng):
 
 
 def names_its_file(path, read):
-    """Whether reading a file raises ValueError; False if it is read. The message must name the file."""
+    """Returns whether reading a file raises ValueError; the message must name the file."""
     try:
         read()
     except ValueError as error:
@@ -98,7 +98,7 @@ def test_mutated_records_are_refused_by_name_or_read(tmp_path, memory_source, pi
         path.write_bytes(mutate(whole, rng))
         try:
             refused += names_its_file(path, lambda: read_records(path))
-            # Graphs of these take longer to build than the records to read.
+            # Building their graphs takes longer than reading the records.
             if seed % 10 == 0:
                 skip_bad(path)
             if seed % 20 == 0 and checked_or_none(path):
@@ -110,7 +110,7 @@ def test_mutated_records_are_refused_by_name_or_read(tmp_path, memory_source, pi
 
 
 def checked_or_none(path):
-    """The number of records, None where there are none to train on."""
+    """The number of records; None if there are none for training."""
     try:
         return sum(checked_records.open_records(path).counts) or None
     except ValueError:

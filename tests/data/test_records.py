@@ -1,4 +1,4 @@
-"""The record schema, against a reader of its own; descriptions of datasets, and finding their shards again."""
+"""The record schema, against an independent reader; descriptions of datasets, and finding their shards."""
 
 import hashlib
 import json
@@ -153,7 +153,7 @@ def test_datasets_that_number_identities_differently_are_told_apart(write, tmp_p
     for name, count, identities in (("a", 12, 3), ("b", 6, 3), ("c", 12, 2)):
         write(tmp_path / name, count, identities=identities)
     records.check_labels_agree(records.resolve_shards([tmp_path / "a", tmp_path / "b"]))
-    with pytest.raises(ValueError, match=rf"{tmp_path}/a and {tmp_path}/c number identities differently"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/a and {tmp_path}/c have different label maps"):
         records.check_labels_agree(records.resolve_shards([tmp_path / "a", tmp_path / "c"]))
 
 

@@ -1,4 +1,4 @@
-"""Datasets of faces: TFRecord shards, image folders, verification pairs, and the input pipelines made of them."""
+"""Face datasets: TFRecord shards, image folders, verification pairs, and input pipelines."""
 
 from tfface import lazy
 

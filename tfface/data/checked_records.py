@@ -1,13 +1,16 @@
-"""Opening datasets of TFRecords: all that reads their records through TensorFlow comes by `open_records`.
+"""Opening TFRecord datasets: `open_records` comes before every reader of TensorFlow.
 
-The lengths of all records are checked before TensorFlow sees a file. Their data are not, because that would read all of
-it once more: where damaged data stop a program, `naming_bad_records` finds the record. With `skip_bad` all records are
-checked first, and the bad ones left out.
+It checks the lengths of all records before TensorFlow sees a file. It does not check their data, because that would
+read every file twice. If damaged data stop a program, `naming_bad_records` finds the record. With `skip_bad` all
+records are checked first, and the bad ones are left out.
 """
 
 import contextlib
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -15,22 +18,30 @@ from tfface import files, progress
 from tfface.data.formats.tfrecord_files import RestLost, read_records, scan_records
 from tfface.data.images.decoding import check_image
 from tfface.data.parallel import map_in_threads
-from tfface.data.records import DATASET_FILE, check_count, count_images, parse_example, resolve_shards, stated_counts
+from tfface.data.records import (
+    DATASET_FILE,
+    Pattern,
+    check_count,
+    count_images,
+    parse_example,
+    resolve_shards,
+    stated_counts,
+)
 from tfface.data.sources.records_source import parse_record
 
-_NAMED = 5  # Bad records that are named on stderr.
+_NAMED = 5  # Bad records to name on stderr.
 
 
 @dataclasses.dataclass(frozen=True)
 class BadRecord:
-    """A record that cannot be used, or the rest of a shard from a wrong length on.
+    """A record that cannot be used, or the rest of a shard after a wrong length.
 
     Args:
       shard: path of the file.
-      number: of the record in the shard, from 0.
-      offset: where it starts, in bytes.
-      reason: str, without a full stop.
-      key: of the image; None where unknown.
+      number: index of the record in the shard, from 0.
+      offset: start of the record in the file, in bytes.
+      reason: why it is bad, without a full stop.
+      key: key of the image; None if unknown.
       rest_lost: whether the rest of the shard cannot be read either.
     """
 
@@ -41,28 +52,28 @@ class BadRecord:
     key: str | None = None
     rest_lost: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         key = "" if self.key is None else f" (key {self.key!r})"
         return f"{self.shard}: record {self.number} at byte {self.offset}{key}: {self.reason}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Shards whose records may be read, from `open_records`.
+    """Checked shards, ready to be read; `open_records` makes them.
 
     Args:
-      shards: tuple of paths, in order.
-      counts: tuple of int, the records that are read of each.
-      bad: tuple of the `BadRecord`s that are left out.
-      good: dict from the path of each shard with bad records to the offsets of its other ones.
+      shards: paths, in order.
+      counts: number of records to read from each shard.
+      bad: the `BadRecord`s that are left out.
+      good: dict from the path of each shard with bad records to the offsets of its good ones.
     """
 
-    shards: tuple
-    counts: tuple
-    bad: tuple = ()
-    good: dict = dataclasses.field(default_factory=dict)
+    shards: tuple[str, ...]
+    counts: tuple[int, ...]
+    bad: tuple[BadRecord, ...] = ()
+    good: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
-    def read(self, path):
+    def read(self, path: "str | tf.Tensor") -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
         if not self.good:
             return tf.data.TFRecordDataset(path)
@@ -72,7 +83,7 @@ class Records:
             tf.data.Dataset.from_tensor_slices(partial).flat_map(self._read_good)
         )
 
-    def read_all(self):
+    def read_all(self) -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of all serialized records, shard by shard."""
         if not self.good:
             return tf.data.TFRecordDataset(list(self.shards))
@@ -85,15 +96,19 @@ class Records:
         )
 
 
-def open_records(shards, *, skip_bad: bool = False) -> Records:
-    """Finds shards and checks that their records may be read.
+Shards: TypeAlias = Pattern | Records
 
-    Without `skip_bad` only the lengths of the records are checked. With it every record is read and every image
-    decoded; what is left out is counted and partly named on stderr.
+
+def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
+    """Finds shards and checks that TensorFlow can read them safely.
+
+    Without `skip_bad` only the lengths of the records are checked. With it every record is read and every image is
+    decoded. Skipped records are counted on stderr, and the first few are named.
 
     Args:
       shards: dataset directory, glob of TFRecord files, or a list of these; `Records` are returned as they are.
-      skip_bad: whether records are left out that are damaged, not of the schema, or of an image that cannot be decoded.
+      skip_bad: whether to leave out records that are damaged, violate the schema, or hold an image that cannot be
+        decoded.
 
     Returns:
       The `Records`.
@@ -131,8 +146,8 @@ def open_records(shards, *, skip_bad: bool = False) -> Records:
     return Records(tuple(paths), tuple(counts), tuple(bad), good)
 
 
-def write_skipped(path, records: Records):
-    """Writes the bad records that are left out, one per line; where there are none, no file is left."""
+def write_skipped(path: str | os.PathLike, records: Records) -> None:
+    """Writes the bad records that were left out, one per line; if there are none, it removes an older file."""
     if records.bad:
         files.write_atomically(path, "".join(f"{record}\n" for record in records.bad).encode(errors="replace"))
     else:
@@ -140,21 +155,22 @@ def write_skipped(path, records: Records):
 
 
 @contextlib.contextmanager
-def naming_bad_records(shards):
-    """Makes errors of damaged records in its block, which iterates over a dataset of them, name the record.
+def naming_bad_records(shards: Shards | None) -> Iterator[None]:
+    """Context manager that names the damaged record if iteration over a dataset fails inside its block.
 
-    The records are read anew to find it, and the images decoded only if nothing else is wrong.
+    It reads the records again to find the damaged one. It decodes images only if nothing else is wrong.
 
     Args:
-      shards: as for `open_records`; None, of a dataset that is not of records, changes nothing.
+      shards: as for `open_records`; None, for a dataset without records, changes nothing.
 
     Raises:
-      ValueError: names the shard, the number of the record, its place, its key where known, and the reason.
+      ValueError: if a record is damaged; the message names the shard, the index of the record, its offset, its key if
+        known, and the reason.
     """
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
-        # Any other operation may fail too, such as the head's at a wrong label: no reason to read all records.
+        # Other operations may fail too, for example a head's on a wrong label. That is no reason to read all records.
         of_input = not isinstance(error, tf.errors.InvalidArgumentError) or "Iterator::" in error.message
         if shards is not None and of_input and (record := _first_bad_record(shards)):
             raise ValueError(f"{record} (skip_bad leaves such records out).") from error
@@ -173,7 +189,7 @@ def _first_bad_record(shards):
 
 
 def _check_shard(path, decode=True):
-    """Yields (offset, None) of every good record of a shard and (offset, `BadRecord`) of the others, in order."""
+    """Yields (offset, None) for every good record of a shard and (offset, `BadRecord`) for the others, in order."""
 
     def check(entry):
         number, (offset, data) = entry
@@ -186,7 +202,7 @@ def _check_shard(path, decode=True):
         try:
             if decode:
                 check_image(record.image)
-                parse_example(data)  # TensorFlow and the parser in Python need not agree on every forged record.
+                parse_example(data)  # TensorFlow and the Python parser may disagree on a forged record.
         except ValueError as error:
             return offset, BadRecord(path, number, offset, str(error), record.key)
         except tf.errors.OpError:

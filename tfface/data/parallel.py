@@ -1,26 +1,33 @@
-"""A map by threads that holds only a few results at a time."""
+"""A threaded map that holds only a few results at a time."""
 
 import collections
 import concurrent.futures
 import os
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
 
-# For each thread; as many images are in memory.
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+
+# Number of values per thread to read ahead; this many images are in memory.
 _AHEAD = 4
 
 
-def map_in_threads(function, values, workers=None):
-    """Maps a function that reads files or decodes images, which Python does in parallel.
+def map_in_threads(
+    function: Callable[[_Value], _Result], values: Iterable[_Value], workers: int | None = None
+) -> Generator[_Result, None, None]:
+    """Maps a function over values in threads; useful for reading files and decoding images.
 
     Args:
-      function: of one value.
-      values: iterable, drawn from only a little ahead of the results.
+      function: function of one value.
+      values: iterable, consumed only a little ahead of the results.
       workers: number of threads; default: the number of processors.
 
     Yields:
-      The results in order; what the function raises is raised here.
+      The results in order. An exception of the function is raised here.
     """
-    workers = workers or os.cpu_count()
-    waiting = collections.deque()
+    workers = workers or os.cpu_count() or 1
+    waiting: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     try:
         for value in values:

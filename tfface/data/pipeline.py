@@ -1,58 +1,59 @@
-"""Input pipelines: from TFRecord shards or a folder of images to batches."""
+"""Input pipelines: batches from TFRecord shards or from a folder of images."""
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from tfface.data.checked_records import open_records
+from tfface.data.checked_records import Shards, open_records
 from tfface.data.images import augment
-from tfface.data.images.decoding import decode_image, size_pair
+from tfface.data.images.decoding import ImageSize, decode_image, size_pair
 from tfface.data.records import check_labels_agree, parse_example
 from tfface.data.sources.folders import find_images
 
-# Part of the order of the stream, therefore fixed and not left to the number of processors.
+# This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16
 
 
 def train_dataset(
-    shards,
-    batch_size,
-    image_size=112,
+    shards: Shards,
+    batch_size: int,
+    image_size: ImageSize = 112,
     *,
-    seed=0,
-    mirror=True,
-    augmentations=(),
-    shuffle_buffer=10_000,
-    start_step=0,
-    deterministic=True,
-    num_workers=1,
-    worker_index=0,
-    parts=1,
-    skip_bad=False,
-):
-    """Builds the endless stream of training batches, a pure function of the seed and the step.
+    seed: int = 0,
+    mirror: bool = True,
+    augmentations: Sequence[str] = (),
+    shuffle_buffer: int = 10_000,
+    start_step: int = 0,
+    deterministic: bool = True,
+    num_workers: int = 1,
+    worker_index: int = 0,
+    parts: int = 1,
+    skip_bad: bool = False,
+) -> tf.data.Dataset:
+    """Builds the infinite stream of training batches, a pure function of the seed and the step.
 
-    Every epoch reads all images once in a new order and drops the remainder that fills no batch. With `start_step=k`
-    the stream continues with batch k of the uninterrupted one, bit for bit, augmentation included; images of its epoch
-    before it are read but not decoded.
+    Every epoch reads all images once in a new order and drops the last incomplete batch. With `start_step=k` the stream
+    continues with batch k of the uninterrupted stream, bit for bit, augmentation included. Earlier images of the same
+    epoch are read but not decoded.
 
     Args:
-      shards: dataset directory, glob of TFRecord files, or a list of these; or `Records` of `open_records`.
-      batch_size: images per batch, of all workers together.
+      shards: dataset directory, glob of TFRecord files, or a list of these; or the result of `open_records`.
+      batch_size: global batch size, over all workers.
       image_size: side S or (height, width) in pixels; images of another size are resized.
-      seed: int >= 0, of the order and the augmentation. `tf.random.set_seed` has no influence.
-      mirror: whether every image is mirrored left to right with probability 1/2.
-      augmentations: what else is done to images, in this order: strings `NAME` or `NAME:PROBABILITY` of
+      seed: int >= 0, for the order and the augmentation. `tf.random.set_seed` has no influence.
+      mirror: whether every image is flipped left to right with probability 1/2.
+      augmentations: further augmentations, applied in this order: strings `NAME` or `NAME:PROBABILITY` of
         `tfface.data.images.augment`, such as `["crop", "low_resolution", "color:0.3"]`.
-      shuffle_buffer: number of encoded images among which the next is drawn.
-      start_step: the batch to begin with, counted from 0 over all epochs.
-      deterministic: False lets parallel reads overtake each other, which gives up the promise above for some speed.
-      num_workers: number of workers that share every batch, equally: together they see the images of one that is alone.
-        Each reads all records and decodes its own.
-      worker_index: which of them this is.
-      parts: number of equal batches that this worker's share of a batch is divided into, one for each of its devices.
-      skip_bad: whether bad records are left out, as `open_records` does; the promises above hold over the good ones.
+      shuffle_buffer: number of encoded images from which the next one is drawn.
+      start_step: index of the first batch, counted from 0 over all epochs.
+      deterministic: False allows parallel reads to overtake each other. This is faster but not reproducible.
+      num_workers: number of workers that share every batch equally. Together they see the same images as a single
+        worker. Each reads all records and decodes only its own.
+      worker_index: index of this worker.
+      parts: number of equal batches into which this worker's share is split, one for each of its devices.
+      skip_bad: whether to leave bad records out, as `open_records` does; the stream then consists of the good ones.
 
     Returns:
       `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B]}`, with B = batch_size /
@@ -76,7 +77,7 @@ def train_dataset(
             f"`batch_size` must be a multiple of num_workers * parts = {num_workers} * {parts}, got {batch_size}."
         )
     image_size = size_pair(image_size)
-    augmentations = augment.parse_augmentations(augmentations)
+    parsed_augmentations = augment.parse_augmentations(augmentations)
     opened = open_records(shards, skip_bad=skip_bad)
     check_labels_agree(opened.shards)
     steps = _steps_per_epoch(opened.counts, batch_size)
@@ -84,7 +85,8 @@ def train_dataset(
     first_epoch, first_step = divmod(start_step, steps)
 
     def epoch(number):
-        tf.random.set_seed(seed + 1)  # Of this function's graph only; 0 would make TensorFlow compare symbolic seeds.
+        # This sets the seed of this function's graph only. With 0, TensorFlow would compare symbolic seeds.
+        tf.random.set_seed(seed + 1)
         order = tf.argsort(tf.random.stateless_uniform([len(opened.shards)], seed=[seed, number]), stable=True)
         records = tf.data.Dataset.from_tensor_slices(tf.gather(opened.shards, order)).interleave(
             opened.read,
@@ -101,7 +103,7 @@ def train_dataset(
 
     def batch(positions, serialized):
         record = parse_example(serialized)
-        # Keyed on the place in the stream, so that neither parallelism nor a resume changes it.
+        # Random numbers are keyed on the position in the stream, so neither parallelism nor a resume changes them.
         step, places = positions[0] // batch_size, positions % batch_size
         chances = tf.gather(tf.random.stateless_uniform([batch_size], seed=[seed, step]), places)
         keys = tf.stack([tf.fill(tf.shape(positions), tf.constant(seed, tf.int64)), positions], axis=1)
@@ -110,11 +112,11 @@ def train_dataset(
             image = decode_image(data, image_size)
             if mirror:
                 image = tf.cond(chance < 0.5, lambda: augment.mirror(image), lambda: image)
-            return augment.augment(image, key, augmentations)
+            return augment.augment(image, key, parsed_augmentations)
 
         return {"image": _images(image, image_size, record["image"], chances, keys), "label": record["label"]}
 
-    # Decoding stays outside of the epochs: it runs on over their borders.
+    # Decoding stays outside the epochs, so that it does not pause between them.
     return _batches(
         tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch),
         batch,
@@ -124,12 +126,12 @@ def train_dataset(
     ).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def steps_per_epoch(shards, batch_size):
+def steps_per_epoch(shards: Shards, batch_size: int) -> int:
     """Counts the batches of an epoch of `train_dataset`.
 
     Args:
       shards: as for `train_dataset`.
-      batch_size: images per batch, of all workers together.
+      batch_size: global batch size, over all workers.
 
     Returns:
       int > 0.
@@ -140,8 +142,8 @@ def steps_per_epoch(shards, batch_size):
     return _steps_per_epoch(open_records(shards).counts, batch_size)
 
 
-def eval_dataset(shards, batch_size, image_size=112):
-    """Builds one pass over a dataset in the order of its records, without augmentation.
+def eval_dataset(shards: Shards, batch_size: int, image_size: ImageSize = 112) -> tf.data.Dataset:
+    """Builds one pass over a dataset in record order, without augmentation.
 
     Args:
       shards: as for `train_dataset`.
@@ -165,12 +167,14 @@ def eval_dataset(shards, batch_size, image_size=112):
     return _batches(open_records(shards).read_all(), batch, batch_size)
 
 
-def folder_dataset(root, keys=None, batch_size=64, image_size=112):
+def folder_dataset(
+    root: str | os.PathLike, keys: Iterable[str] | None = None, batch_size: int = 64, image_size: ImageSize = 112
+) -> tf.data.Dataset:
     """Builds one pass over the images of a folder, with the preprocessing of `eval_dataset`.
 
     Args:
       root: the folder.
-      keys: paths below the root, with `/`, in the order wanted; default: all images of the folder, sorted.
+      keys: paths relative to the root, with `/`, in the desired order; default: all images of the folder, sorted.
       batch_size: images per batch B; the last batch may be shorter.
       image_size: side S or (height, width) in pixels; images of another size are resized.
 
@@ -178,7 +182,7 @@ def folder_dataset(root, keys=None, batch_size=64, image_size=112):
       `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "key": string [B]}`.
 
     Raises:
-      ValueError: if there is no image, or a key names no file below the root.
+      ValueError: if there is no image, or a key does not name a file below the root.
       OSError: if the folder cannot be listed.
     """
     image_size = size_pair(image_size)
@@ -187,9 +191,9 @@ def folder_dataset(root, keys=None, batch_size=64, image_size=112):
     if not keys:
         raise ValueError(f"{root} holds no images.")
     for key in keys:
-        # Lists of keys come from elsewhere: none may lead out of the folder.
+        # Lists of keys are untrusted: no key may lead out of the folder.
         if os.path.isabs(key) or ".." in key.split("/") or not (root / key).is_file():
-            raise ValueError(f"{key!r} names no image in {root}.")
+            raise ValueError(f"{key!r} does not name an image in {root}.")
 
     def image(key):
         return decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size)
@@ -211,7 +215,7 @@ def _steps_per_epoch(counts, batch_size):
 
 def _images(function, image_size, *arguments):
     """Makes the images of a batch, [B, height, width, 3], one after the other."""
-    # Not by `Dataset.map` over single images: its price for each is a good part of that of decoding.
+    # `Dataset.map` over single images would have an overhead per image that is a good part of the time of decoding.
     output = tf.TensorSpec([*image_size, 3], tf.float32)
     return tf.map_fn(lambda one: function(*one), list(arguments), fn_output_signature=output, parallel_iterations=1)
 
@@ -219,7 +223,7 @@ def _images(function, image_size, *arguments):
 def _batches(records, batch, batch_size, *, deterministic=True, drop_remainder=False):
     options = tf.data.Options()
     options.deterministic = deterministic
-    # tf.distribute must not divide what is divided already.
+    # tf.distribute must not split the workers' batches again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     batches = records.batch(batch_size, drop_remainder=drop_remainder).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -1,27 +1,30 @@
-"""Datasets of TFRecord shards: the record schema, the description beside the shards, and finding them again.
+"""Datasets of TFRecord shards: the record schema, the description beside the shards, and finding shards.
 
-A dataset is a directory with shards `NAME-00000-of-000NN.tfrecord` and, written last, `dataset.json`: its presence
-means that the dataset is complete. Schema version 1 of a record, a `tf.train.Example`:
+A dataset is a directory of shards `NAME-00000-of-000NN.tfrecord` and a file `dataset.json`. That file is written last:
+if it is present, the dataset is complete. A record is a `tf.train.Example`; in schema version 1 its features are:
 
 | feature     | type       | content                                                                              |
 |-------------|------------|--------------------------------------------------------------------------------------|
-| `image`     | bytes      | the JPEG or PNG file, byte for byte as in the source                                 |
+| `image`     | bytes      | the JPEG or PNG file, byte for byte the same as in the source                        |
 | `label`     | int64      | index of the identity in `label_map`                                                 |
 | `identity`  | bytes      | name of the identity, UTF-8                                                          |
 | `key`       | bytes      | path of the image below the source's root, UTF-8 with `/`: `001/frontal/01.jpg`      |
-| `landmarks` | float × 10 | x1, y1, ..., x5, y5 in pixels (eyes, nose, mouth corners); absent where unknown      |
+| `landmarks` | float × 10 | x1, y1, ..., x5, y5 in pixels (eyes, nose, mouth corners); absent if unknown         |
 
-Records are ordered by the SHA-256 of their key, so any run of them mixes identities, and equal inputs give equal bytes.
+Records are ordered by the SHA-256 of their key. So consecutive records mix identities, and equal inputs give equal
+bytes.
 """
 
 import dataclasses
 import json
 import os
-import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from tfface import json_files
+from tfface.data.formats.shard_names import parse_shard_name, shard_name
 from tfface.data.formats.tfrecord_files import count_records
 from tfface.data.parallel import map_in_threads
 from tfface.json_files import COUNT, POSITIVE, Either, Number
@@ -30,7 +33,9 @@ SCHEMA_VERSION = 1
 DATASET_FILE = "dataset.json"
 _FILES_AT_ONCE = 8
 
-_SHARD = re.compile(r"(?P<name>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.tfrecord")
+# A dataset directory, a glob of TFRecord files, or several of these.
+Pattern: TypeAlias = str | os.PathLike | Iterable[str | os.PathLike]
+
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
@@ -52,59 +57,54 @@ _FORM = {
 }
 
 
-def shard_name(name, index, total):
-    """Returns the file name of shard `index` of `total`."""
-    return f"{name}-{index:05d}-of-{total:05d}.tfrecord"
-
-
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One file of a dataset: its name without directory, its number of images and its SHA-256 in hexadecimal."""
+    """One file of a dataset: its name without a directory, its number of images, and its SHA-256 in hexadecimal."""
 
     file: str
     images: int
     sha256: str
 
     def __post_init__(self):
-        if not (_SHARD.fullmatch(str(self.file)) and os.path.basename(self.file) == self.file and self.images > 0):
-            raise ValueError(f"bad shard {self!r}")
+        if not (parse_shard_name(str(self.file)) and os.path.basename(self.file) == self.file and self.images > 0):
+            raise ValueError(f"{self!r} is not a valid shard")
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What `dataset.json` says of a dataset.
+    """The content of `dataset.json`.
 
     Args:
       name: first part of the shards' file names.
       images: number of images.
       identities: number of identities.
-      image_size: (height, width) in pixels where all images agree, else None.
-      landmarks: number of images whose five landmarks are known.
-      label_map: identity names, sorted; the position is the label.
+      image_size: (height, width) in pixels if all images have the same size, else None.
+      landmarks: number of images with known landmarks.
+      label_map: identity names, sorted; the index of a name is its label.
       shards: `Shard`s in order.
 
     Raises:
-      ValueError: if the counts disagree with each other.
+      ValueError: if the counts are inconsistent.
     """
 
     name: str
     images: int
     identities: int
-    image_size: tuple | None
+    image_size: tuple[int, int] | None
     landmarks: int
-    label_map: tuple
-    shards: tuple
+    label_map: tuple[str, ...]
+    shards: tuple[Shard, ...]
 
     def __post_init__(self):
         if self.images != sum(shard.images for shard in self.shards):
             raise ValueError(f"images is {self.images}, but the shards hold {sum(s.images for s in self.shards)}")
         if self.landmarks > self.images:
-            raise ValueError(f"landmarks is {self.landmarks}, of {self.images} images")
+            raise ValueError(f"landmarks is {self.landmarks}, but there are {self.images} images")
         if not self.identities == len(self.label_map) == len(set(self.label_map)):
             raise ValueError(f"identities is {self.identities}, but label_map has {len(set(self.label_map))} names")
 
     @classmethod
-    def load(cls, location):
+    def load(cls, location: str | os.PathLike) -> "DatasetInfo":
         """Reads the description of a dataset.
 
         Args:
@@ -131,14 +131,14 @@ class DatasetInfo:
         except ValueError as error:
             raise ValueError(f"{path} does not describe a dataset: {error}.") from error
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Returns the text of `dataset.json`."""
         content = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def resolve_shards(pattern):
-    """Finds the shards that a pattern means, and checks that none is missing.
+def resolve_shards(pattern: Pattern) -> list[str]:
+    """Finds the shards that match a pattern, and checks that none is missing.
 
     Args:
       pattern: directory of a dataset, glob of files, or a list of these.
@@ -147,13 +147,13 @@ def resolve_shards(pattern):
       Sorted list of paths.
 
     Raises:
-      ValueError: if nothing matches, a shard `...-of-NNNNN` is missing, or a directory is no complete dataset.
+      ValueError: if nothing matches, a shard `...-of-NNNNN` is missing, or a directory is not a complete dataset.
     """
     patterns = [pattern] if isinstance(pattern, str | os.PathLike) else list(pattern)
     if not patterns:
         raise ValueError(f"expected a dataset directory or a glob, got {pattern!r}.")
     paths, needed = set(), set()
-    for one in map(os.fspath, patterns):
+    for one in [os.fspath(one) for one in patterns]:
         if tf.io.gfile.isdir(one):
             found = [os.path.join(one, file) for file in tf.io.gfile.listdir(one)]
             needed |= {os.path.join(one, shard.file) for shard in DatasetInfo.load(one).shards}
@@ -164,16 +164,15 @@ def resolve_shards(pattern):
                 raise ValueError(f"no file matches {one!r}.")
             paths |= set(found)
     for path in list(paths):
-        if part := _SHARD.fullmatch(path):
-            total = int(part["total"])
-            needed |= {shard_name(part["name"], index, total) for index in range(total)}
+        if shards := parse_shard_name(path):
+            needed |= {shard_name(shards.name, index, shards.total) for index in range(shards.total)}
     if missing := sorted(needed - paths):
         raise ValueError(f"shard {missing[0]} is missing" + (f", and {len(missing) - 1} more." if missing[1:] else "."))
     return sorted(paths)
 
 
-def stated_counts(shards):
-    """Returns {path: number of images} of the shards that a `dataset.json` beside them lists."""
+def stated_counts(shards: Iterable[str]) -> dict[str, int]:
+    """Returns {path: number of images} for the shards that a `dataset.json` beside them lists."""
     return {
         os.path.join(directory, shard.file): shard.images
         for directory, info in _descriptions(shards).items()
@@ -181,20 +180,20 @@ def stated_counts(shards):
     }
 
 
-def check_count(path, found, stated):
-    """Raises ValueError unless a shard holds as many records as `dataset.json` says; `stated` is None where unknown."""
+def check_count(path: str, found: int, stated: int | None) -> None:
+    """Raises ValueError unless a shard holds as many records as `dataset.json` states (None: it states nothing)."""
     if stated not in (None, found):
         raise ValueError(f"{path} holds {found} records, but {DATASET_FILE} says {stated}.")
 
 
-def count_images(shards):
-    """Counts the images of shards by the lengths of their records, which are checked so that TensorFlow may read them.
+def count_images(shards: Sequence[str]) -> list[int]:
+    """Counts the images of shards, and checks the lengths of their records so that TensorFlow can read them safely.
 
     Args:
       shards: list of paths.
 
     Returns:
-      List of int, the images of each.
+      Number of images per shard.
 
     Raises:
       ValueError: if the length of a record is wrong, or `dataset.json` states another number of images; the message
@@ -207,31 +206,31 @@ def count_images(shards):
     return counts
 
 
-def check_labels_agree(shards):
-    """Raises ValueError if shards are of datasets that mean different identities by the same label."""
+def check_labels_agree(shards: Iterable[str]) -> None:
+    """Raises ValueError if the shards belong to datasets with different label maps."""
     first, *others = _descriptions(shards).items() or [("", None)]
     for directory, info in others:
         if info.label_map != first[1].label_map:
             raise ValueError(
-                f"{first[0]} and {directory} number identities differently: do not train on both together."
+                f"{first[0]} and {directory} have different label maps: merge them before training on both."
             )
 
 
-def parse_example(serialized):
-    """Parses one record or a batch, which is many times faster; a graph function.
+def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parses one record or a batch of records; a graph function. A batch is many times faster.
 
     Args:
       serialized: string [] or [B], serialized `tf.train.Example`s of schema version 1.
 
     Returns:
       Dict of `image` string, `label` int64, `identity` string and `key` string, [] or [B], and `landmarks` float32
-      [5, 2] or [B, 5, 2] (x, y in pixels; NaN where unknown).
+      [5, 2] or [B, 5, 2] (x, y in pixels; NaN if unknown).
     """
     return tf.io.parse_example(serialized, _FEATURES)
 
 
 def _read_description(path):
-    """Returns the content of `dataset.json`, on this machine or on one of TensorFlow's other file systems."""
+    """Returns the content of `dataset.json`, from a local file or from another file system of TensorFlow."""
     if "://" not in path:
         return json_files.read(path, _FORM)
     if (size := tf.io.gfile.stat(path).length) > json_files.MAX_BYTES:

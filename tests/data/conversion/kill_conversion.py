@@ -1,8 +1,8 @@
-"""Kills conversions of a folder at random moments, runs them again, and says for each how it went, a JSON line a kill.
+"""Kills conversions of a folder at random moments, runs them again, and reports each kill as one JSON line.
 
     python tests/data/conversion/kill_conversion.py FOLDER WORK_DIR KILLS
 
-Half of the kills come after a random time, half between two random steps that the conversion takes in the file system.
+Half of the kills come after a random time, half between two random operations on the file system.
 Every conversion is a fork of this process, which has loaded TensorFlow but not used it.
 """
 
@@ -40,7 +40,7 @@ def start(faces, output, steps=None):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
-    with contextlib.suppress(ValueError):  # A dataset that is there already is one in its place before the kill.
+    with contextlib.suppress(ValueError):  # The dataset exists already if it was published before the kill.
         convert.convert_folder(faces, output, name="toy", num_shards=6, holdout_identities=2, skip_bad=True, workers=2)
     os.write(writer, str(count).encode())
     os._exit(0)
@@ -68,7 +68,7 @@ def main():
     output = work / "killed"
     for kill in range(int(sys.argv[3])):
         killed = False
-        while not killed:  # A conversion may end before its moment.
+        while not killed:  # A conversion may end before it is killed.
             shutil.rmtree(output, ignore_errors=True)
             process, reader = start(faces, output, chance.randint(1, int(steps)) if kill % 2 else None)
             if not kill % 2:

@@ -1,4 +1,4 @@
-"""The laws of conversion: reproducible, complete or absent, and going on after SIGKILL where it was."""
+"""The laws of conversion: it is reproducible, all or nothing, and continues after SIGKILL."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def test_same_images_give_same_bytes_for_any_order_and_number_of_workers(memory_
 
 
 def test_bad_images_leave_no_mark_on_the_others(memory_source, images, tmp_path):
-    """What is written is a function of the good images, also where an identity vanishes and labels move."""
+    """The output is a function of the good images, even if an identity vanishes and labels change."""
     bad = {f"id{index % 4}/bad{index}.png": b"no image" for index in range(9)} | {"id00/only.png": b""}
     options = {"name": "toy", "num_shards": 5, "holdout_identities": 2}
     plain = convert.convert(memory_source(images), tmp_path / "plain", **options)
@@ -102,7 +102,7 @@ def test_mixed_sizes_have_no_common_size(memory_source, images, picture, tmp_pat
     ("options", "message"),
     [
         ({"num_shards": 0}, "`num_shards` must be .* got 0"),
-        ({"name": "../toy"}, "`name` must be .* got '../toy'"),
+        ({"name": "../toy"}, "`name` must consist of .* got '../toy'"),
         ({"holdout_identities": 3}, "cannot hold out 3 of 4"),
     ],
 )
@@ -137,11 +137,11 @@ def test_existing_dataset_is_kept_unless_overwritten(memory_source, images, tmp_
 
 
 class Interruption(Exception):
-    """Stands for whatever ends a program."""
+    """Stands for anything that ends a program."""
 
 
 def interrupted(source, after):
-    """The source, which fails at the read after so many."""
+    """A source that fails after a number of reads."""
     read, count = source.read, iter(range(after))
 
     def failing(item):
@@ -200,7 +200,7 @@ def test_note_that_is_damaged_counts_as_none(memory_source, images, tmp_path, da
 
 @pytest.mark.parametrize("stop", range(9))
 def test_publication_is_gone_on_with_from_any_step(memory_source, images, tmp_path, monkeypatch, stop):
-    """Two datasets replace two others; the program ends at the n-th file that would take its place."""
+    """Two datasets replace two others; the program ends before it publishes the n-th file."""
     options = {"name": "toy", "num_shards": 2, "holdout_identities": 2, "overwrite": True}
     out, whole = tmp_path / "out", tmp_path / "whole"
     convert.convert(memory_source(dict(list(images.items())[:20])), out, **options)

@@ -1,4 +1,4 @@
-"""Datasets back in the formats of others: what was converted comes out again, byte for byte."""
+"""Export to other formats: converted images come out again, byte for byte."""
 
 import collections
 import pathlib
@@ -122,7 +122,7 @@ def test_paths_have_identity_and_extension(tmp_path):
         (("1.jpg", "/etc", b""), "stays below"),
         (("a/../../1.jpg", "a", b""), "stays below"),
         (("1.jpg", "a\0", b""), "printable"),
-        (("1.jpg", "good", b""), "taken by another image"),
+        (("1.jpg", "good", b""), "another image has the same path good/1.jpg"),
         (("1.jpg", "a", ValueError("damaged so")), "damaged so"),
         (("1.jpg", "a", OSError("gone")), "gone"),
     ],
@@ -189,15 +189,15 @@ def test_left_out_images_leave_no_gaps(tmp_path):
     assert [image for _, image in images.values()] == [b"a0", b"a2", b"b0", b"b1", b"b2"]
     assert not (tmp_path / "pack" / "property").exists()
     rows[:3] = [(key, identity, ValueError("damaged")) for key, identity, _ in rows[:3]]
-    with pytest.raises(ValueError, match="1 identities would have no readable image"):
+    with pytest.raises(ValueError, match="1 identities have no readable image"):
         export_recordio(Given(rows), tmp_path / "other", skip_bad=True)
     assert not (tmp_path / "other").exists()
 
 
 def test_indices_must_be_exact_in_float32(tmp_path, monkeypatch):
     assert np.float32(2**24 - 1) != np.float32(2**24 - 2) and np.float32(2**24) == np.float32(2**24 + 1)
-    assert export_records._MAX_INDEX == 2**24
-    monkeypatch.setattr(export_records, "_MAX_INDEX", 8)
+    assert export_records.MAX_EXACT_LABEL == 2**24
+    monkeypatch.setattr(export_records, "MAX_EXACT_LABEL", 8)
     rows = [(f"a/{n}.jpg", "a", b"") for n in range(7)]
     assert export_recordio(Given(rows[:6]), tmp_path / "ok")[0] == 6
     with pytest.raises(ValueError, match="at most 8 records, got 7 images of 1 identities"):

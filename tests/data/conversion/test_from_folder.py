@@ -1,4 +1,4 @@
-"""Conversion of a folder, through the library for every kind of bad input and through the program as a user runs it."""
+"""Conversion of a folder: through the library for all kinds of bad input, and through the program as a user runs it."""
 
 import hashlib
 import os
@@ -86,12 +86,12 @@ def test_holdout_shares_no_identity_with_training(faces, tmp_path, order):
 def test_split_by_hash_is_stable_nested_and_blind_to_the_alphabet():
     names = [f"{index:04d}" for index in range(2000)]
     some = convert.split_identities(names, 500)
-    # Written out, because a split must never change under published results.
+    # The formula is written out, because a split must never change once results are published.
     assert some == set(sorted(names, key=lambda name: hashlib.sha256(f"0/{name}".encode()).hexdigest())[:500])
     assert some == convert.split_identities(names[::-1] * 2, 500) and len(some) == 500
     assert convert.split_identities(names, 100) < some
     assert convert.split_identities(names, 500, seed=1) != some
-    # The held-out ranks have the mean of a uniform choice, within four standard errors.
+    # The mean rank of the held-out names is that of a uniform choice, within four standard errors.
     assert abs(np.mean([int(name) for name in some]) - 999.5) < 4 * 577 / 500**0.5
 
 

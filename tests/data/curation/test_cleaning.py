@@ -1,4 +1,4 @@
-"""Changes of an index: dropped, excluded, renamed and shuffled identities, against plain counting."""
+"""Changes of the index: dropped, excluded, renamed and shuffled identities, against plain counting."""
 
 import collections
 import random
@@ -59,12 +59,12 @@ def test_table_renames_merges_and_drops(tmp_path):
     [
         ("", "expected the names of columns"),
         ("identity\na\n", "column 'new_identity' is missing; it has identity"),
-        ("new_identity\na\n", "one column identity or key is needed"),
-        ("identity,key,new_identity\na,b,c\n", "one column identity or key is needed"),
+        ("new_identity\na\n", "expected one of the columns identity and key"),
+        ("identity,key,new_identity\na,b,c\n", "expected one of the columns identity and key"),
         ("identity,new_identity\na,b\na,c\n", "'a' occurs twice"),
         ("identity,new_identity\nz,b\n", "names no identity of this dataset"),
-        ("\xff\xfe\x00", "not a table in CSV"),
-        ("identity,new_identity\nx,a,b\n", "not a table in CSV"),
+        ("\xff\xfe\x00", "not a valid CSV table"),
+        ("identity,new_identity\nx,a,b\n", "not a valid CSV table"),
     ],
 )
 def test_bad_tables_are_refused_by_name(tmp_path, text, message):
@@ -86,7 +86,7 @@ def test_shuffling_touches_its_share_of_every_class_and_keeps_their_sizes(fracti
     )
     limits = {name: int(np.floor(fraction * count + 0.5)) for name, count in counts.items()}
     assert all(changed[name] <= limits[name] for name in counts)
-    # Of n chosen labels about one in K = 200 comes back to its owner: fewer than 2 % of all.
+    # About one in K = 200 chosen labels returns to its image: fewer than 2 % of all.
     assert sum(changed.values()) >= 0.98 * sum(limits.values())
 
 
@@ -95,12 +95,12 @@ def test_shuffling_depends_on_seed_and_keys_alone():
     noisy = {item.key: item.identity for item in label_noise.shuffle_labels(items, 0.5, seed=1)}
     assert noisy == {item.key: item.identity for item in label_noise.shuffle_labels(items[::-1], 0.5, seed=1)}
     assert noisy != {item.key: item.identity for item in label_noise.shuffle_labels(items, 0.5, seed=2)}
-    # Written out, because noise must never change under published results.
+    # The formula is written out, because the noise must never change once results are published.
     assert "".join(noisy[f"a/{shot}.jpg"] for shot in range(10)) == "ababbaaacc"
 
 
 def test_every_class_gives_to_every_other_alike():
-    """Labels of a class move to each class as often as chance has it, within four standard errors."""
+    """Labels move between classes as often as expected by chance, within four standard errors."""
     items = index(dict.fromkeys("abcd", 500))
     moves = collections.Counter(
         (before.identity, after.identity)

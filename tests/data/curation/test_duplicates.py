@@ -1,4 +1,4 @@
-"""Hashes and the search among them: against a cosine transform by its formula, brute force, and real duplicates."""
+"""Image hashes and their search, against the cosine transform's formula, brute force, and real duplicates."""
 
 import hashlib
 import io
@@ -67,7 +67,7 @@ def test_copies_of_a_picture_are_near_and_other_faces_are_not(pictures, change):
     originals = [image_hashes.perceptual_hash(encode(image)) for image in pictures]
     copies = [image_hashes.perceptual_hash(change(image)) for image in pictures]
     near = [(i, j) for i, one in enumerate(originals) for j, other in enumerate(copies) if is_near(one, other)]
-    assert sum(i == j for i, j in near) >= 28  # Of 30.
+    assert sum(i == j for i, j in near) >= 28  # There are 30 such pairs.
     assert all(i == j for i, j in near)
 
 
@@ -88,7 +88,7 @@ def crowd(rng, count):
 
 
 def near_pairs(hashes):
-    """The pairs that the search yields, sorted, each once."""
+    """The distinct pairs that the search yields, sorted."""
     return sorted(map(list, {tuple(pair) for pairs in duplicates.near_pairs(hashes) for pair in pairs.tolist()}))
 
 
@@ -104,7 +104,7 @@ def test_search_finds_what_comparing_all_pairs_finds(monkeypatch):
 
 
 def test_search_is_exact_at_the_limit():
-    """Every way to spread 7 differences over the four bands is found, 8 never."""
+    """All ways to spread 7 differences over the four bands are found, and none to spread 8."""
     base = np.zeros(5, np.uint64)
     for spread in itertools.product(range(8), repeat=4):
         if sum(spread) in (7, 8):
@@ -146,7 +146,7 @@ def test_hashes_of_a_source_keep_order_and_list_the_bad(memory_source, picture):
 
 
 def test_real_duplicates_are_of_one_person(shared_data):
-    """CFP has photographs twice; among a million pairs of aligned faces no two of different people are near."""
+    """CFP contains duplicates; among a million pairs of aligned faces, no two of different people are near."""
     root = shared_data / "cfp112" / "Data" / "Images"
     source = FolderSource(root)
     everything, source.items = source.items, lambda: (item for item in everything() if item.identity > "400")

@@ -1,4 +1,4 @@
-"""Numbers, contact sheet and page of a dataset: right, the same whatever the order, and safe to open."""
+"""Statistics, contact sheet and page of a dataset: correct, independent of the order, and safe to open."""
 
 import base64
 import hashlib

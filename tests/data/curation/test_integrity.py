@@ -1,4 +1,4 @@
-"""Verification of datasets: a whole one has no problems, and every kind of damage is found where it is."""
+"""Verification of datasets: a sound one has no problems, and every kind of damage is found and located."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ def dataset(tmp_path, memory_source, picture):
 
 
 def rewrite(dataset, change, digest=True):
-    """Rewrites the first shard with its list of records changed; on demand the description follows."""
+    """Rewrites the first shard with a changed list of records; optionally updates the description."""
     description = json.loads((dataset / "dataset.json").read_text())
     path = dataset / description["shards"][0]["file"]
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
@@ -62,12 +62,12 @@ def test_whole_dataset_has_no_problems(dataset):
         (edit(identity=b"p9"), ":0", "not that of 'p9' in the label map"),
         (edit(image=b"no image"), ":0", "not a JPEG or PNG image"),
         (lambda records: [b"\xff", *records[1:]], ":0", "not a tf.train.Example"),
-        (lambda records: records[:1] * len(records), ":", "occurs also at toy-00000-of-00003.tfrecord:0"),
-        (lambda records: records[1:], "", "5 records, dataset.json says 6"),
+        (lambda records: records[:1] * len(records), ":", "also occurs at toy-00000-of-00003.tfrecord:0"),
+        (lambda records: records[1:], "", "5 records, but dataset.json says 6"),
     ],
 )
 def test_wrong_records_are_found_although_checksums_are_right(dataset, change, place, reason):
-    if reason.startswith("label 3"):  # A label of somebody else.
+    if reason.startswith("label 3"):  # The label of another identity.
         first = next(iter(tf.data.TFRecordDataset(str(dataset / "toy-00000-of-00003.tfrecord")).as_numpy_iterator()))
         label = tf.train.Example.FromString(first).features.feature["label"].int64_list.value[0]
         change, reason = edit(label=(label + 1) % 4), f"label {(label + 1) % 4} is not that of"
@@ -79,7 +79,7 @@ def test_wrong_records_are_found_although_checksums_are_right(dataset, change, p
 def test_changed_file_is_found_by_its_digest(dataset):
     rewrite(dataset, lambda records: records[::-1], digest=False)
     assert integrity.verify_dataset(dataset).problems == [
-        ("toy-00000-of-00003.tfrecord", "SHA-256 is not that of dataset.json")
+        ("toy-00000-of-00003.tfrecord", "the SHA-256 differs from that in dataset.json")
     ]
 
 

@@ -1,4 +1,4 @@
-"""What training and test sets share: names however they are written, pictures however they are stored."""
+"""Overlap of training and test sets: names in any spelling, images in any encoding."""
 
 import io
 
@@ -48,7 +48,7 @@ def test_cfp_shares_155_names_with_the_pairs_of_lfw(shared_data):
 
 @pytest.fixture
 def sets(memory_source):
-    """A training set, and two test sets with a copy and a file of it."""
+    """A training set, and two test sets: one with a recompressed image of it, one with a file of it."""
 
     def face(identity, index, size=(112, 112), **save):
         buffer = io.BytesIO()
@@ -76,7 +76,7 @@ def test_list_excludes_what_was_found(sets, tmp_path):
     train, *tests = sets
     overlap.write_exclusions(tmp_path / "list.csv", overlap.find_overlap(train, tests))
     kept = cleaning.exclude(train.items(), tmp_path / "list.csv")
-    # The identity c has a namesake, the rest are pictures.
+    # The identity c has a namesake; the others share images.
     dropped = {item.key for item in train.items()} - {item.key for item in kept}
     assert dropped == {"b/2.png", "d/3.png", "c/0.png", "c/1.png", "c/2.png", "c/3.png"}
     assert len(pd.read_csv(tmp_path / "list.csv")) == 3

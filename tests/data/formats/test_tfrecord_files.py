@@ -1,4 +1,4 @@
-"""Framing of TFRecords: what TensorFlow wrote is read back, and no damaged byte ever passes for data."""
+"""Framing of TFRecords: files by TensorFlow are read back, and no damaged byte passes for data."""
 
 import os
 import random
@@ -12,7 +12,7 @@ from tfface.data.formats import tfrecord_files
 
 @pytest.fixture
 def written(tmp_path):
-    """A file by TensorFlow's writer, and its records by their offsets."""
+    """A file by TensorFlow's writer, and its records by offset."""
     rng = random.Random(0)
     contents = [rng.randbytes(rng.choice([0, 1, 7, 30])) for _ in range(8)]
     path = tmp_path / "some.tfrecord"

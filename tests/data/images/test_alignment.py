@@ -1,4 +1,4 @@
-"""Alignment, against the linear system, singular values and an affine warp by Pillow; NumPy against the graph."""
+"""Alignment, against the linear system, singular values and Pillow's affine warp; NumPy against the graph."""
 
 import io
 
@@ -12,7 +12,7 @@ from tfface.data.synthetic.rendering import render_face
 
 
 def random_landmarks(rng, scale=1.0):
-    """Landmarks of a face somewhere in a photograph: turned, shifted, and not exactly like the reference."""
+    """Landmarks of a face in a photograph: rotated, shifted, and not exactly like the reference."""
     angle, size = rng.uniform(-1, 1), scale * rng.uniform(0.5, 3)
     turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return alignment.reference_landmarks() @ turn.T + rng.uniform(0, 100, 2) + rng.normal(0, 3 * size, (5, 2))
@@ -151,7 +151,7 @@ def test_a_turned_photograph_gives_the_same_face():
     quarter = np.rot90(image)  # x, y -> y, 199 - x
     turned = np.stack([landmarks[:, 1], 199 - landmarks[:, 0]], axis=1)
     difference = alignment.align(quarter, turned).astype(int) - alignment.align(image, landmarks)
-    assert np.abs(difference).max() <= 1  # The order of four products rounds differently.
+    assert np.abs(difference).max() <= 1  # Another order of four products rounds differently.
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])

@@ -1,4 +1,4 @@
-"""Augmentations: laws, and Pillow or NumPy where they do the same."""
+"""Augmentations: laws, and agreement with Pillow or NumPy."""
 
 import io
 
@@ -56,7 +56,7 @@ def test_color_is_that_of_pillow(face, place, enhance, factor):
     factors = [1.0, 1.0, 1.0]
     factors[place] = factor
     expected = np.asarray(enhance(Image.fromarray(face)).enhance(factor), np.float32)
-    # Pillow rounds the grey and cuts the result to whole numbers.
+    # Pillow rounds the grey and truncates the result to integers.
     np.testing.assert_allclose(eight_bit(augment.adjust_color(unit(face), *factors)), expected, atol=1.6)
 
 
@@ -103,7 +103,7 @@ def test_rectangles_have_the_stated_areas_and_shapes_everywhere(face, name, back
     rounding = (height + width) / (48 * 40)
     assert (share >= areas[0] - rounding).all() and (share <= areas[1] + rounding).all()
     assert abs(share.mean() - np.mean(areas)) < 0.05 * areas[1]
-    free = (height < 48) & (width < 40)  # The others were cut at the image.
+    free = (height < 48) & (width < 40)  # The others were clipped at the border of the image.
     relative = (height / 48) / (width / 40)
     assert (np.abs(np.log(relative[free])) < np.log(aspect) + 0.5 / height[free] + 0.5 / width[free]).all()
     assert abs(np.log(relative).mean()) < 0.1

@@ -1,4 +1,4 @@
-"""Detection by the optional package: on drawn faces and on photographs with marked points."""
+"""Detection with the optional package: on drawn faces and on photographs with annotated points."""
 
 import sys
 
@@ -67,7 +67,7 @@ def test_frontal_photographs_agree_with_marked_points(mtcnn, shared_data):
 
 
 def test_weights_never_come_from_the_working_directory(mtcnn, tmp_path, monkeypatch):
-    """The package takes a file of that name from there, and unpickles it."""
+    """The package would find a file of that name there, and unpickle it."""
     for net in ("pnet", "rnet", "onet"):
         (tmp_path / f"{net}.lz4").write_bytes(b"no weights")
     monkeypatch.chdir(tmp_path)

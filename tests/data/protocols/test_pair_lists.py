@@ -171,7 +171,7 @@ def test_cfp_folder_must_be_whole(tmp_path):
 
 
 def _cross(kind, pairs=24):
-    """Lines of the AgeDB (one line a pair) or CALFW (two lines) form, and the columns that they mean."""
+    """Lines in the form of AgeDB (one line per pair) or CALFW (two lines), and the columns that they encode."""
     left, right, same, lines = [], [], [], []
     for number in range(pairs):
         left.append(f"{number}_Ann_30_f.jpg")
@@ -193,13 +193,13 @@ def test_lists_of_flat_folders(tmp_path, kind, newline):
 
 
 def test_folds_of_a_balanced_list_are_its_parts_in_order():
-    # As evaluators of AgeDB-30 do: 600 consecutive pairs a fold.
+    # Evaluators of AgeDB-30 do the same: 600 consecutive pairs per fold.
     same = np.tile(np.repeat([True, False], 300), 10)
     assert folds_of_classes(same).tolist() == (np.arange(6000) // 600).tolist()
-    # As evaluators of CPLFW do: a tenth of each class.
+    # Evaluators of CPLFW do the same: a tenth of each class per fold.
     same = np.repeat([True, False], 3000)
     assert folds_of_classes(same).tolist() == [*(np.arange(3000) // 300), *(np.arange(3000) // 300)]
-    with pytest.raises(ValueError, match="10 impostor pairs at least, got 9"):
+    with pytest.raises(ValueError, match="at least 10 impostor pairs, got 9"):
         folds_of_classes([True] * 10 + [False] * 9)
 
 
@@ -227,9 +227,9 @@ def test_malformed_line_of_a_flat_folder_is_named(tmp_path, kind, number, line):
 
 def test_flat_list_must_have_whole_pairs_of_both_classes(tmp_path):
     lines = _cross("calfw")[0]
-    with pytest.raises(ValueError, match="two lines for each pair, got 47 lines"):
+    with pytest.raises(ValueError, match="two lines per pair, got 47 lines"):
         read_pairs(_lfw(tmp_path, lines[:-1]))
-    with pytest.raises(ValueError, match=r"pairs\.txt: 10 folds need 10 impostor pairs at least, got 0"):
+    with pytest.raises(ValueError, match=r"pairs\.txt: 10 folds need at least 10 impostor pairs, got 0"):
         read_pairs(_lfw(tmp_path, lines[:8] * 5))
 
 
@@ -255,7 +255,7 @@ def test_malformed_ytf_line_is_named(tmp_path, line):
 
 
 def test_long_line_of_separators_is_refused_at_once(tmp_path):
-    # A pattern that could split it in many ways would not end.
+    # A pattern that could split it in many ways would take forever.
     for start in ("", "1, 1, "):
         path = _lfw(tmp_path, [*YTF, start + "a," * 100_000 + "x"])
         with pytest.raises(ValueError, match="line 2"):
@@ -395,7 +395,7 @@ def test_identities_are_spread_evenly():
     genuine = collections.Counter(person[key] for key in pairs.left[pairs.same])
     assert sorted(genuine.values()) == [10] * 40
     impostor = collections.Counter(person[key] for side in (pairs.left, pairs.right) for key in side[~pairs.same])
-    # 200 pairs round a circle of 20 people: 9 rounds of 20 meetings, the round of 10 opposite ones, 10 second meetings.
+    # 200 pairs in a circle of 20 people: 9 rounds of 20 meetings, a round of 10 opposite ones, and 10 second meetings.
     assert max(impostor.values()) - min(impostor.values()) <= 2
 
 
@@ -403,11 +403,11 @@ def test_every_pair_can_be_drawn():
     keys, labels = _images([3, 3, 1])
     pairs = sample_pairs(keys, labels, 12, seed=3, folds=1)
     _check_protocol(pairs, keys, labels, 12, 1)
-    with pytest.raises(ValueError, match="allow 6 genuine pairs in fold 0, got a demand for 7"):
+    with pytest.raises(ValueError, match="allow only 6 genuine pairs in fold 0, got a request for 7"):
         sample_pairs(keys, labels, 14, seed=3, folds=1)
     keys, labels = _images([9, 1])
     _check_protocol(sample_pairs(keys, labels, 18, seed=0, folds=1), keys, labels, 18, 1)
-    with pytest.raises(ValueError, match="allow 9 impostor pairs in fold 0, got a demand for 10"):
+    with pytest.raises(ValueError, match="allow only 9 impostor pairs in fold 0, got a request for 10"):
         sample_pairs(keys, labels, 20, seed=0, folds=1)
 
 

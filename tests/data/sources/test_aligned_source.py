@@ -1,4 +1,4 @@
-"""Whole photographs to datasets of aligned faces: drawn ones whose landmarks are known, and CFP's."""
+"""From photographs to datasets of aligned faces: drawn ones with known landmarks, and CFP's."""
 
 import io
 
@@ -127,7 +127,7 @@ def test_other_point_files_are_refused_by_name(tmp_path, text):
 
 
 def test_cfp_goes_through_and_looks_as_others_aligned_it(shared_data, tmp_path):
-    """All 280 photographs; the same ones were aligned by other hands, from the same points, in cfp112."""
+    """All 280 photographs; cfp112 holds the same ones, aligned independently from the same points."""
     root = shared_data / "cfp_raw" / "Data"
     points = cfp_fiducials.read_cfp_fiducials(root / "Fiducials")
     assert len(points) == 280 and all(np.isfinite(one).sum() == 6 for one in points.values())
@@ -139,5 +139,5 @@ def test_cfp_goes_through_and_looks_as_others_aligned_it(shared_data, tmp_path):
     for item in list(stored.items())[::5]:
         other = Image.open(shared_data / "cfp112" / "Data" / "Images" / item.key)
         difference = decode(stored.read(item)).astype(int) - np.asarray(other.convert("RGB"))
-        # Mean of all pixels; theirs are smoothed and compressed more. Another person's face is 40 to 80 away.
+        # Mean over all pixels; theirs are smoothed and compressed more. Another person's face differs by 40 to 80.
         assert np.abs(difference).mean() < 15

@@ -1,4 +1,4 @@
-"""Finding and checking images of a folder: what is accepted, what is refused and why."""
+"""Finding and checking images of a folder: accepted ones, refused ones, and the reasons."""
 
 import contextlib
 import importlib
@@ -24,11 +24,11 @@ _CSV_HEADER = "path," + ",".join(landmarks.LANDMARK_COLUMNS) + "\n"
 
 @contextlib.contextmanager
 def as_nobody():
-    """Drops the rights of root, which permission bits do not bind."""
+    """Drops the rights of root, for whom permission bits do not count."""
     if os.geteuid() != 0:
         yield
         return
-    # Loaded lazily, from an interpreter that may lie where only root can read.
+    # This is loaded lazily, and the interpreter may be in a folder that only root can read.
     importlib.import_module("concurrent.futures.thread")
     os.seteuid(65534)
     try:
@@ -39,7 +39,7 @@ def as_nobody():
 
 @pytest.fixture
 def open_folder():
-    """Folder that everybody can reach, unlike `tmp_path`."""
+    """A folder that every user can reach, unlike `tmp_path`."""
     folder = pathlib.Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -182,7 +182,7 @@ def damaged(kind, picture):
         ("gif", "not a JPEG or PNG"),
         ("bmp", "not a JPEG or PNG"),
         ("webp", "not a JPEG or PNG"),
-        # Older releases of Pillow do not recognise what is left of the header.
+        # Older releases of Pillow do not recognise the remaining part of the header.
         ("jpeg half", r"damaged image \((?!TensorFlow)|not a JPEG or PNG image"),
         ("jpeg without end", "damaged"),
         ("png half", "damaged"),
@@ -238,7 +238,7 @@ def test_fingerprint_follows_the_files(faces, picture):
 
 def test_huge_file_is_refused_without_being_read_whole(faces):
     path = faces / "person_0" / "frontal" / "00.jpg"
-    os.truncate(path, 1 << 33)  # Sparse: it needs no disk.
+    os.truncate(path, 1 << 33)  # A sparse file needs no disk space.
     with pytest.raises(ValueError, match="at most 64 MB"):
         folders.FolderSource(faces).read(Item("person_0/frontal/00.jpg", "person_0"))
 
@@ -260,11 +260,11 @@ def test_landmarks_are_read_by_path(tmp_path):
         ("path,x1\na,1\n", "column y1 is missing"),
         (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,ten\n", "'a': expected ten finite coordinates"),
         (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,\n", "'a': expected ten finite coordinates"),
-        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,10,11\n", "not a table in CSV"),
+        (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,10,11\n", "not a valid CSV table"),
         (_CSV_HEADER + "a,1,2,3\n", "'a': expected ten finite coordinates"),
         (_CSV_HEADER + "b,1,2,3,4,5,6,7,8,9,10\na,1,2,3,4,5,6,7,8,9,inf\n", "'a': expected ten finite coordinates"),
         (_CSV_HEADER + "a,1,2,3,4,5,6,7,8,9,10\n" * 2, "'a' occurs twice"),
-        ("\xff\xfe", "not a table in CSV"),
+        ("\xff\xfe", "not a valid CSV table"),
     ],
 )
 def test_bad_landmarks_are_refused_by_name(tmp_path, text, message):

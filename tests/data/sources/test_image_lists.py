@@ -214,7 +214,7 @@ def test_malformed_ijb_list_is_refused_by_name(tmp_path, reader, good, bad):
     path.write_text("")
     with pytest.raises(ValueError, match=r"meta\.txt: "):
         reader(path)
-    path.write_text("1 " * 4096)  # As many columns would take memory for each.
+    path.write_text("1 " * 4096)  # Every column would take memory.
     with pytest.raises(ValueError, match=r"meta\.txt: expected a first line of at most 4096 bytes"):
         reader(path)
 

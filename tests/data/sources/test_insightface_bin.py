@@ -1,4 +1,4 @@
-"""`.bin` sets: what Python's own pickler writes is read, and nothing else is, least of all run."""
+"""`.bin` sets: pickles of plain data are read, and everything else is refused and never executed."""
 
 import io
 import os
@@ -61,7 +61,7 @@ def test_pickled_set_is_read(tmp_path, protocol, kind):
 
 
 def test_large_sets_and_shared_images(tmp_path):
-    """Lists are pickled in batches of a thousand, and an object that occurs again as a reference."""
+    """Lists are pickled in batches of a thousand, and repeated objects as references."""
     images, same = images_and_same(1500)
     images = images[:2000] + images[:1000]
     for protocol in (3, 4, 5):
@@ -95,7 +95,7 @@ def test_plain_values_are_those_of_pickle(value, protocol):
 
 
 class Bomb:
-    """Makes a folder when it is unpickled by Python."""
+    """Makes a folder when Python unpickles it."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -120,7 +120,7 @@ def test_bomb_is_refused_and_does_not_go_off(tmp_path, protocol, place):
     with pytest.raises(ValueError, match=r"a\.bin: operation [A-Z_]+ at byte \d+ is refused"):
         list(BinSource(tmp_path / "a.bin").items())
     assert not bomb.folder.exists()
-    if protocol == 5:  # The bomb is a real one.
+    if protocol == 5:  # Python's pickle does run the bomb.
         pickle.loads(data)
         assert bomb.folder.exists()
 

@@ -1,4 +1,4 @@
-"""RecordIO against a slow writer and reader that follow the words of dmlc-core's format, and packs as a source."""
+"""RecordIO, against a slow writer and reader that follow dmlc-core's format literally, and packs as a source."""
 
 import io
 import pickle
@@ -101,7 +101,7 @@ def test_damage_costs_one_record(tmp_path, damaged, at):
     records = {index: image_record(index, index, bytes(40 + index)) for index in range(4)}
     offsets = write_pack(path, records)
     data = bytearray(path.read_bytes())
-    data[offsets[damaged] + at] ^= 0x30  # The magic number; the length, which now goes far beyond the end.
+    data[offsets[damaged] + at] ^= 0x30  # Damages the magic number, or the length, which then goes far beyond the end.
     path.write_bytes(data)
     found, bad = read_all(path)
     assert [record for _, record in found] == [records[index] for index in range(4) if index != damaged]
@@ -129,7 +129,7 @@ def test_parts_out_of_order_are_refused():
 def test_file_that_is_no_recordio_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("tfface.data.sources.file_source.MAX_BAD", 5)
     (tmp_path / "a.rec").write_bytes((MAGIC + b"\xff\xff\xff\x1f") * 10)
-    with pytest.raises(ValueError, match="a.rec: bad in more than 5 places, the last one byte 40: a part of"):
+    with pytest.raises(ValueError, match="a.rec: more than 5 bad entries, the last one at byte 40: a part of"):
         list(RecordIOSource(tmp_path / "a.rec").items())
 
 
@@ -143,7 +143,7 @@ def test_malformed_index_is_refused_by_line(tmp_path, text):
 
 
 def insightface_pack(path, jpeg=b"\xff\xd8\xff" + bytes(9), png=b"\x89PNG\r\n\x1a\n" + bytes(9)):
-    """Four images of two identities, labels as InsightFace writes them, header records behind the images."""
+    """Four images of two identities in InsightFace's layout, with header records after the images."""
     records = {index: image_record(0, index, jpeg, 2, (0, 1)) for index in (1, 2)}
     records |= {index: image_record(0, index, png, 2, (1, 1)) for index in (3, 4)}
     records[0] = image_record(0, 0, b"", 2, (5, 7))
@@ -231,7 +231,7 @@ def test_fingerprint_changes_with_the_file(tmp_path):
 
 @pytest.mark.parametrize("with_index", [True, False])
 def test_real_pack(shared_data, tmp_path, with_index):
-    """Eight images of two people; the list beside the pack says which."""
+    """Eight images of two people; the list beside the pack names them."""
     folder = shared_data / "formats" / "tiny_rec"
     path = folder / "train.rec"
     if not with_index:

@@ -1,4 +1,4 @@
-"""Datasets as sources: what is written of them is the same again, changed or merged only where asked."""
+"""Datasets as sources: they are written again unchanged, and changed or merged only on request."""
 
 import functools
 

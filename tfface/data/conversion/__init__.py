@@ -1,3 +1,3 @@
-"""Conversion of sources to datasets of TFRecord shards, and back."""
+"""Conversion of sources to TFRecord datasets, and of datasets to other formats."""
 
 from tfface import needs_tensorflow  # noqa: F401

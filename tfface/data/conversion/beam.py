@@ -1,33 +1,38 @@
-"""Conversion by the machines of an Apache Beam runner, for what is too much for one:
+"""Conversion by the machines of an Apache Beam runner, for datasets that are too large for one machine:
 
     convert(source, output_dir, write=shard_writer(PipelineOptions(["--runner=FlinkRunner"])))
 
-The machine that runs `convert` lists the source, plans the shards and publishes the dataset. Each shard is a piece of
-work of the pipeline: its images are read, checked and written by whichever machine gets it. So all machines must see
-source and output under the same paths, and the memory of the first must hold the list of items.
+The machine that runs `convert` lists the source, plans the shards and publishes the dataset. Each shard is one work
+item of the pipeline: the machine that receives it reads, checks and writes its images. So all machines must see source
+and output under the same paths, and the list of items must fit in the memory of the first machine.
 """
 
 import dataclasses
 import functools
 import json
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 
 from tfface import files, json_files
 from tfface.data.conversion.plan import ShardPlan
-from tfface.data.conversion.writer import read_note, write_shard
+from tfface.data.conversion.writer import ShardNote, read_note, write_shard
 from tfface.data.sources.base import Item
 
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-def shard_writer(options=None):
-    """Makes what `convert` takes as `write`; the datasets are the same, byte for byte, as those written by threads.
+
+def shard_writer(options: "PipelineOptions | None" = None) -> Callable[..., Generator[ShardNote, None, None]]:
+    """Makes a function for `convert(write=...)`; its datasets equal those written by threads, byte for byte.
 
     Args:
-      options: `apache_beam.options.pipeline_options.PipelineOptions`; default: those of the command line.
+      options: options of the pipeline; default: those of the command line.
 
     Returns:
-      Function of a `Source`, a list of `ShardPlan`s and a function to be told numbers of images; generator of
-      `ShardNote`s. The source is pickled, and its files are read by every machine.
+      Generator function of a `Source`, a list of `ShardPlan`s and a progress callback; it yields `ShardNote`s. The
+      source is pickled, and every machine reads its files.
     """
     return functools.partial(_write_shards, options=options)
 
@@ -36,13 +41,13 @@ def _write_shards(source, shards, advance, *, options):
     for shard in shards:
         _save(shard)
     with beam.Pipeline(options=options) as pipeline:
-        # Paths only: the graph of a pipeline would not hold millions of items.
+        # The graph of a pipeline cannot hold millions of items, so it gets paths only.
         paths = pipeline | beam.Create([shard.path for shard in shards]) | beam.Reshuffle()
         _ = paths | beam.Map(lambda path: write_shard(source, _load(path)))
     for shard in shards:
         note = read_note(shard)
         if note is None:
-            raise OSError(f"{shard.path} was not written: do all machines of the pipeline see it under this path?")
+            raise OSError(f"{shard.path} was not written: all machines of the pipeline must see it under this path.")
         advance(len(shard.items))
         yield note
 

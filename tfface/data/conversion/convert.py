@@ -1,18 +1,22 @@
-"""Conversion of any source of face images to datasets of TFRecords: all or nothing, and resumable.
+"""Conversion of any source of face images to TFRecord datasets: all or nothing, and resumable.
 
-Every image is read once, checked and stored. Where bad ones turn up the same is done again without them, so that the
-datasets are a function of the good images alone. All that is kept in memory of a million images is their `Item`s.
+Every image is read once, checked and stored. If bad images turn up, the affected shards are written again without them,
+so that the datasets are a function of the good images alone. Memory holds only the `Item`s, not the images.
 """
 
 import contextlib
 import dataclasses
 import functools
+import os
 import pathlib
+from collections.abc import Callable, Generator
+from typing import Any
 
 from tfface import interrupts, ownership
-from tfface.data.conversion.plan import MAX_SHARDS, digest, list_items, plan_shards, split_identities
+from tfface.data.conversion.plan import digest, list_items, plan_shards, split_identities
 from tfface.data.conversion.staging import Stage, check_output
-from tfface.data.conversion.writer import read_note, write_shards
+from tfface.data.conversion.writer import ShardNote, read_note, write_shards
+from tfface.data.formats.shard_names import MAX_SHARDS
 from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
 from tfface.data.sources.base import Source
 from tfface.data.sources.folders import FolderSource
@@ -22,61 +26,62 @@ from tfface.progress import bar as progress_bar
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What a conversion did.
+    """The result of a conversion.
 
     Args:
       datasets: dict from directory to the `DatasetInfo` written there; with a holdout `train` comes before `heldout`.
-      skipped: (place, reason) of everything left out as bad.
+      skipped: (place, reason) of every bad image that was left out.
       source: the `Source`.
     """
 
-    datasets: dict
-    skipped: list
+    datasets: dict[str, DatasetInfo]
+    skipped: list[tuple[str, str]]
     source: Source
 
 
 def convert(
-    source,
-    output_dir,
+    source: Source,
+    output_dir: str | os.PathLike,
     *,
-    name=None,
-    num_shards=None,
-    workers=None,
-    holdout_identities=0,
-    holdout_from="hash",
-    holdout_seed=0,
-    skip_bad=False,
-    overwrite=False,
-    progress=False,
-    write=None,
-):
-    """Converts a source to a dataset, or to two that share no identity.
+    name: str | None = None,
+    num_shards: int | None = None,
+    workers: int | None = None,
+    holdout_identities: int = 0,
+    holdout_from: str = "hash",
+    holdout_seed: int = 0,
+    skip_bad: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+    write: Callable[..., Generator[ShardNote, None, None]] | None = None,
+) -> Conversion:
+    """Converts a source to a dataset, or to two datasets that share no identity.
 
     Every image is decoded to check it. Labels are numbered from 0 in each dataset, by the sorted names of its
-    identities. The same good images give the same bytes, whatever their order and the number of workers. A conversion
-    that was cut off at any moment goes on when it is called again with the same arguments, and gives these bytes too;
-    until then its work lies in the hidden folder `.NAME.partial` of `output_dir`.
+    identities. The same good images give the same bytes, whatever their order and the number of workers. An interrupted
+    conversion continues when it is called again with the same arguments, and gives the same bytes. Until then its work
+    is in the hidden folder `.NAME.partial` of `output_dir`.
 
     Args:
       source: the `Source`.
       output_dir: directory of the dataset; with a holdout the datasets are in its `train` and `heldout`.
       name: name of the dataset, of letters, digits, `_`, `-` and `.`; default: the last part of `output_dir`.
-      num_shards: shards of each dataset, reduced to the number of images; default: about 100 MB a shard.
+      num_shards: shards per dataset, at most one per image; default: about 100 MB per shard.
       workers: number of threads; default: the number of processors.
       holdout_identities: number of identities held out; 0 for none.
       holdout_from, holdout_seed: `order` and `seed` of `split_identities`.
-      skip_bad: whether bad images are left out and listed in `output_dir/skipped.txt` instead of raising.
-      overwrite: whether datasets of this name are replaced; they stay until the new ones are complete.
-      progress: whether a progress bar is shown on stderr.
-      write: what writes the shards; default: `write_shards` with `workers`, whose arguments and results it must have.
+      skip_bad: whether to leave bad images out and list them in `output_dir/skipped.txt` instead of raising.
+      overwrite: whether to replace datasets of this name; they stay until the new ones are complete.
+      progress: whether to show a progress bar on stderr.
+      write: function that writes the shards, with the arguments and results of `write_shards`; default: `write_shards`
+        with `workers`.
 
     Returns:
       A `Conversion`.
 
     Raises:
       ValueError: for a bad image without `skip_bad`, a key that occurs twice, fewer than two identities, a holdout that
-        leaves fewer than two on a side, or an output that exists. What was begun is removed.
-      OSError: if a file cannot be written. No dataset has been published; the next call goes on.
+        leaves fewer than two on a side, or an output that exists. Unfinished work is removed.
+      OSError: if a file cannot be written. No dataset has been published; the next call continues.
     """
     if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
         raise ValueError(f"`num_shards` must be in [1, {MAX_SHARDS}], got {num_shards}.")
@@ -123,25 +128,31 @@ def convert(
     return Conversion({str(target): DatasetInfo.load(target) for target in targets}, skipped, source)
 
 
-def convert_folder(input_dir, output_dir, *, landmarks=None, **options):
-    """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two that share no identity.
+def convert_folder(
+    input_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    *,
+    landmarks: str | os.PathLike | None = None,
+    **options: Any,
+) -> Conversion:
+    """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two datasets that share no identity.
 
     Args:
       input_dir: the root; the identity of an image is the first part of its path below the root.
-      output_dir: as for `convert`; not in the root.
+      output_dir: as for `convert`, but not inside the root.
       landmarks: as for `FolderSource`.
-      **options: of `convert`.
+      **options: further arguments of `convert`.
 
     Returns:
       A `Conversion`.
 
     Raises:
-      ValueError: as for `convert` and `FolderSource`; a folder without images counts as a bad image.
-      OSError: if the root cannot be listed or a file not be written.
+      ValueError: as for `convert` and `FolderSource`; an identity's folder without images counts as a bad image.
+      OSError: if the root cannot be listed, or a file cannot be written.
     """
     root, output = pathlib.Path(input_dir), pathlib.Path(output_dir)
     if output.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"output {output} lies inside the input {root}: choose a place outside.")
+        raise ValueError(f"output {output} lies inside the input {root}: choose an output outside.")
     return convert(FolderSource(root, landmarks), output, **options)
 
 
@@ -150,7 +161,9 @@ def _check_outputs(output, targets, name, overwrite):
         check_output(target, name, overwrite)
     for other in {output, output / "train", output / "heldout"} - set(targets):
         if (other / DATASET_FILE).exists():
-            raise ValueError(f"{other / DATASET_FILE} is of a conversion with another holdout: choose another output.")
+            raise ValueError(
+                f"{other / DATASET_FILE} belongs to a conversion with another holdout: choose another output."
+            )
 
 
 def _refuse(source, found, skip_bad):
@@ -163,7 +176,9 @@ def _split(source, items, holdout, order, seed):
     """Returns the items of each dataset."""
     identities = {item.identity for item in items}
     if len(identities) < 2:
-        raise ValueError(f"{source.location} has good images of {len(identities)} identities, at least 2 are needed.")
+        raise ValueError(
+            f"{source.location} has good images of {len(identities)} identities, but at least 2 are needed."
+        )
     if not holdout:
         return [items]
     held_out = split_identities(identities, holdout, order=order, seed=seed)
@@ -171,7 +186,7 @@ def _split(source, items, holdout, order, seed):
 
 
 def _write(source, shards, write, bar, skip_bad):
-    """Writes the shards that are not finished; returns the notes of all by path."""
+    """Writes the unfinished shards; returns the notes of all shards by path."""
     notes = {shard.path: note for shard in shards if (note := read_note(shard))}
     bar.update(sum(len(shard.items) for shard in shards if shard.path in notes))
     missing = [shard for shard in shards if shard.path not in notes]

@@ -1,34 +1,36 @@
-"""Images of a source in the formats of others: a folder, or a RecordIO pack in InsightFace's layout."""
+"""Export of a source to other formats: a folder, or a RecordIO pack in InsightFace's layout."""
 
 import contextlib
 import itertools
+import os
 import pathlib
 
 from tfface.data.formats.image_files import EXTENSIONS, image_suffix
-from tfface.data.formats.landmarks import write_landmarks
-from tfface.data.formats.recordio import ImageRecord, open_writer, pack
+from tfface.data.formats.landmarks import LANDMARKS_FILE, write_landmarks
+from tfface.data.formats.recordio import MAX_EXACT_LABEL, ImageRecord, open_writer, pack
 from tfface.data.formats.text_lists import check_path
+from tfface.data.sources.base import Source
 from tfface.files import replacing
 from tfface.progress import bar as progress_bar
 
-# The indices of a pack are also float32 labels in it, exact up to here.
-_MAX_INDEX = 1 << 24
 
+def export_folder(
+    source: Source, output_dir: str | os.PathLike, *, skip_bad: bool = False, progress: bool = False
+) -> tuple[int, list[tuple[str, str]]]:
+    """Writes the images of a source to a folder `output_dir/identity/.../image`, byte for byte.
 
-def export_folder(source, output_dir, *, skip_bad=False, progress=False):
-    """Writes the images of a source as a folder `output_dir/identity/.../image`, byte for byte.
-
-    A key that starts with the identity is the path; any other comes below a folder of the identity's name. A name
-    without an image's extension gets one. Landmarks go to `landmarks.csv`, as `convert_folder` reads them.
+    A key that starts with the identity is used as the path; any other key is placed below a folder named after the
+    identity. Names without an image extension get one. Landmarks are written to `landmarks.csv`, where `convert_folder`
+    finds them.
 
     Args:
       source: a `Source`, such as `RecordsSource`.
       output_dir: the folder, which must not exist; it appears when it is complete.
-      skip_bad: whether what is bad is left out instead of raising.
-      progress: whether a progress bar is shown on stderr.
+      skip_bad: whether to leave bad images out instead of raising.
+      progress: whether to show a progress bar on stderr.
 
     Returns:
-      Number of images, and list of (place, reason) of what was left out.
+      Number of images, and a list of (place, reason) of the images that were left out.
 
     Raises:
       ValueError: if a record is bad, two images have the same path, there is no image, or the output exists.
@@ -44,7 +46,7 @@ def export_folder(source, output_dir, *, skip_bad=False, progress=False):
                 with open(folder / path, "xb") as file:
                     file.write(image)
             except FileExistsError:
-                reject(source.where(item), f"the path {path} is taken by another image")
+                reject(source.where(item), f"another image has the same path {path}")
             except ValueError as error:
                 reject(source.where(item), str(error))
             else:
@@ -54,25 +56,32 @@ def export_folder(source, output_dir, *, skip_bad=False, progress=False):
         if not count:
             raise ValueError(f"{source.location} holds no image that can be written.")
         if landmarks:
-            write_landmarks(folder / "landmarks.csv", landmarks)
+            write_landmarks(folder / LANDMARKS_FILE, landmarks)
     return count, skipped
 
 
-def export_recordio(source, output_dir, *, image_size=None, skip_bad=False, progress=False):
-    """Writes the images of a source as `train.rec`, `train.idx` and `property`, byte for byte.
+def export_recordio(
+    source: Source,
+    output_dir: str | os.PathLike,
+    *,
+    image_size: tuple[int, int] | None = None,
+    skip_bad: bool = False,
+    progress: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Writes the images of a source to `train.rec`, `train.idx` and `property`, byte for byte.
 
-    Labels are the positions of the identities sorted by name, as in a dataset. Images are ordered by identity and
-    key, and numbered from 1; see `tfface.data.sources.recordio_source` for the layout. A pack that was written here,
-    converted and written again gives the same bytes. Landmarks and names have no place in the format.
+    Labels are the indices of the identities sorted by name, as in a dataset. Images are ordered by identity and key,
+    and numbered from 1; see `tfface.data.sources.recordio_source` for the layout. A pack that was written here gives
+    the same bytes when it is converted and exported again. The format cannot store landmarks and names.
 
     Args:
       source: a `Source`, such as `RecordsSource`.
       output_dir: folder for the three files, which must not exist; it appears when it is complete.
-      image_size: (height, width) of all images for `property`; without it there is no such file.
+      image_size: (height, width) of all images, for `property`; None writes no such file.
       skip_bad, progress: as for `export_folder`.
 
     Returns:
-      Number of images, and list of (place, reason) of what was left out.
+      Number of images, and a list of (place, reason) of the images that were left out.
 
     Raises:
       ValueError: if a record is bad, there is no image or too many for the format, or the output exists.
@@ -81,9 +90,10 @@ def export_recordio(source, output_dir, *, image_size=None, skip_bad=False, prog
     reject, skipped = _rejecter(source, skip_bad)
     items = sorted(_list(source, reject), key=lambda item: (item.identity, item.key))
     identities = sorted({item.identity for item in items})
-    if len(items) + len(identities) >= _MAX_INDEX:
+    # The header records store indices as labels.
+    if len(items) + len(identities) >= MAX_EXACT_LABEL:
         raise ValueError(
-            f"a pack has at most {_MAX_INDEX} records, got {len(items)} images of {len(identities)} identities."
+            f"a pack has at most {MAX_EXACT_LABEL} records, got {len(items)} images of {len(identities)} identities."
         )
     labels = {identity: float(label) for label, identity in enumerate(identities)}
     index, starts = 1, []
@@ -95,7 +105,7 @@ def export_recordio(source, output_dir, *, image_size=None, skip_bad=False, prog
                 write(index, pack(ImageRecord((label,), index, image)))
                 index += 1
         if len(starts) < len(labels):
-            raise ValueError(f"{len(labels) - len(starts)} identities would have no readable image: relabel first.")
+            raise ValueError(f"{len(labels) - len(starts)} identities have no readable image: drop them first.")
         write(0, pack(ImageRecord((float(index), float(index + len(starts))), 0, b"")))
         for number, (start, stop) in enumerate(zip(starts, [*starts[1:], index], strict=True), start=index):
             write(number, pack(ImageRecord((float(start), float(stop)), number, b"")))
@@ -105,7 +115,7 @@ def export_recordio(source, output_dir, *, image_size=None, skip_bad=False, prog
 
 
 def _rejecter(source, skip_bad):
-    """Returns a function of (place, reason) that raises, or with `skip_bad` appends to the list also returned."""
+    """Returns a function of (place, reason) and a list; the function raises, or with `skip_bad` appends to the list."""
     skipped = []
 
     def reject(place, reason):
@@ -126,7 +136,7 @@ def _list(source, reject):
 
 
 def _images(source, items, reject, progress):
-    """Yields (item, image) of all that can be read."""
+    """Yields (item, image) for every image that can be read."""
     for item in progress_bar(items, desc="write", unit=" images", disable=not progress):
         try:
             image = source.read(item)

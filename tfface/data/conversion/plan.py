@@ -1,42 +1,46 @@
-"""Which image goes into which shard: fixed by the keys alone, before any image is converted."""
+"""Assignment of images to shards; it depends on the keys alone and is fixed before any image is converted."""
 
 import dataclasses
 import hashlib
 import json
 import math
-import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tfface.data.formats.shard_names import MAX_SHARDS, shard_name
+from tfface.data.sources.base import Item, Source
 
 BYTES_PER_SHARD = 100_000_000
-MAX_SHARDS = 99_999  # of five digits
 
 _SAMPLE = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardPlan:
-    """A shard to be written.
+    """A shard to write.
 
     Args:
-      path: `pathlib.Path` of the file.
+      path: path of the file.
       items: its `Item`s in order.
       labels: dict from identity to label.
-      digest: of all that the dataset is made of.
+      digest: digest of all inputs of the dataset.
     """
 
-    path: os.PathLike
-    items: list
-    labels: dict
+    path: pathlib.Path
+    items: list[Item]
+    labels: dict[str, int]
     digest: str
 
 
-def list_items(source):
+def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
     """Lists the items of a source in the order of their records, by the SHA-256 of the key.
 
     Args:
       source: the `Source`.
 
     Returns:
-      List of `Item`s, and list of (place, reason) of what is bad in the index.
+      List of `Item`s, and a list of (place, reason) of bad entries of the index.
 
     Raises:
       ValueError: if a key occurs twice.
@@ -55,26 +59,26 @@ def list_items(source):
     return items, [(place if place.isprintable() else ascii(place), reason) for place, reason in found]
 
 
-def digest(items, *others):
-    """Returns a digest of items and of other JSON values, in hexadecimal."""
+def digest(items: Iterable[Item], *others: Any) -> str:
+    """Returns the SHA-256 of items and of other JSON values, in hexadecimal."""
     state = hashlib.sha256(json.dumps(others).encode())
     for item in items:
         state.update(json.dumps([item.key, item.identity, item.place, item.landmarks]).encode())
     return state.hexdigest()
 
 
-def split_identities(identities, holdout, *, order="hash", seed=0):
+def split_identities(identities: Iterable[str], holdout: int, *, order: str = "hash", seed: int = 0) -> set[str]:
     """Chooses identities to hold out of training.
 
     Args:
       identities: names of the identities.
       holdout: number of identities to hold out.
-      order: "hash" takes those with the smallest hash of seed and name, a choice that the alphabet (and with it
-        language, sex or the date of the photograph) does not bias; "last" takes the last by name.
-      seed: int, another one makes "hash" choose others.
+      order: "hash" takes those with the smallest hash of seed and name. The alphabet, and with it language, sex or the
+        date of the photograph, does not bias this choice. "last" takes the last by name.
+      seed: int; "hash" makes another choice for another seed.
 
     Returns:
-      Set of the names held out.
+      Set of the held-out names.
 
     Raises:
       ValueError: if fewer than two identities would remain on either side, or `order` is unknown.
@@ -84,30 +88,32 @@ def split_identities(identities, holdout, *, order="hash", seed=0):
     names = sorted(set(identities))
     if not 2 <= holdout <= len(names) - 2:
         raise ValueError(
-            f"cannot hold out {holdout} of {len(names)} identities: training and held-out set need two each, "
-            "for without a second person there is nothing to tell apart."
+            f"cannot hold out {holdout} of {len(names)} identities: the training set and the held-out set need at "
+            "least two each."
         )
     if order == "hash":
         names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest(), reverse=True)
     return set(names[-holdout:])
 
 
-def plan_shards(source, items, directory, name, num_shards, digest):
-    """Cuts the items of a dataset into shards of equal numbers.
+def plan_shards(
+    source: Source, items: Sequence[Item], directory: pathlib.Path, name: str, num_shards: int | None, digest: str
+) -> list[ShardPlan]:
+    """Splits the items of a dataset into shards of equal size.
 
     Args:
       source: the `Source`.
       items: the dataset's `Item`s in order, at least one.
-      directory: `pathlib.Path` for the files.
+      directory: directory of the files.
       name: name of the dataset.
-      num_shards: number of shards, reduced to the number of items; None for about 100 MB each.
-      digest: of the `ShardPlan`s.
+      num_shards: number of shards, at most one per item; None for about 100 MB per shard.
+      digest: digest of all inputs of the dataset, for the `ShardPlan`s.
 
     Returns:
       List of `ShardPlan`s.
     """
     if num_shards is None:
-        # The first are a random choice, and the same one in every run.
+        # Items are ordered by hash, so the first ones are a random sample, the same in every run.
         sample = items[:_SAMPLE]
         mean = sum(_num_bytes(source, item) for item in sample) / len(sample)
         num_shards = math.ceil(mean * len(items) / BYTES_PER_SHARD)
@@ -115,7 +121,7 @@ def plan_shards(source, items, directory, name, num_shards, digest):
     bounds = [len(items) * index // total for index in range(total + 1)]
     labels = {identity: label for label, identity in enumerate(sorted({item.identity for item in items}))}
     return [
-        ShardPlan(directory / f"{name}-{index:05d}-of-{total:05d}.tfrecord", items[start:stop], labels, digest)
+        ShardPlan(directory / shard_name(name, index, total), list(items[start:stop]), labels, digest)
         for index, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False))
     ]
 
@@ -134,5 +140,5 @@ def _fault(item):
 def _num_bytes(source, item):
     try:
         return len(source.read(item))
-    except (OSError, ValueError):  # The conversion will say so.
+    except (OSError, ValueError):  # The conversion will report it.
         return 0

@@ -1,21 +1,21 @@
-"""The folder in which datasets grow, and from which they take their places all at once.
+"""The staging folder: datasets are written there and published together when all are complete.
 
-A conversion that was cut off at any moment, by SIGKILL or a full disk, leaves in `OUTPUT/.NAME.partial`:
+A conversion that was interrupted at any moment, by SIGKILL or a full disk, leaves in `OUTPUT/.NAME.partial`:
 
-* the finished shards with their notes (see `tfface.data.conversion.writer`), and parts of others;
-* `growing.json`: a digest of what is converted, and the bad images once all have been looked at;
-* the same as `publishing.json`, once the datasets are complete and on the way to their places. From then on that is
-  only ever gone on with.
+* the finished shards with their notes (see `tfface.data.conversion.writer`), and parts of unfinished ones;
+* `growing.json`: a digest of the inputs and, once all images have been checked, the bad ones;
+* the same content as `publishing.json` once the datasets are complete. From then on publication can only be continued.
 """
 
 import contextlib
 import json
 import os
 import pathlib
-import re
 import shutil
+from collections.abc import Iterable, Mapping
 
 from tfface import json_files
+from tfface.data.formats.shard_names import check_name, find_shards
 from tfface.data.records import DATASET_FILE, DatasetInfo
 from tfface.files import replacing
 
@@ -23,52 +23,50 @@ _STATE = {"inputs": json_files.Either(None, str), "bad": {str: str}}
 
 
 class Stage:
-    """Folder of an unfinished conversion.
+    """The staging folder of a conversion.
 
     Args:
-      output_dir: directory of the conversion's output.
+      output_dir: output directory of the conversion.
       name: name of its datasets.
 
     Raises:
-      ValueError: if the name is none for a file.
+      ValueError: if the name is not valid in a file name.
     """
 
-    def __init__(self, output_dir, name):
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise ValueError(f"`name` must be of letters, digits, '_', '-' and '.', got {name!r}.")
+    def __init__(self, output_dir: str | os.PathLike, name: str):
         self.output = pathlib.Path(output_dir)
-        self.name = name
+        self.name = check_name(name, "`name`")
         self.folder = self.output / f".{name}.partial"
         self._growing = self.folder / "growing.json"
         self._publishing = self.folder / "publishing.json"
 
     @property
-    def publishing(self):
-        """Whether datasets are on the way to their places."""
+    def publishing(self) -> bool:
+        """Whether publication has begun."""
         return self._publishing.exists()
 
     @property
-    def bad(self):
-        """The bad images that were found, a dict from key to reason; to be set only when all have been looked at."""
+    def bad(self) -> dict[str, str]:
+        """The bad images, a dict from key to reason; to be set only when all images have been checked."""
         return self._load()["bad"]
 
     @bad.setter
-    def bad(self, found):
+    def bad(self, found: Mapping[str, str]) -> None:
         self._save(self._load()["inputs"], found)
 
-    def holds(self, inputs):
-        """Whether the folder is of these inputs."""
+    def holds(self, inputs: str) -> bool:
+        """Returns whether the folder holds work on inputs with this digest."""
         return self._load()["inputs"] == inputs
 
-    def place(self, target):
-        """Returns the folder in which the dataset of the directory `target` grows."""
+    def place(self, target: str | os.PathLike) -> pathlib.Path:
+        """Returns the folder in which the dataset for the directory `target` is staged."""
         return self.folder / pathlib.Path(target).relative_to(self.output)
 
-    def begin(self, inputs, targets):
-        """Makes the folder; keeps in it what is finished of the same inputs.
+    def begin(self, inputs: str, targets: Iterable[pathlib.Path]) -> None:
+        """Makes the folder, and keeps finished work on the same inputs.
 
         Args:
-          inputs: string, a digest.
+          inputs: digest of the inputs.
           targets: directories of the datasets.
         """
         if not self.holds(inputs):
@@ -80,22 +78,22 @@ class Stage:
         for half_written in self.folder.rglob("*.tmp"):
             half_written.unlink()
 
-    def complete(self, datasets):
-        """Begins the publication of finished datasets; from here on it is only gone on with.
+    def complete(self, datasets: Mapping[pathlib.Path, DatasetInfo]) -> None:
+        """Begins the publication of finished datasets; from here on it can only be continued.
 
         Args:
-          datasets: dict from directory to `DatasetInfo`; older datasets of the name are removed there.
+          datasets: dict from directory to `DatasetInfo`; older datasets of this name are removed there.
         """
         for target, info in datasets.items():
             _write(self.place(target) / DATASET_FILE, info.to_json())
         for target in datasets:
             (target / DATASET_FILE).unlink(missing_ok=True)
-            for old in _shards(target, self.name):
+            for old in find_shards(target, self.name):
                 old.unlink()
         self._growing.replace(self._publishing)
 
-    def finish(self, targets):
-        """Puts all files into their places that are not there yet.
+    def finish(self, targets: Iterable[pathlib.Path]) -> None:
+        """Moves all files to the directories of their datasets, unless they are there already.
 
         Args:
           targets: directories of the datasets.
@@ -107,7 +105,7 @@ class Stage:
             for shard in DatasetInfo.load(path).shards:
                 if (path.parent / shard.file).exists():
                     (path.parent / shard.file).replace(target / shard.file)
-        # Descriptions go last: they say that a dataset is complete.
+        # Descriptions go last, because they mark a dataset as complete.
         for target, path in waiting.items():
             path.replace(target / DATASET_FILE)
         for path in self.folder.iterdir():
@@ -118,10 +116,10 @@ class Stage:
         self._publishing.unlink()
         self.folder.rmdir()
 
-    def discard(self):
-        """Removes the folder, and the output directory where that is empty."""
+    def discard(self) -> None:
+        """Removes the folder, and the output directory if it is empty."""
         if self.publishing:
-            self._publishing.replace(self._growing)  # What is being removed must never be published.
+            self._publishing.replace(self._growing)  # A folder that is being removed must never be published.
         if self.folder.exists():
             shutil.rmtree(self.folder)
         with contextlib.suppress(OSError):
@@ -135,16 +133,12 @@ class Stage:
         _write(self._growing, json.dumps({"inputs": inputs, "bad": bad}))
 
 
-def check_output(directory, name, overwrite):
-    """Raises ValueError unless a dataset `name` may be written into `directory`; touches nothing."""
+def check_output(directory: str | os.PathLike, name: str, overwrite: bool) -> None:
+    """Raises ValueError unless a dataset `name` may be written into `directory`; changes nothing."""
     directory = pathlib.Path(directory)
-    for old in [directory / DATASET_FILE, *_shards(directory, name)]:
+    for old in [directory / DATASET_FILE, *find_shards(directory, name)]:
         if old.exists() and not overwrite:
             raise ValueError(f"{old} exists already: choose another output, or overwrite it.")
-
-
-def _shards(directory, name):
-    return sorted(directory.glob(f"{name}-{'[0-9]' * 5}-of-{'[0-9]' * 5}.tfrecord"))
 
 
 def _write(path, text):

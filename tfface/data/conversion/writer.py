@@ -1,7 +1,8 @@
-"""Writing shards: every image is read once, checked and stored in one pass, and a finished shard is never redone.
+"""Writing shards: one pass reads, checks and stores every image, and a finished shard is never written again.
 
-A shard grows under a name of its own, and only once it is complete on the disk takes its name and gets a note beside
-it, `SHARD.json`. So a shard with a note is whole, wherever the work was cut off; one without is written anew.
+A shard is written under a temporary name. Once it is complete on the disk, it gets its final name and a note beside it,
+`SHARD.json`. So a shard with a note is complete, whenever the work was interrupted; one without a note is written
+again.
 """
 
 import collections
@@ -9,18 +10,19 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import itertools
 import json
 import os
 import secrets
+from collections.abc import Callable, Generator, Sequence
 
 import tensorflow as tf
 
-from tfface import json_files
+from tfface import files, json_files
+from tfface.data.conversion.plan import ShardPlan
 from tfface.data.images.decoding import check_image
 from tfface.data.parallel import map_in_threads
-from tfface.files import write_atomically
+from tfface.data.sources.base import Source
 from tfface.json_files import COUNT, POSITIVE
 
 _NOTE = {
@@ -35,32 +37,34 @@ _NOTE = {
 
 @dataclasses.dataclass(frozen=True)
 class ShardNote:
-    """What is known of a finished shard.
+    """The content of a finished shard.
 
     Args:
       plan: digest of the `ShardPlan`.
       images: number of images.
-      sha256: of the file, in hexadecimal.
-      sizes: the different [height, width] in it, at most two.
+      sha256: SHA-256 of the file, in hexadecimal.
+      sizes: the different [height, width] of its images, at most two.
       landmarks: number of images with landmarks.
-      bad: [key, reason] of the items that are not in it.
+      bad: [key, reason] of the items that were left out.
     """
 
     plan: str
     images: int
     sha256: str
-    sizes: list
+    sizes: list[list[int]]
     landmarks: int
-    bad: list
+    bad: list[list[str]]
 
 
-def write_shards(source, shards, advance, *, workers=None):
+def write_shards(
+    source: Source, shards: Sequence[ShardPlan], advance: Callable[[int], object], *, workers: int | None = None
+) -> Generator[ShardNote, None, None]:
     """Writes shards one after the other, while threads read and check the images ahead.
 
     Args:
       source: the `Source`.
       shards: `ShardPlan`s.
-      advance: function that is called with the number of images done since the last call.
+      advance: progress callback, called with the number of images done since the last call.
       workers: number of threads; default: the number of processors.
 
     Yields:
@@ -70,14 +74,14 @@ def write_shards(source, shards, advance, *, workers=None):
       OSError: if a file cannot be written.
     """
     entries = ((item, shard.labels[item.identity]) for shard in shards for item in shard.items)
-    finishing = collections.deque()
+    finishing: collections.deque[concurrent.futures.Future[ShardNote]] = collections.deque()
     with (
         concurrent.futures.ThreadPoolExecutor(1) as finisher,
         contextlib.closing(map_in_threads(lambda entry: _encode(source, *entry), entries, workers)) as records,
     ):
         for shard in shards:
             stored = _store(shard, itertools.islice(records, len(shard.items)), advance)
-            # Meanwhile the threads go on with the next shard.
+            # Meanwhile the threads continue with the next shard.
             finishing.append(finisher.submit(_finish, shard, *stored))
             while finishing and finishing[0].done():
                 yield finishing.popleft().result()
@@ -85,7 +89,7 @@ def write_shards(source, shards, advance, *, workers=None):
             yield finishing.popleft().result()
 
 
-def write_shard(source, shard):
+def write_shard(source: Source, shard: ShardPlan) -> ShardNote:
     """Writes one shard in this thread.
 
     Args:
@@ -102,8 +106,8 @@ def write_shard(source, shard):
     return _finish(shard, *_store(shard, records, lambda done: None))
 
 
-def read_note(shard):
-    """Returns the `ShardNote` of a `ShardPlan` that is finished, else None."""
+def read_note(shard: ShardPlan) -> ShardNote | None:
+    """Returns the `ShardNote` of a `ShardPlan`, or None if the shard is not finished."""
     try:
         note = ShardNote(**json_files.read(_note_path(shard), _NOTE))
     except (OSError, ValueError):
@@ -116,7 +120,7 @@ def _note_path(shard):
 
 
 def _encode(source, item, label):
-    """Returns (item, serialized record, (height, width)), or (item, None, reason) of a bad image."""
+    """Returns (item, serialized record, (height, width)), or (item, None, reason) for a bad image."""
     try:
         data = source.read(item)
         size = check_image(data)
@@ -136,13 +140,13 @@ def _serialize(item, label, data):
     }
     if item.landmarks is not None:
         feature["landmarks"] = tf.train.Feature(float_list=tf.train.FloatList(value=item.landmarks))
-    # The order of a protobuf map is arbitrary unless asked for.
+    # By default the order of a protobuf map is arbitrary.
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def _store(shard, records, advance):
-    """Writes records under a temporary name; returns that and all of the note but the checksum."""
-    # No other attempt shares the name, be it of a killed process that lives on or of a second machine.
+    """Writes records under a temporary name; returns that name and the note's content except plan and checksum."""
+    # The name is random, because another process or machine may be writing the same shard.
     temporary = shard.path.with_name(f"{shard.path.name}.{secrets.token_hex(4)}.tmp")
     sizes, bad, landmarks = set(), [], 0
     try:
@@ -165,18 +169,15 @@ def _store(shard, records, advance):
 
 
 def _finish(shard, temporary, content):
-    """Gives a complete shard its name and its note."""
+    """Gives a complete shard its final name and its note."""
     note = ShardNote(plan=shard.digest, sha256=_sync_and_hash(temporary), **content)
-    _note_path(shard).unlink(missing_ok=True)  # Perhaps of another plan, whose shard is replaced now.
+    _note_path(shard).unlink(missing_ok=True)  # An older note may describe the shard that is replaced now.
     temporary.replace(shard.path)
-    write_atomically(_note_path(shard), json.dumps(dataclasses.asdict(note)).encode())
+    files.write_atomically(_note_path(shard), json.dumps(dataclasses.asdict(note)).encode())
     return note
 
 
 def _sync_and_hash(path):
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return files.sha256(path)

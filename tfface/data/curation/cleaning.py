@@ -1,13 +1,16 @@
-"""Changes of the index of a dataset: identities of few images and listed images left out, identities renamed."""
+"""Cleaning the index of a dataset: dropping small identities and listed images, and renaming identities."""
 
 import collections
 import dataclasses
+import os
+from collections.abc import Iterable
 
 from tfface.data.formats.text_lists import read_csv
+from tfface.data.sources.base import Item
 
 
-def drop_low_shot(items, min_images):
-    """Leaves out the identities that have fewer than `min_images` images.
+def drop_low_shot(items: Iterable[Item], min_images: int) -> list[Item]:
+    """Drops the identities that have fewer than `min_images` images.
 
     Args:
       items: iterable of `tfface.data.sources.Item`s.
@@ -17,7 +20,7 @@ def drop_low_shot(items, min_images):
       List of `Item`s in the same order.
 
     Raises:
-      ValueError: if no identity has so many.
+      ValueError: if no identity has that many images.
     """
     items = list(items)
     counts = collections.Counter(item.identity for item in items)
@@ -27,18 +30,18 @@ def drop_low_shot(items, min_images):
     return kept
 
 
-def exclude(items, path):
-    """Leaves out what an exclusion list names, such as that of `tfface.data.curation.overlap`.
+def exclude(items: Iterable[Item], path: str | os.PathLike) -> list[Item]:
+    """Drops the identities and images on an exclusion list, such as that of `tfface.data.curation.overlap`.
 
     Args:
       items: iterable of `Item`s.
-      path: CSV file with the columns identity and key: where the key is empty, all images of the identity are left out.
+      path: CSV file with the columns identity and key; a row with an empty key excludes all images of the identity.
 
     Returns:
       List of `Item`s in the same order.
 
     Raises:
-      ValueError: if the file is not such a table, or names nothing of what is there.
+      ValueError: if the file is not such a table, or matches none of the items.
       OSError: if it cannot be read.
     """
     items, table = list(items), _read_table(path, ["identity", "key"])
@@ -51,25 +54,25 @@ def exclude(items, path):
     return kept
 
 
-def relabel(items, path):
-    """Gives images other identities; several may become one.
+def relabel(items: Iterable[Item], path: str | os.PathLike) -> list[Item]:
+    """Assigns new identities to images; several identities may become one.
 
     Args:
       items: iterable of `Item`s.
-      path: CSV file with the columns identity and new_identity, or key and new_identity; where the new one is empty,
-        the images are left out. What is not listed stays as it is.
+      path: CSV file with the columns identity and new_identity, or key and new_identity. Images with an empty new
+        identity are dropped; images that are not listed keep their identity.
 
     Returns:
       List of `Item`s in the same order.
 
     Raises:
-      ValueError: if the file is not such a table, lists something twice, or nothing of what is there.
+      ValueError: if the file is not such a table, lists something twice, or matches none of the items.
       OSError: if it cannot be read.
     """
     table = _read_table(path, ["new_identity"])
     columns = [name for name in ("identity", "key") if name in table]
     if len(columns) != 1:
-        raise ValueError(f"{path}: one column identity or key is needed, got {', '.join(table)}.")
+        raise ValueError(f"{path}: expected one of the columns identity and key, got {', '.join(table)}.")
     (column,) = columns
     new = {}
     for name, identity in zip(table[column], table["new_identity"], strict=True):

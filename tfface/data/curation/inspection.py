@@ -1,15 +1,16 @@
-"""What a dataset holds: its numbers, and a sheet of some of its faces."""
+"""Inspection of a dataset: its statistics, and a contact sheet of some of its faces."""
 
 import collections
 import dataclasses
 import hashlib
-import io
+from collections.abc import Mapping, Sequence
 
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-from tfface.data.images.decoding import check_image
+from tfface.data.images.decoding import check_image, open_image
 from tfface.data.parallel import map_in_threads
+from tfface.data.sources.base import Item, Source
 from tfface.progress import bar as progress_bar
 
 _CELL, _GAP, _MAX_LABEL = 112, 4, 180  # Pixels of the contact sheet.
@@ -19,42 +20,45 @@ _DOTS = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00")
 
 @dataclasses.dataclass
 class Summary:
-    """The numbers of a dataset.
+    """Statistics of a dataset.
 
     Args:
-      location: of the source.
-      images_of: dict from identity to its number of images.
-      sizes: dict from (height, width) to number of images.
-      formats: dict from "JPEG", "PNG", ... to number of images.
-      num_bytes: of all encoded images together.
+      location: location of the source.
+      images_of: number of images per identity.
+      sizes: number of images per (height, width).
+      formats: number of images per format, "JPEG" or "PNG".
+      num_bytes: total size of the encoded images.
       landmarks: number of images with landmarks.
-      bad: (place, reason) of the images whose header cannot be read; they count nowhere else.
+      bad: (place, reason) of the images with an unreadable header; the other statistics ignore them.
       samples: dict from some identities to some of their `Item`s.
     """
 
     location: str
-    images_of: dict = dataclasses.field(default_factory=collections.Counter)
-    sizes: dict = dataclasses.field(default_factory=collections.Counter)
-    formats: dict = dataclasses.field(default_factory=collections.Counter)
+    images_of: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    sizes: collections.Counter[tuple[int, int]] = dataclasses.field(default_factory=collections.Counter)
+    formats: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     num_bytes: int = 0
     landmarks: int = 0
-    bad: list = dataclasses.field(default_factory=list)
-    samples: dict = dataclasses.field(default_factory=dict)
+    bad: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    samples: dict[str, list[Item]] = dataclasses.field(default_factory=dict)
 
     @property
-    def images(self):
+    def images(self) -> int:
+        """Number of good images."""
         return sum(self.images_of.values())
 
 
-def summarise(source, *, identities=12, images=8, workers=None, progress=False):
-    """Counts what a source holds, in one pass that reads the headers of the images only.
+def summarise(
+    source: Source, *, identities: int = 12, images: int = 8, workers: int | None = None, progress: bool = False
+) -> Summary:
+    """Collects the statistics of a source, in one pass that decodes only the headers of the images.
 
     Args:
       source: a `tfface.data.sources.Source`.
-      identities, images: number of identities to sample, and of images of each. They are chosen by hash of their names,
-        so that neither alphabet nor order favours any.
+      identities, images: number of identities to sample, and of images per identity. They are chosen by a hash of their
+        names, so that neither alphabet nor order favours any.
       workers: number of threads; default: the number of processors.
-      progress: whether a progress bar is shown on stderr.
+      progress: whether to show a progress bar on stderr.
 
     Returns:
       A `Summary`.
@@ -63,9 +67,9 @@ def summarise(source, *, identities=12, images=8, workers=None, progress=False):
     def look(item):
         try:
             data = source.read(item)
-            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            with open_image(data) as image:
                 return item, len(data), image.format, (image.height, image.width)
-        except Exception as error:  # Pillow meets damaged files with many types.
+        except Exception as error:  # Pillow raises many types for damaged files.
             return item, None, None, str(error)
 
     summary = Summary(str(source.location))
@@ -85,15 +89,15 @@ def summarise(source, *, identities=12, images=8, workers=None, progress=False):
     return summary
 
 
-def contact_sheet(source, samples):
-    """Draws one row of faces per identity, with their landmarks where these are known.
+def contact_sheet(source: Source, samples: Mapping[str, Sequence[Item]]) -> Image.Image:
+    """Draws one row of faces per identity, with known landmarks.
 
     Args:
       source: the `Source`.
       samples: dict from identity to `Item`s, as in `Summary`.
 
     Returns:
-      `PIL.Image.Image`. An image that cannot be decoded leaves its place empty.
+      `PIL.Image.Image`. An image that cannot be decoded leaves its cell empty.
 
     Raises:
       ValueError: if there are no samples.
@@ -128,7 +132,7 @@ def _sample(samples, item, identities, images):
     samples.setdefault(item.identity, []).append(item)
     samples[item.identity] = sorted(samples[item.identity], key=lambda item: _rank(item.key))[:images]
     if len(samples) > identities:
-        # One that is dropped never comes back, so those that stay have been seen from their first image.
+        # A dropped identity never returns, so the remaining ones have been sampled from their first image on.
         del samples[max(samples, key=_rank)]
 
 
@@ -137,7 +141,7 @@ def _rank(name):
 
 
 def _thumbnail(data, landmarks):
-    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+    with open_image(data) as image:
         face = image.convert("RGB")
     scale = _CELL / max(face.size)
     face = face.resize([max(1, round(side * scale)) for side in face.size], Image.Resampling.LANCZOS)

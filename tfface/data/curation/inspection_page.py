@@ -1,19 +1,22 @@
-"""A dataset on one page of HTML that needs nothing beside it."""
+"""A self-contained HTML page that summarises a dataset."""
 
 import base64
 import html
 import io
+import os
 import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tfface import files
+from tfface.data.curation.inspection import Summary
 
 _SHOWN = 10  # Rows of a table.
 _COLOUR = "#0072B2"
-_WIDE = 20  # Ratio of the borders from which an axis is logarithmic.
-# No script runs and nothing is loaded, whatever a name in the data may hold.
+_WIDE = 20  # Ratio of largest to smallest value above which an axis is logarithmic.
+# No script runs and nothing is loaded, whatever the names in the data contain.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #f6f7f8; margin: 0; }
@@ -34,8 +37,8 @@ img { max-width: 100%; height: auto; display: block; }
 """
 
 
-def write_inspection(folder, summary, sheet):
-    """Writes `index.html` with the `inspection_page` and `contact_sheet.png` into a folder."""
+def write_inspection(folder: str | os.PathLike, summary: Summary, sheet: Image.Image) -> None:
+    """Writes the `inspection_page` as `index.html`, and `contact_sheet.png`, into a folder."""
     picture = io.BytesIO()
     sheet.save(picture, "PNG")
     files.write_atomically(pathlib.Path(folder) / "contact_sheet.png", picture.getvalue())
@@ -44,12 +47,12 @@ def write_inspection(folder, summary, sheet):
     )
 
 
-def inspection_page(summary, sheet):
-    """Puts what is known of a dataset into HTML; all names are escaped, and pictures are part of the text.
+def inspection_page(summary: Summary, sheet: Image.Image) -> str:
+    """Renders a summary as HTML; all names are escaped, and pictures are embedded.
 
     Args:
       summary: a `tfface.data.curation.inspection.Summary` with at least one image.
-      sheet: its `contact_sheet`, a `PIL.Image.Image`.
+      sheet: its `contact_sheet`.
 
     Returns:
       The text of the page.
@@ -100,14 +103,14 @@ def _charts(counts, sizes):
     left, right = figure.subplots(1, 2)
     sides = np.repeat([min(size) for size in sizes], list(sizes.values()))
     for axes, values, xlabel, ylabel in (
-        (left, counts, "images of an identity", "identities"),
-        (right, sides, "shorter side of an image (pixels)", "images"),
+        (left, counts, "images per identity", "identities"),
+        (right, sides, "shorter side of the image (pixels)", "images"),
     ):
         heights, edges = np.histogram(values, _edges(values))
         axes.bar(edges[:-1], heights, np.diff(edges) * 0.92, align="edge", color=_COLOUR)
         if edges[-1] > _WIDE * edges[0]:
             axes.set_xscale("log")
-        elif len(heights) < 10:  # A single value would fill the picture with one bar.
+        elif len(heights) < 10:  # A single value would fill the chart with one bar.
             axes.set_xlim(edges[0] - 5, edges[-1] + 5)
             axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel(xlabel)
@@ -122,7 +125,7 @@ def _charts(counts, sizes):
 
 
 def _edges(values):
-    """Borders of at most 40 bins between whole numbers; of growing width where the range is wide."""
+    """Returns the edges of at most 40 bins, between whole numbers; bins grow in width if the range is wide."""
     low, high = values.min() - 0.5, values.max() + 0.5
     inner = (np.geomspace if high > _WIDE * low else np.linspace)(low, high, 41)[1:-1]
     return np.unique(np.concatenate([[low, high], np.round(inner) + 0.5]).clip(low, high))

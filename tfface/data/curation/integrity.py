@@ -1,7 +1,9 @@
-"""Whether a dataset is whole: its files, its records, its labels and its images; and which images it has twice."""
+"""Verification of a dataset: its files, records, labels and images, and its duplicate images."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterable
 
 from tfface import csv_files, files
 from tfface.data.curation.duplicates import duplicate_groups
@@ -16,42 +18,42 @@ from tfface.progress import bar as progress_bar
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What `verify_dataset` found.
+    """The result of `verify_dataset`.
 
     Args:
       images: number of good records.
-      problems: list of (place, reason), both strings; a place is the file or `shard:offset`. None if all is well.
+      problems: (place, reason) of each problem; a place is the file or `shard:offset`. Empty if the dataset is sound.
       hashes: `ImageHashes` of the good records.
-      duplicates: list of groups of positions in `hashes`; see `tfface.data.curation.duplicates`.
+      duplicates: groups of indices into `hashes`; see `tfface.data.curation.duplicates`.
     """
 
     images: int
-    problems: list
+    problems: list[tuple[str, str]]
     hashes: ImageHashes
-    duplicates: list
+    duplicates: list[list[int]]
 
-    def identities(self, group):
-        """Returns the sorted identities of a group; more than one means the same picture under several names."""
-        return sorted({self.hashes.identities[position] for position in group})
+    def identities(self, group: Iterable[int]) -> list[str]:
+        """Returns the sorted identities of a group; two or more mean that one picture has several names."""
+        return sorted({self.hashes.identities[index] for index in group})
 
-    def is_exact(self, group):
-        """Returns whether the images of a group are the same byte for byte."""
-        return len({self.hashes.digests[position].tobytes() for position in group}) == 1
+    def is_exact(self, group: Iterable[int]) -> bool:
+        """Returns whether all images of a group are the same byte for byte."""
+        return len({self.hashes.digests[index].tobytes() for index in group}) == 1
 
 
-def verify_dataset(directory, *, workers=None, progress=False):
+def verify_dataset(directory: str | os.PathLike, *, workers: int | None = None, progress: bool = False) -> Verification:
     """Checks a dataset against its description, every record against the schema, and every image by decoding it.
 
     Args:
-      directory: of the dataset.
+      directory: directory of the dataset.
       workers: number of threads; default: the number of processors.
-      progress: whether a progress bar is shown on stderr.
+      progress: whether to show a progress bar on stderr.
 
     Returns:
       A `Verification`.
 
     Raises:
-      ValueError: if there is no description, or it is damaged.
+      ValueError: if the description is missing or damaged.
       OSError: if a file cannot be read.
     """
     directory = pathlib.Path(directory)
@@ -60,7 +62,7 @@ def verify_dataset(directory, *, workers=None, progress=False):
     problems = [(shard.file, "missing") for shard in info.shards if shard not in present]
     sums = map_in_threads(lambda shard: files.sha256(directory / shard.file), present, workers)
     problems += [
-        (shard.file, f"SHA-256 is not that of {DATASET_FILE}")
+        (shard.file, f"the SHA-256 differs from that in {DATASET_FILE}")
         for shard, found in zip(present, sums, strict=True)
         if found != shard.sha256
     ]
@@ -72,9 +74,10 @@ def verify_dataset(directory, *, workers=None, progress=False):
                 count += 1
                 yield f"{shard.file}:{offset}", data
             if count != shard.images:
-                problems.append((shard.file, f"{count} records, {DATASET_FILE} says {shard.images}"))
+                problems.append((shard.file, f"{count} records, but {DATASET_FILE} says {shard.images}"))
 
-    keys, sizes, landmarks, rows = {}, set(), 0, []
+    keys: dict[str, str] = {}
+    sizes, landmarks, rows = set(), 0, []
     with progress_bar(total=info.images, desc=f"verify {info.name}", unit=" images", disable=not progress) as bar:
         for place, result in map_in_threads(lambda one: _check(one, info), records(), workers):
             bar.update()
@@ -83,7 +86,7 @@ def verify_dataset(directory, *, workers=None, progress=False):
                 continue
             row, size, marked = result
             if row[0] in keys:
-                problems.append((place, f"key {row[0]!r} occurs also at {keys[row[0]]}"))
+                problems.append((place, f"key {row[0]!r} also occurs at {keys[row[0]]}"))
             keys.setdefault(row[0], place)
             sizes.add(size)
             landmarks += marked
@@ -91,21 +94,21 @@ def verify_dataset(directory, *, workers=None, progress=False):
     stated = (info.image_size, info.landmarks, info.identities)
     found = (sizes.pop() if len(sizes) == 1 else None, landmarks, len({row[1] for row in rows}))
     for name, one, other in zip(("image_size", "landmarks", "identities"), stated, found, strict=True):
-        if one != other and not problems:  # Of damaged records these are consequences.
-            problems.append((DATASET_FILE, f"{name} is {one}, that of the images {other}"))
+        if one != other and not problems:  # With damaged records this would only be a consequence.
+            problems.append((DATASET_FILE, f"{name} is {one}, but the images have {other}"))
     hashes = collect_hashes(rows, [])
     return Verification(len(rows), problems, hashes, duplicate_groups(hashes))
 
 
-def write_report(path, verification):
+def write_report(path: str | os.PathLike, verification: Verification) -> None:
     """Writes a CSV file of problems and duplicates: kind, group, place or key, identity, reason."""
     rows = [("problem", "", place, "", reason) for place, reason in verification.problems]
     for number, group in enumerate(verification.duplicates):
         kind = "same file" if verification.is_exact(group) else "same picture"
         count = len(verification.identities(group))
-        for position in group:
-            key, identity = verification.hashes.keys[position], verification.hashes.identities[position]
-            rows.append((kind, number, key, identity, f"{count} identities" if count > 1 else ""))
+        for index in group:
+            key, identity = verification.hashes.keys[index], verification.hashes.identities[index]
+            rows.append((kind, str(number), key, identity, f"{count} identities" if count > 1 else ""))
     csv_files.write_report(path, ["kind", "group", "place", "identity", "reason"], rows)
 
 

@@ -1,23 +1,26 @@
-"""What a training set shares with a test set: persons by their names, pictures by their hashes."""
+"""Overlap of training and test sets: identities by their names, images by their hashes."""
 
 import dataclasses
+import os
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tfface import csv_files
 from tfface.data.curation.duplicates import duplicate_groups
 from tfface.data.curation.image_hashes import ImageHashes, hash_images
+from tfface.data.sources.base import Source
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shared:
-    """A person or picture of the training set that the test set has too.
+    """An identity or image of the training set that is also in a test set.
 
     Args:
-      identity: in the training set.
-      key: of the image in the training set, "" for the whole identity.
-      reason: what it shares with which person or image of the test set.
+      identity: its name in the training set.
+      key: key of the image in the training set; "" for the whole identity.
+      reason: the relation to an identity or image of the test set.
     """
 
     identity: str
@@ -25,17 +28,26 @@ class Shared:
     reason: str
 
 
-def find_overlap(train, tests=(), names=(), *, by_name=True, by_image=True, workers=None, progress=False):
-    """Finds what a training set shares with test sets; bad images are left out, as conversion leaves them out.
+def find_overlap(
+    train: Source,
+    tests: Sequence[Source] = (),
+    names: Iterable[str] = (),
+    *,
+    by_name: bool = True,
+    by_image: bool = True,
+    workers: int | None = None,
+    progress: bool = False,
+) -> list[Shared]:
+    """Finds identities and images that a training set shares with test sets; bad images are ignored.
 
     Args:
       train: `tfface.data.sources.Source`.
       tests: `Source`s.
-      names: more names of persons to look for.
-      by_name: whether the identities of the test sets are compared by name, too.
-      by_image: whether pictures are compared.
+      names: further names to look for.
+      by_name: whether to compare the names of the test sets' identities.
+      by_image: whether to compare images.
       workers: number of threads; default: the number of processors.
-      progress: whether progress bars are shown on stderr.
+      progress: whether to show progress bars on stderr.
 
     Returns:
       List of `Shared`: first whole identities, by name, then images.
@@ -50,15 +62,15 @@ def find_overlap(train, tests=(), names=(), *, by_name=True, by_image=True, work
     return shared
 
 
-def fold_name(name):
-    """Returns a name as it is compared: `José_Aznar`, `jose aznar` and `JOSE-AZNAR` are all `jose aznar`."""
+def fold_name(name: str) -> str:
+    """Normalises a name for comparison: `José_Aznar`, `jose aznar` and `JOSE-AZNAR` all become `jose aznar`."""
     plain = unicodedata.normalize("NFKD", name).casefold()
     letters = "".join(one if one.isalnum() else " " for one in plain if not unicodedata.combining(one))
     return " ".join(letters.split())
 
 
-def shared_identities(train, test):
-    """Finds identities of the training set whose name, folded by `fold_name`, is also in the test set.
+def shared_identities(train: Iterable[str], test: Iterable[str]) -> list[Shared]:
+    """Finds identities of the training set with a name that, up to `fold_name`, is also in the test set.
 
     Args:
       train, test: iterables of names.
@@ -67,19 +79,19 @@ def shared_identities(train, test):
       List of `Shared`, by name.
     """
     known = {folded: name for name in sorted(set(test), reverse=True) if (folded := fold_name(name))}
-    folded = {name: fold_name(name) for name in sorted(set(train))}
-    return [Shared(name, "", f"same name as {known[one]}") for name, one in folded.items() if one in known]
+    names = {name: fold_name(name) for name in sorted(set(train))}
+    return [Shared(name, "", f"same name as {known[one]}") for name, one in names.items() if one in known]
 
 
-def shared_images(train, tests):
-    """Finds pictures of the training set that are also in a test set.
+def shared_images(train: ImageHashes, tests: Sequence[ImageHashes]) -> list[Shared]:
+    """Finds images of the training set that are also in a test set.
 
     Args:
       train: `ImageHashes`.
       tests: list of `ImageHashes`.
 
     Returns:
-      List of `Shared`, by their position in `train`.
+      List of `Shared`, by their index in `train`.
     """
     every = [train, *tests]
     both = ImageHashes(
@@ -100,6 +112,6 @@ def shared_images(train, tests):
     return [Shared(train.identities[one], train.keys[one], reason) for one, reason in sorted(found.items())]
 
 
-def write_exclusions(path, shared):
+def write_exclusions(path: str | os.PathLike, shared: Iterable[Shared]) -> None:
     """Writes an exclusion list for `tfface.data.curation.cleaning.exclude`: a CSV file of identity, key and reason."""
     csv_files.write_table(path, ["identity", "key", "reason"], map(dataclasses.astuple, shared))

@@ -1,1 +1,1 @@
-"""File formats, read and written without TensorFlow."""
+"""Readers and writers of file formats; they do not need TensorFlow."""

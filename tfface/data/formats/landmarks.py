@@ -1,18 +1,21 @@
-"""Five facial landmarks in a table beside the images: eyes, nose tip and mouth corners."""
+"""Table of five facial landmarks per image: eyes, nose tip and mouth corners."""
 
 import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfface import csv_files
 from tfface.data.formats.text_lists import read_csv
 
+LANDMARKS_FILE = "landmarks.csv"
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
-def read_landmarks(path):
-    """Reads the five landmarks of images from a CSV file with the columns path, x1, y1, ..., x5, y5.
+def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
+    """Reads the landmarks of images from a CSV file with the columns path, x1, y1, ..., x5, y5.
 
     Args:
-      path: the file; its paths are relative to the root of the images, coordinates are in pixels.
+      path: the file; paths in it are relative to the root of the images, and coordinates are in pixels.
 
     Returns:
       Dict from path to a tuple of 10 floats.
@@ -38,7 +41,7 @@ def read_landmarks(path):
     return found
 
 
-def write_landmarks(path, landmarks):
+def write_landmarks(path: str | os.PathLike, landmarks: Mapping[str, Iterable[float]]) -> None:
     """Writes a table for `read_landmarks`, atomically and without rounding.
 
     Args:
@@ -52,8 +55,8 @@ def write_landmarks(path, landmarks):
     csv_files.write_table(path, ["path", *LANDMARK_COLUMNS], rows)
 
 
-def parse_landmarks(texts):
-    """Returns the ten coordinates in as many strings as a tuple of floats.
+def parse_landmarks(texts: Sequence[str]) -> tuple[float, ...]:
+    """Converts ten strings to coordinates.
 
     Raises:
       ValueError: if one is not finite; the message is a reason without a name.

@@ -1,19 +1,18 @@
-"""Pickles that hold nothing but lists, bytes, booleans and integers, read without running anything.
+"""Safe reader of pickles that hold only lists, bytes, booleans and integers.
 
-Loading a foreign pickle with Python's `pickle` runs what its author wrote. This reader knows the operations that
-build plain data, as Python 2 and 3 write them in protocols 2 to 5, and none that imports, calls or changes an object:
-a pickle with any other operation is refused. Bytes are not read but located, so that images stay in the file until
-asked for.
+Python's `pickle` executes code that the author of a file chose. This reader knows only the operations that build plain
+data, as Python 2 and 3 write them in protocols 2 to 5, and none that imports, calls or changes an object. It refuses a
+pickle with any other operation. It locates bytes without reading them, so that images stay in the file until needed.
 """
 
 import pickletools
-import typing
+from typing import Any, BinaryIO, NamedTuple
 
-# Bounds the memory: each operation makes at most one small object.
+# This bounds the memory, because each operation makes at most one small object.
 _MAX_OPERATIONS = 1 << 21
 _MAX_PROTOCOL = 5
 _NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
-# Length of the length of bytes.
+# Size of the length field before the bytes.
 _BYTES = {
     "SHORT_BINSTRING": 1,
     "BINSTRING": 4,
@@ -26,29 +25,29 @@ _INTEGERS = {"BININT1": 1, "BININT2": 2, "BININT": 4}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-class Span(typing.NamedTuple):
-    """Bytes that are still in the file."""
+class Span(NamedTuple):
+    """Position of bytes that are still in the file."""
 
     offset: int
     length: int
 
 
-def load_plain(file, size):
+def load_plain(file: BinaryIO, size: int) -> Any:
     """Reads a pickle of plain data.
 
     Args:
-      file: open for reading bytes, at its start.
-      size: its size.
+      file: binary file object, at its start.
+      size: size of the file in bytes.
 
     Returns:
       Nested lists of `Span`s (for bytes), booleans and integers; tuples become lists.
 
     Raises:
-      ValueError: if it is no pickle or holds anything else; the message is a reason without the name of the file.
+      ValueError: if it is not a pickle or holds anything else; the message is a reason without the name of the file.
     """
     try:
         return _run(file, size)
-    except (AttributeError, IndexError, KeyError):  # Nothing on the stack, no list there, nothing remembered.
+    except (AttributeError, IndexError, KeyError):  # The stack is empty or holds no list, or the memo has no entry.
         raise ValueError(f"the pickle is damaged before byte {file.tell()}") from None
 
 
@@ -72,7 +71,7 @@ def _run(file, size):
                 return stack.pop()
             case "PROTO":
                 if number(1) > _MAX_PROTOCOL:
-                    raise ValueError(f"its protocol is above {_MAX_PROTOCOL}, or it is no pickle")
+                    raise ValueError(f"its protocol is above {_MAX_PROTOCOL}, or it is not a pickle")
             case "FRAME":
                 number(8)
             case "MARK":
@@ -118,6 +117,6 @@ def _run(file, size):
             case name:
                 raise ValueError(
                     f"operation {name or 'unknown'} at byte {file.tell() - 1} is refused: only lists of bytes, "
-                    "booleans and integers are read, and nothing is run"
+                    "booleans and integers are read, and nothing is executed"
                 )
     raise ValueError(f"more than {_MAX_OPERATIONS} operations")

@@ -1,27 +1,32 @@
-"""MXNet RecordIO files: a pure-Python reader and writer of `.rec` and `.idx`, without MXNet.
+"""MXNet RecordIO files: a reader and writer of `.rec` and `.idx` in pure Python, without MXNet.
 
-A `.rec` file is a row of records. Each is one part or several: the magic number, a word of 3 bits for the place of the
-part (0 whole, 1 first, 2 middle, 3 last) and 29 bits for its length, then the bytes, padded with zeros to a multiple of
-four. Where the magic number itself occurs in a record at a multiple of four, the record is cut there and the number
-left out, so that a reader can find the next record after damage.
+A `.rec` file is a sequence of records. A record has one or more parts. Each part is the magic number, a word with 3
+bits for the kind of the part (0 whole, 1 first, 2 middle, 3 last) and 29 bits for its length, then the bytes, padded
+with zeros to a multiple of four. If the magic number itself occurs in a record at a multiple of four, the record is
+split there and the number is left out. So a reader can find the next record after damage.
 
-The record of an image starts with flag, label, id and a second id; a flag above 0 is the number of float labels that
-follow, of which the first is the identity. An `.idx` file has a line `index <tab> offset` for each record.
+The record of an image starts with a flag, a label, an id and a second id. A flag above 0 is the number of float labels
+that follow; the first of them is the identity. An `.idx` file has a line `index <tab> offset` for each record.
 
 Reference:
   dmlc-core, `src/recordio.cc`; MXNet, `python/mxnet/recordio.py`.
 """
 
 import contextlib
+import os
+import pathlib
 import re
 import struct
-import typing
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
 from tfface.files import open_regular
 
 MAX_RECORD_BYTES = 1 << 28
+# Labels are float32, in which whole numbers are exact up to here.
+MAX_EXACT_LABEL = 1 << 24
 
-# Far beyond what is met; they bound the time and memory that crafted files can take.
+# Real files stay far below these; they bound the time and memory that crafted files can take.
 _MAX_PARTS = 1 << 10
 MAX_LABELS = 1 << 12
 
@@ -35,8 +40,8 @@ _INDEX_LINE = re.compile(rb"(\d{1,18})\t(\d{1,18})\r?\n?")
 _BLOCK = 1 << 20
 
 
-class ImageRecord(typing.NamedTuple):
-    """What a record of an image holds.
+class ImageRecord(NamedTuple):
+    """The content of an image record.
 
     Args:
       labels: tuple of floats; the first is the number of the identity.
@@ -44,27 +49,27 @@ class ImageRecord(typing.NamedTuple):
       image: the encoded image; empty in the header records of InsightFace's packs.
     """
 
-    labels: tuple
-    index: int
+    labels: tuple[float, ...]
+    index: int  # type: ignore[assignment]  # The field takes the place of the method of tuples.
     image: bytes
 
 
-def pack(record):
-    """Returns the bytes of an `ImageRecord`; a single label is put in the head, as MXNet does."""
+def pack(record: ImageRecord) -> bytes:
+    """Returns the bytes of an `ImageRecord`; a single label goes into the head, as in MXNet."""
     if len(record.labels) == 1:
         return _HEAD.pack(0, record.labels[0], record.index, 0) + record.image
     count = len(record.labels)
     return _HEAD.pack(count, 0.0, record.index, 0) + struct.pack(f"<{count}f", *record.labels) + record.image
 
 
-def unpack(data):
-    """Reads the bytes of a record, or their beginning, as an `ImageRecord`.
+def unpack(data: bytes) -> ImageRecord:
+    """Parses the bytes of a record, or their beginning, as an `ImageRecord`.
 
     Raises:
-      ValueError: if they are too short for the head and the labels it announces.
+      ValueError: if they are too short for the head and the labels that it announces.
     """
     if len(data) < HEAD_BYTES:
-        raise ValueError(f"a record of an image has at least {HEAD_BYTES} bytes, got {len(data)}")
+        raise ValueError(f"an image record has at least {HEAD_BYTES} bytes, got {len(data)}")
     flag, label, index, _ = _HEAD.unpack_from(data)
     start = HEAD_BYTES + 4 * flag
     if flag > MAX_LABELS or start > len(data):
@@ -73,29 +78,48 @@ def unpack(data):
     return ImageRecord(labels, index, data[start:])
 
 
-def find_record(file, offset, size):
-    """Finds the parts of a record without reading them.
+def identity_of_label(label: float, limit: int = MAX_EXACT_LABEL) -> str:
+    """Names the identity of a label: its number with eight digits, so that names sort as numbers do.
 
     Args:
-      file: the `.rec`, open for reading bytes.
-      offset: where the record starts.
-      size: size of the file.
+      label: the label as stored.
+      limit: number of labels.
 
     Returns:
-      List of (start, length) of the parts, and the offset behind the record.
+      The name.
 
     Raises:
-      ValueError: if there is no whole record; the message is a reason without the name of the file.
+      ValueError: if the label is not a whole number in [0, limit); the message is a reason without a name.
     """
-    parts, total = [], 0
+    if not (0 <= label < limit and label == int(label)):
+        raise ValueError(f"label {label:g}, expected a whole number from 0 to {limit - 1}")
+    return f"{int(label):08d}"
+
+
+def find_record(file: BinaryIO, offset: int, size: int) -> tuple[list[tuple[int, int]], int]:
+    """Locates the parts of a record without reading them.
+
+    Args:
+      file: the `.rec`, a binary file object.
+      offset: start of the record in bytes.
+      size: size of the file in bytes.
+
+    Returns:
+      List of (start, length) of the parts, and the offset after the record.
+
+    Raises:
+      ValueError: if there is no complete record; the message is a reason without the name of the file.
+    """
+    parts: list[tuple[int, int]] = []
+    total = 0
     while True:
         file.seek(offset)
         head = file.read(_PART.size)
         if len(head) < _PART.size:
             raise ValueError(f"the file ends within a record, at byte {offset + len(head)} of {size}")
         magic, word = _PART.unpack(head)
-        place, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
-        if magic != _MAGIC or place not in ((_MIDDLE, _LAST) if parts else (_WHOLE, _FIRST)):
+        kind, length = word >> _LENGTH_BITS, word & ((1 << _LENGTH_BITS) - 1)
+        if magic != _MAGIC or kind not in ((_MIDDLE, _LAST) if parts else (_WHOLE, _FIRST)):
             raise ValueError(f"no {'further part' if parts else 'record'} at byte {offset}")
         start, padded = offset + _PART.size, length + -length % 4
         if start + padded > size:
@@ -105,17 +129,17 @@ def find_record(file, offset, size):
         if total > MAX_RECORD_BYTES or len(parts) > _MAX_PARTS:
             raise ValueError(f"a record of more than {MAX_RECORD_BYTES >> 20} MB or {_MAX_PARTS} parts")
         offset = start + padded
-        if place in (_WHOLE, _LAST):
+        if kind in (_WHOLE, _LAST):
             return parts, offset
 
 
-def read_record(file, offset, size):
-    """Reads a record, whole; arguments and errors are those of `find_record`."""
+def read_record(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Reads a whole record; arguments and errors are those of `find_record`."""
     return read_parts(file, find_record(file, offset, size)[0])
 
 
-def read_parts(file, parts, limit=None):
-    """Returns the bytes of a record from its parts, or the first `limit` of them."""
+def read_parts(file: BinaryIO, parts: Iterable[tuple[int, int]], limit: int | None = None) -> bytes:
+    """Returns the bytes of a record, or the first `limit` of them, given its parts."""
     pieces, total = [], 0
     for start, length in parts:
         file.seek(start)
@@ -126,13 +150,15 @@ def read_parts(file, parts, limit=None):
     return _MAGIC.join(pieces)[:limit]
 
 
-def find_records(file, size, reject):
-    """Finds all records of a file, in one pass that reads their heads only.
+def find_records(
+    file: BinaryIO, size: int, reject: Callable[[int, str], object]
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Locates all records of a file, in one pass that reads only their heads.
 
     Args:
-      file: the `.rec`, open for reading bytes.
-      size: its size.
-      reject: function that is called with (offset, reason) for each damaged place, which is passed over.
+      file: the `.rec`, a binary file object.
+      size: size of the file in bytes.
+      reject: callback of (offset, reason) for each damaged position, which is skipped.
 
     Yields:
       (offset, parts) of each record.
@@ -164,21 +190,21 @@ def _next_magic(file, offset, size):
     return size
 
 
-def read_index(path, limit):
+def read_index(path: str | os.PathLike, limit: int) -> dict[int, int]:
     """Reads an `.idx` file.
 
     Args:
       path: the file.
-      limit: number of lines that it can have, from the size of its `.rec`.
+      limit: largest number of lines, as the size of its `.rec` allows.
 
     Returns:
       Dict from index to offset, for `read_record`.
 
     Raises:
-      ValueError: if a line is malformed, an index occurs twice or there are too many.
+      ValueError: if a line is malformed, an index occurs twice, or there are too many lines.
       OSError: if it cannot be read.
     """
-    offsets = {}
+    offsets: dict[int, int] = {}
     with open_regular(path) as file:
         number = 0
         while line := file.readline(64):
@@ -192,11 +218,11 @@ def read_index(path, limit):
 
 
 @contextlib.contextmanager
-def open_writer(path):
+def open_writer(path: pathlib.Path) -> Iterator[Callable[[int, bytes], None]]:
     """Opens a `.rec` and, beside it, its `.idx` for writing.
 
     Args:
-      path: pathlib.Path of the `.rec`.
+      path: path of the `.rec`.
 
     Returns:
       Context manager; its value is a function of (index, bytes) that appends a record.
@@ -212,8 +238,8 @@ def open_writer(path):
             index_file.write(f"{index}\t{file.tell()}\n")
             parts = list(_cut(data))
             for number, part in enumerate(parts):
-                place = _WHOLE if len(parts) == 1 else {0: _FIRST, len(parts) - 1: _LAST}.get(number, _MIDDLE)
-                file.write(_PART.pack(_MAGIC, place << _LENGTH_BITS | len(part)) + part)
+                kind = _WHOLE if len(parts) == 1 else {0: _FIRST, len(parts) - 1: _LAST}.get(number, _MIDDLE)
+                file.write(_PART.pack(_MAGIC, kind << _LENGTH_BITS | len(part)) + part)
             file.write(bytes(-len(data) % 4))
 
         yield write

@@ -1,28 +1,31 @@
-"""Reading lists that others published: text files of lines, bounded in size, with errors that name file and line."""
+"""Readers of published text lists: their size is bounded, and errors name the file and the line."""
 
 import contextlib
+import os
 import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 import pandas as pd
 
 from tfface.files import open_regular, read_regular
 
-# Twice the list of MegaFace's million images; a wrong file must not fill the memory.
+# Twice the size of MegaFace's list of a million images; a wrong file must not fill the memory.
 _MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
-# The pairs of IJB-C have 0.2 GB.
+# The pairs of IJB-C take 0.2 GB.
 _MAX_TABLE_BYTES, _MAX_FIRST_LINE, _CSV_CHUNK = 1 << 29, 1 << 12, 1 << 14
 _MAX_PATH = 1024
 
 NUMBER = r"([1-9]\d{0,6})"
-# A path without a way out of its folder (no root, no hidden part, no `..`), without spaces and commas.
+# A path that stays in its folder (no root, no hidden part, no `..`), without spaces and commas.
 PATH = r"([^\s,/\\.][^\s,/\\]*(?:/[^\s,/\\.][^\s,/\\]*)*)"
 
 
-def read_lines(path):
-    """Returns the lines of a text file without their ends; blank ones at the end of the file are dropped.
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """Returns the lines of a text file without line ends; blank lines at the end of the file are dropped.
 
     Raises:
-      ValueError: if the file is no text or too large.
+      ValueError: if the file is not text, or is too large.
       OSError: if it cannot be read.
     """
     data = read_regular(path, _MAX_BYTES)
@@ -35,13 +38,19 @@ def read_lines(path):
     return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
 
 
-def parse_lines(path, pattern, expected, lines=None, start=1):
-    """Yields (line number, match) of each line; lines must match as a whole.
+def parse_lines(
+    path: str | os.PathLike,
+    pattern: re.Pattern[str],
+    expected: str,
+    lines: Iterable[str] | None = None,
+    start: int = 1,
+) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yields (line number, match) for each line; the pattern must match the whole line.
 
     Args:
-      path: of the file, for messages.
+      path: path of the file, for messages.
       pattern: compiled regular expression.
-      expected: what the pattern stands for, in words.
+      expected: description of the pattern, for messages.
       lines: the lines; default: those of the file.
       start: number of the first line.
 
@@ -55,11 +64,11 @@ def parse_lines(path, pattern, expected, lines=None, start=1):
         yield number, match
 
 
-def check_path(path):
-    """Checks that a path from a foreign list or archive is that of something below a folder.
+def check_path(path: str) -> str:
+    """Checks that an untrusted path, from a list or an archive, stays below its folder.
 
     Args:
-      path: str, with `/`.
+      path: relative path with `/`.
 
     Returns:
       The path as given.
@@ -74,46 +83,46 @@ def check_path(path):
     return path
 
 
-def malformed(path, number, line, expected):
-    """Returns the ValueError for a line of a list."""
+def malformed(path: str | os.PathLike, number: int, line: str, expected: str) -> ValueError:
+    """Returns the ValueError for a malformed line of a list."""
     return ValueError(f"{path}, line {number}: expected {expected}, got {line[:200]!r}.")
 
 
-def compile_line(pattern):
-    """Compiles the pattern of a line; digits are those of ASCII."""
+def compile_line(pattern: str) -> re.Pattern[str]:
+    """Compiles the pattern of a line; only ASCII digits count as digits."""
     return re.compile(pattern, re.ASCII)
 
 
-def read_csv(path):
-    """Reads a CSV file by chunks, so that a part of it is in memory.
+def read_csv(path: str | os.PathLike) -> Iterator[tuple[str, ...]]:
+    """Reads a CSV file in chunks, so that only a part of it is in memory.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Yields:
       Tuple of strings for each row, the header first; all are as long as the header.
 
     Raises:
-      ValueError: if the file is no text, has no header, a row has too many fields, or it is too large.
+      ValueError: if the file is not text, is too large, has no header, or a row has too many fields.
       OSError: if it cannot be read.
     """
     with open_table(path) as (file, header):
         if not header.strip() or b'"' in header:
             raise ValueError(f"{path}: expected the names of columns in the first line, got {header[:200]!r}.")
         try:
-            # With a header pandas would take the first field of longer rows for an index.
+            # Given a header, pandas would take the first field of longer rows for an index.
             for chunk in pd.read_csv(file, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
                 yield from chunk.itertuples(index=False, name=None)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: not a table in CSV ({first_line(error)}).") from error
+            raise ValueError(f"{path}: not a valid CSV table ({first_line(error)}).") from error
 
 
 @contextlib.contextmanager
-def open_table(path):
-    """Opens a table, unless it would fill the memory.
+def open_table(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
+    """Opens a table, unless it is so large that it would fill the memory.
 
     Returns:
-      Context manager; its value is (file, at the start and open for reading bytes; its first line, bytes).
+      Context manager; its value is (binary file object at its start, first line).
 
     Raises:
       ValueError: if the file is too large, or its first line too long.
@@ -121,13 +130,13 @@ def open_table(path):
     """
     with open_regular(path, _MAX_TABLE_BYTES) as file:
         line = file.readline(_MAX_FIRST_LINE + 1)
-        # Its length bounds the number of columns, for which pandas reserves memory.
+        # The length of the line bounds the number of columns, for which pandas reserves memory.
         if len(line) > _MAX_FIRST_LINE:
             raise ValueError(f"{path}: expected a first line of at most {_MAX_FIRST_LINE} bytes, got {line[:200]!r}...")
         file.seek(0)
         yield file, line
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """Returns the message of an error without the lines that pandas adds."""
     return str(error).partition("\n")[0]

@@ -1,36 +1,38 @@
-"""The framing of TFRecord files: records by their offset, every byte covered by a checksum that is verified.
+"""The framing of TFRecord files: reads records by their offset and verifies every checksum.
 
-A record is its length (8 bytes, little endian), a checksum of these, the data, and a checksum of the data. TensorFlow's
-own reader gives up a file at its first damaged record, and reserves whatever length a forged file asks for, which ends
-the process. So `count_records` comes before it, wherever records are opened.
+A record is its length (8 bytes, little endian), a checksum of the length, the data, and a checksum of the data.
+TensorFlow's own reader stops at the first damaged record of a file. It also allocates any length that a forged file
+states, which can end the process. So `count_records` checks all files before TensorFlow opens them.
 """
 
+import os
 import struct
+from collections.abc import Iterable, Iterator
 
 import google_crc32c
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 _MAX_BYTES = 1 << 29  # Twice the largest image.
-# A disk reads a file in one go faster than the header of every small record by itself.
+# Reading a file in large blocks is faster than seeking to the header of every small record.
 _BUFFER = 1 << 20
 
 
 class RestLost(ValueError):
-    """The length of a record is wrong, so that nothing tells where the next one starts."""
+    """The length of a record is wrong, so the start of the next record is unknown."""
 
 
-def count_records(path: str) -> int:
-    """Counts the records of a TFRecord file by their lengths; their data are passed over.
+def count_records(path: str | os.PathLike) -> int:
+    """Counts the records of a TFRecord file by their lengths, without reading their data.
 
     Args:
-      path: the file, not compressed; also of another file system that `tf.io.gfile` knows, such as `gs://`.
+      path: the file, not compressed; it may be on another file system of `tf.io.gfile`, such as `gs://`.
 
     Returns:
-      int >= 0. TensorFlow may read the file: no length in it goes beyond the file or the limit.
+      int >= 0. The file is then safe for TensorFlow: no length in it exceeds the file or the limit.
 
     Raises:
-      ValueError: if a length or its checksum is wrong; the message names the file, the record and its place.
+      ValueError: if a length or its checksum is wrong; the message names the file, the record and its offset.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
     with _open(path) as file:
@@ -45,15 +47,15 @@ def count_records(path: str) -> int:
     return count
 
 
-def scan_records(path):
-    """Reads a TFRecord file from beginning to end, going on after a damaged record where its length is known.
+def scan_records(path: str | os.PathLike) -> Iterator[tuple[int, bytes | ValueError]]:
+    """Reads a TFRecord file from start to end; it continues after a damaged record if the record's length is intact.
 
     Args:
       path: as for `count_records`.
 
     Yields:
-      (offset, data): the place of a record in bytes and its content, or the ValueError of `read_record` in its place;
-        the last one is `RestLost` where the rest of the file cannot be read.
+      (offset, data): the offset of a record in bytes and its content, or the ValueError of `read_record` instead. The
+        last one is `RestLost` if the rest of the file cannot be read.
 
     Raises:
       OSError, tf.errors.OpError: if the file cannot be read.
@@ -73,29 +75,30 @@ def scan_records(path):
             offset += _HEADER.size + length + _FOOTER.size
 
 
-def read_record(path, offset):
+def read_record(path: str | os.PathLike, offset: int) -> bytes:
     """Reads one record of a TFRecord file.
 
     Args:
       path: as for `count_records`.
-      offset: int, where the record starts, in bytes.
+      offset: start of the record in bytes.
 
     Returns:
-      Its data, bytes.
+      Its data.
 
     Raises:
-      ValueError: if a checksum is wrong or the file ends within the record; the reason without a file name.
+      ValueError: if a checksum is wrong or the file ends within the record; the message is a reason without a file
+        name.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
     with _open(path) as file:
         return _read_data(file, _read_length(file, offset, _size(file)))
 
 
-def read_records(path, offsets):
-    """Reads the records of a TFRecord file that start at the given offsets: arguments and errors as of `read_record`.
+def read_records(path: str | os.PathLike, offsets: Iterable[int]) -> Iterator[bytes]:
+    """Reads the records of a TFRecord file at the given offsets; raises as `read_record` does.
 
     Yields:
-      The data of each, bytes.
+      The data of each record.
     """
     with _open(path) as file:
         end = _size(file)
@@ -106,7 +109,7 @@ def read_records(path, offsets):
 def _open(path):
     if "://" not in str(path):
         return open(path, "rb", buffering=_BUFFER)
-    # Imported here, because local files are read without TensorFlow.
+    # Imported here, because local files do not need TensorFlow.
     from tensorflow.io.gfile import GFile
 
     return GFile(str(path), "rb")
@@ -125,8 +128,8 @@ def _read_length(file, offset, end):
     length, checksum = _HEADER.unpack(header)
     if checksum != _masked_checksum(header[:8]):
         raise ValueError("the length of a record does not match its checksum")
-    # The length of a forged record has a good checksum too: no memory is asked for that the file cannot fill, or a
-    # sparse file fills with nothing.
+    # A forged length can have a valid checksum. So the length must fit in the file, and, because a sparse file may
+    # claim any size, stay below a limit.
     if length > end - offset - _HEADER.size - _FOOTER.size:
         raise ValueError(f"a record of {length} bytes goes beyond the end of the file")
     if length > _MAX_BYTES:

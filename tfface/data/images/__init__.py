@@ -1,4 +1,4 @@
-"""Images as tensors: decoding, alignment, augmentation, detection."""
+"""Images as tensors: decoding, alignment, augmentation and landmark detection."""
 
 from tfface import lazy, needs_tensorflow  # noqa: F401
 

@@ -1,26 +1,26 @@
-"""Alignment of faces: the similarity transform that brings five landmarks nearest to the standard places.
+"""Face alignment: the similarity transform that brings five landmarks nearest to their reference positions.
 
-Points are x, y in pixels, (0, 0) the centre of the first pixel, in the order left eye, right eye, nose tip, left and
-right corner of the mouth, left being that of the image. Pixels are sampled bilinearly without smoothing and are black
-outside of the photograph, as everybody does who publishes aligned faces: training and serving must not differ in this.
+Points are x, y in pixels, where (0, 0) is the centre of the first pixel. Their order is left eye, right eye, nose tip,
+left and right mouth corner; left is the left of the image. Pixels are sampled bilinearly without smoothing, and are
+black outside the photograph. Published sets of aligned faces are made in this way, and training and serving must agree.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from tfface.data.images.decoding import decode_pixels, size_pair
+from tfface.data.images.decoding import ImageSize, decode_pixels, size_pair
 
 _ARCFACE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 
 
-def reference_landmarks(image_size=112):
-    """Returns the standard places of the five landmarks.
+def reference_landmarks(image_size: ImageSize = 112) -> np.ndarray:
+    """Returns the reference positions of the five landmarks.
 
     Args:
       image_size: 112 or (112, 112) for those of InsightFace and ArcFace; (112, 96) for those of SphereFace and CosFace,
-        which are the same face with 8 columns less on either side.
+        which crop 8 columns from either side.
 
     Returns:
       float64 [5, 2], x and y in pixels.
@@ -34,17 +34,17 @@ def reference_landmarks(image_size=112):
     return _ARCFACE - [(112 - size[1]) / 2, 0]
 
 
-def similarity_transform(points, targets):
-    """Fits rotation, uniform scale and translation by least squares; a mirrored face is not mirrored back.
+def similarity_transform(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Fits rotation, uniform scale and translation by least squares; reflections are excluded.
 
-    In the plane this linear problem has the solution that Umeyama (PAMI 1991) finds by singular values.
+    In the plane this is a linear problem; its solution equals that of Umeyama (PAMI 1991) by singular values.
 
     Args:
-      points: float [P, 2], x and y; a point with a coordinate that is not finite is left out.
-      targets: float [P, 2], where the points should come to lie.
+      points: float [P, 2], x and y; a point with a coordinate that is not finite is ignored.
+      targets: float [P, 2], target positions of the points.
 
     Returns:
-      float64 [2, 3], the matrix of x, y, 1 that makes the summed squares of the distances to the targets smallest.
+      float64 [2, 3], the matrix for (x, y, 1) that minimises the sum of squared distances to the targets.
 
     Raises:
       ValueError: if fewer than two different points are known, or no rotation fits better than another.
@@ -64,30 +64,30 @@ def similarity_transform(points, targets):
     return np.column_stack([turn, target - turn @ centre])
 
 
-def transform_points(matrix, points):
+def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Applies a matrix [2, 3] of `similarity_transform` to points [P, 2]; NaN stays NaN."""
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def align(pixels, landmarks, image_size=112):
-    """Cuts an aligned face out of a photograph, in NumPy.
+def align(pixels: np.ndarray, landmarks: np.ndarray, image_size: ImageSize = 112) -> np.ndarray:
+    """Crops an aligned face from a photograph, in NumPy.
 
     Args:
       pixels: uint8 [H, W, 3].
-      landmarks: float [5, 2], in pixels; NaN where unknown.
-      image_size: 112 or (112, 96), of the result.
+      landmarks: float [5, 2], in pixels; NaN if unknown.
+      image_size: size of the result, 112 or (112, 96).
 
     Returns:
       uint8 [height, width, 3].
 
     Raises:
-      ValueError: if the landmarks fix no transform, or for another size.
+      ValueError: if the landmarks do not determine a transform, or for another size.
     """
     height, width = size_pair(image_size)
     matrix = similarity_transform(landmarks, reference_landmarks(image_size))
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
     x, y = np.moveaxis((grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T, -1, 0)
-    # One black pixel is all that can be seen of what lies outside; huge coordinates would overflow as integers.
+    # Everything outside is black, so one pixel of it is enough; huge coordinates would overflow as integers.
     x, y = np.clip(x, -1, pixels.shape[1]), np.clip(y, -1, pixels.shape[0])
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     right, low = (x - left)[..., None], (y - top)[..., None]
@@ -101,20 +101,20 @@ def align(pixels, landmarks, image_size=112):
     return np.rint((1 - low) * upper + low * lower).astype(np.uint8)
 
 
-def align_image(image, landmarks, image_size=112):
-    """Cuts an aligned face out of a photograph, as a graph function; agrees with `align`.
+def align_image(image: tf.Tensor, landmarks: tf.Tensor, image_size: ImageSize = 112) -> tf.Tensor:
+    """Crops an aligned face from a photograph, as a graph function; agrees with `align`.
 
     Args:
       image: string [], the bytes of a JPEG or PNG file, or uint8 [H, W, 3].
-      landmarks: float [5, 2], in pixels; NaN where unknown.
-      image_size: 112 or (112, 96), of the result.
+      landmarks: float [5, 2], in pixels; NaN if unknown.
+      image_size: size of the result, 112 or (112, 96).
 
     Returns:
       uint8 [height, width, 3].
 
     Raises:
       ValueError: for another size.
-      tf.errors.InvalidArgumentError: when run, if the landmarks fix no transform.
+      tf.errors.InvalidArgumentError: when run, if the landmarks do not determine a transform.
     """
     height, width = size_pair(image_size)
     image = tf.convert_to_tensor(image)
@@ -132,14 +132,14 @@ def align_image(image, landmarks, image_size=112):
 
 
 def _sampling_transform(landmarks, targets):
-    """Where each pixel of the aligned face comes from: float32 [1, 8], the inverse of `similarity_transform`."""
+    """Returns the inverse of `similarity_transform`, which maps aligned pixels to the photograph: float32 [1, 8]."""
     points, targets = tf.cast(landmarks, tf.float64), tf.constant(targets, tf.float64)
     known = tf.reduce_all(tf.math.is_finite(points), axis=1)
     points, targets = tf.boolean_mask(points, known), tf.boolean_mask(targets, known)
     centre, target = tf.reduce_mean(points, axis=0), tf.reduce_mean(targets, axis=0)
     p, q = points - centre, targets - target
     spread = tf.reduce_sum(p * p)
-    # Of the inverse: cosine and sine over the squared scale, that of the fit times the spread over their squares.
+    # The inverse has the cosine and sine of the fit divided by its squared scale, (cosine² + sine²) / spread².
     cosine = tf.reduce_sum(p * q)
     sine = tf.reduce_sum(p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0])
     strength = cosine * cosine + sine * sine

@@ -1,13 +1,15 @@
 """Augmentation of training images in the graph: pure functions of image and seed.
 
-Everywhere `image` is float32 [height, width, 3] in [-1, 1], `seed` an integer [2], and the result an image of the same
-shape and range. By name they are `color`, `crop`, `erase`, `jpeg`, `low_resolution` and `mirror`. AdaFace trains with
-`color`, `crop` and `low_resolution`, each with probability 0.2.
+In all of them `image` is float32 [height, width, 3] in [-1, 1], `seed` is an integer [2], and the result is an image of
+the same shape and range. Their names are `color`, `crop`, `erase`, `jpeg`, `low_resolution` and `mirror` (a horizontal
+flip). AdaFace trains with `color`, `crop` and `low_resolution`, each with probability 0.2.
 
 References: Kim et al., "AdaFace", CVPR 2022, section 4.1; Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -15,22 +17,24 @@ from tfface.data.images.decoding import decode_pixels
 
 DEFAULT_PROBABILITY = 0.2
 
+Augmentation: TypeAlias = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def mirror(image, seed=None):
-    """Mirrors left to right; there is no chance in it."""
+def mirror(image: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+    """Flips left to right; the seed is not used."""
     return tf.reverse(image, [1])
 
 
-def color(image, seed):
-    """Changes brightness, contrast and saturation, each by a factor from [0.5, 1.5]."""
+def color(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Changes brightness, contrast and saturation, each by a random factor in [0.5, 1.5]."""
     brightness, contrast, saturation = tf.unstack(tf.random.stateless_uniform([3], seed, 0.5, 1.5))
     return adjust_color(image, brightness, contrast, saturation)
 
 
-def adjust_color(image, brightness, contrast, saturation):
-    """Scales the distance to black, then to the mean grey, then to each pixel's grey, within the range of colours.
+def adjust_color(image: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
+    """Scales the distance to black, then to the mean grey, then to each pixel's grey; clips to [-1, 1] each time.
 
     Args:
       brightness, contrast, saturation: factors, float32 []; 1 changes nothing.
@@ -47,34 +51,34 @@ def adjust_color(image, brightness, contrast, saturation):
     return scale(image, grey(image), saturation)
 
 
-def crop(image, seed):
-    """Makes all black but a random rectangle of 20% to 100% of the area, which stays in its place."""
+def crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Blackens everything outside a random rectangle of 20% to 100% of the area; the rectangle does not move."""
     return tf.where(_rectangle(image, seed, (0.2, 1.0), 4 / 3), image, -1.0)
 
 
-def erase(image, seed):
-    """Makes a random rectangle of 2% to 33% of the area mid-grey."""
+def erase(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Fills a random rectangle of 2% to 33% of the area with mid-grey."""
     return tf.where(_rectangle(image, seed, (0.02, 0.33), 10 / 3), 0.0, image)
 
 
-def low_resolution(image, seed):
+def low_resolution(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Scales down to 20% to 100% of the side, and up again."""
     return rescale(image, tf.random.stateless_uniform([], seed, 0.2, 1.0))
 
 
-def rescale(image, ratio):
-    """Scales down by an antialiased triangle filter and up bilinearly.
+def rescale(image: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
+    """Scales down with an antialiased triangle filter, and up bilinearly.
 
     Args:
-      ratio: of the smaller side to the larger, float32 [] in (0, 1].
+      ratio: ratio of the small to the full size, float32 [] in (0, 1].
     """
     full = tf.shape(image)[:2]
     small = tf.maximum(1, tf.cast(tf.round(ratio * tf.cast(full, tf.float32)), tf.int32))
     return tf.ensure_shape(tf.image.resize(tf.image.resize(image, small, antialias=True), full), image.shape)
 
 
-def jpeg(image, seed):
-    """Adds the artefacts of JPEG compression of quality 20 to 95."""
+def jpeg(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Adds the artefacts of JPEG compression with a quality of 20 to 95."""
     quality = tf.random.stateless_uniform([], seed, 20, 96, tf.int32)
     pixels = tf.cast(tf.round(image * 127.5 + 127.5), tf.uint8)
     data = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=quality)
@@ -82,7 +86,7 @@ def jpeg(image, seed):
     return (tf.cast(tf.ensure_shape(pixels, image.shape), tf.float32) - 127.5) * (1 / 127.5)
 
 
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, Augmentation] = {
     "color": color,
     "crop": crop,
     "erase": erase,
@@ -92,11 +96,11 @@ AUGMENTATIONS = {
 }
 
 
-def parse_augmentations(names):
-    """Reads what is to be done to images from a setting.
+def parse_augmentations(names: Iterable[str]) -> list[tuple[Augmentation, float]]:
+    """Parses a list of augmentations.
 
     Args:
-      names: sequence of strings `NAME` or `NAME:PROBABILITY`; without one it is 0.2.
+      names: sequence of strings `NAME` or `NAME:PROBABILITY`; the default probability is 0.2.
 
     Returns:
       List of (function of image and seed, probability).
@@ -119,8 +123,8 @@ def parse_augmentations(names):
     return parsed
 
 
-def augment(image, seed, augmentations):
-    """Does each of several augmentations with its probability, in their order.
+def augment(image: tf.Tensor, seed: tf.Tensor, augmentations: Iterable[tuple[Augmentation, float]]) -> tf.Tensor:
+    """Applies several augmentations in order, each with its probability.
 
     Args:
       augmentations: as `parse_augmentations` returns them.
@@ -133,14 +137,18 @@ def augment(image, seed, augmentations):
     return image
 
 
-def sometimes(function, probability, image, seed):
-    """Does one augmentation with a probability."""
+def sometimes(function: Augmentation, probability: float, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Applies one augmentation with a probability."""
     chance = tf.random.stateless_uniform([], seed)
     return tf.cond(chance < probability, lambda: function(image, tf.random.fold_in(seed, 0)), lambda: image)
 
 
 def _rectangle(image, seed, areas, aspect):
-    """Draws a rectangle by its share of the area and aspects from 1 / `aspect`; returns the mask [height, width, 1]."""
+    """Draws a rectangle with a share of the area and a ratio of sides in [1 / `aspect`, `aspect`].
+
+    Returns:
+      Its mask, bool [height, width, 1].
+    """
     area, elongation, top, left = tf.unstack(
         tf.random.stateless_uniform([4], seed, [areas[0], -1.0, 0.0, 0.0], [areas[1], 1.0, 1.0, 1.0])
     )

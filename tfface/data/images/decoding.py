@@ -1,24 +1,36 @@
-"""Encoded face images: which are accepted, and how their bytes become the input of a network."""
+"""Checking encoded face images, and decoding them into the input of a network."""
 
 import io
 import numbers
+from typing import TypeAlias
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from tfface.data.formats.image_files import check_image_bytes
+from tfface.data.formats.image_files import JPEG_SIGNATURE, PNG_SIGNATURE, check_image_bytes
 
 MAX_PIXELS = 64_000_000
 
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"  # The header, of 13 bytes, always comes first.
+# A side, or (height, width), in pixels.
+ImageSize: TypeAlias = int | tuple[int, int]
+
+_PNG_START = PNG_SIGNATURE + b"\0\0\0\rIHDR"  # The first chunk is always the header, of 13 bytes.
 
 
-def check_image(data):
-    """Checks that encoded bytes are one complete JPEG or PNG picture that training will be able to decode.
+def open_image(data: bytes) -> Image.Image:
+    """Opens an encoded JPEG or PNG image; Pillow reads its header now and its pixels later.
 
-    The format is found by content. CMYK, grey, palette and 16-bit pictures are accepted: TensorFlow decodes them to
-    8-bit RGB. Transparency and the EXIF orientation are ignored, as they are by `decode_image`.
+    Raises:
+      PIL.UnidentifiedImageError: if the bytes are of another format; damaged ones raise many other types.
+    """
+    return Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+
+
+def check_image(data: bytes) -> tuple[int, int]:
+    """Checks that encoded bytes are one complete JPEG or PNG image that training can decode.
+
+    The content decides the format. CMYK, grey, palette and 16-bit images are accepted: TensorFlow decodes them to
+    8-bit RGB. Transparency and the EXIF orientation are ignored, as `decode_image` ignores them.
 
     Args:
       data: bytes of the image file.
@@ -31,13 +43,13 @@ def check_image(data):
     """
     check_image_bytes(len(data))
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            # Opening reads the header only, so an image bomb is refused before its pixels need memory.
+        with open_image(data) as image:
+            # Opening reads only the header, so an image bomb is refused before its pixels need memory.
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if image.format == "PNG" and image.is_animated:
                 raise ValueError("an animation, not a single picture")
-            image.load()  # Says what is wrong, where libjpeg inside TensorFlow would write to stderr past Python.
+            image.load()  # Pillow reports what is wrong; libjpeg inside TensorFlow would write to stderr, past Python.
             size = image.height, image.width
     except UnidentifiedImageError:
         raise ValueError("not a JPEG or PNG image") from None
@@ -45,38 +57,38 @@ def check_image(data):
         raise ValueError(f"more than {MAX_PIXELS // 10**6} megapixels") from None
     except ValueError:
         raise
-    except Exception as error:  # Pillow meets damaged files with many types: OSError, SyntaxError, struct.error, ...
+    except Exception as error:  # Pillow raises many types for damaged files: OSError, SyntaxError, struct.error, ...
         raise ValueError(f"a damaged image ({error})") from error
     try:
-        # Pillow forgives damage that TensorFlow does not, such as a PNG without its end.
+        # Pillow accepts damage that TensorFlow does not, such as a PNG without its end.
         decode_pixels(data)
     except tf.errors.OpError as error:
         raise ValueError("a damaged image (TensorFlow cannot decode it)") from error
     return size
 
 
-def ensure_image(data):
-    """Passes on an encoded image that may be decoded, whoever sent it; a graph function, checked when it runs.
+def ensure_image(data: tf.Tensor) -> tf.Tensor:
+    """Checks, when run, that an untrusted encoded image is safe to decode; a graph function.
 
-    Servers need it: the decoder would take GIF and WebP too, and reserve memory for any size that a header claims.
-    Training does not: `check_image` has seen its images, and this takes some 30 microseconds for each, a quarter of
-    what decoding one takes.
+    Servers need it: the decoder would also accept GIF and WebP, and reserve memory for any size that a header claims.
+    Training does not: `check_image` has checked its images, and this takes about 30 microseconds per image, a quarter
+    of the time of decoding.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
 
     Returns:
-      `data`, if it starts as a JPEG or PNG file and claims no more than MAX_PIXELS.
+      `data`, if it starts like a JPEG or PNG file and claims at most MAX_PIXELS.
 
     Raises:
       tf.errors.InvalidArgumentError: when run, otherwise; the message is a reason.
     """
     start = tf.io.decode_raw(data, tf.uint8, fixed_length=24)  # Zeros follow a shorter one.
-    is_png = tf.reduce_all(start[:16] == tf.constant(list(_PNG), tf.uint8))
-    is_jpeg = tf.reduce_all(start[:3] == tf.constant(list(_JPEG), tf.uint8))
+    is_png = tf.reduce_all(start[: len(_PNG_START)] == tf.constant(list(_PNG_START), tf.uint8))
+    is_jpeg = tf.reduce_all(start[: len(JPEG_SIGNATURE)] == tf.constant(list(JPEG_SIGNATURE), tf.uint8))
     pixels = tf.cond(is_jpeg, lambda: _jpeg_pixels(data), lambda: _number(start[16:20]) * _number(start[20:24]))
     is_empty, is_known = tf.strings.length(data) == 0, is_png | is_jpeg
-    # No two of them fail at once, because which of their reasons came first would be left to chance.
+    # At most one of them fails, because otherwise chance would decide which reason is reported.
     checks = [
         tf.debugging.Assert(~is_empty, ["the image is empty"]),
         tf.debugging.Assert(is_known | is_empty, ["not a JPEG or PNG image"]),
@@ -87,11 +99,10 @@ def ensure_image(data):
 
 
 def _jpeg_pixels(data):
-    """The largest number of pixels, float64, that any start of a frame in a JPEG file claims."""
-    # Not `tf.io.extract_jpeg_shape`: in older releases it starts decoding, which may take the very memory at stake, and
-    # does not give it back where it fails. So all places are found that a decoder could take for a start of frame:
-    # FF Cx, length, precision, height, width, components. The length must be 8 + 3 * components, which with the rest
-    # hardly ever arises by accident.
+    """Returns the largest number of pixels, float64, that any start of frame in a JPEG file claims."""
+    # In older releases `tf.io.extract_jpeg_shape` starts decoding. That may take the very memory at stake, and leak it
+    # on failure. So this finds every position that a decoder could take for a start of frame: FF Cx, length, precision,
+    # height, width, components. The length must be 8 + 3 * components, which hardly ever occurs by accident.
     everything = tf.io.decode_raw(tf.strings.join([data, b"\0" * 9]), tf.uint8)
     places = tf.where((everything[:-9] == 0xFF) & (tf.bitwise.right_shift(everything[1:-8], 4) == 0xC))
     frames = tf.gather(everything, places + tf.range(2, 10, dtype=tf.int64))
@@ -102,13 +113,13 @@ def _jpeg_pixels(data):
 
 
 def _number(digits):
-    """Bytes [..., n], the highest first, as a number: float64 [...]."""
+    """Converts big-endian bytes [..., n] to numbers, float64 [...]."""
     values = [256.0**place for place in reversed(range(digits.shape[-1]))]
     return tf.reduce_sum(tf.cast(digits, tf.float64) * values, axis=-1)
 
 
-def decode_pixels(data):
-    """Decodes an encoded image as it is; a graph function.
+def decode_pixels(data: tf.Tensor) -> tf.Tensor:
+    """Decodes an encoded image in its own size; a graph function.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
@@ -116,15 +127,15 @@ def decode_pixels(data):
     Returns:
       uint8 [H, W, 3], RGB; equal to the pixels of Pillow (accurate integer DCT).
     """
-    # Despite its name the op also reads PNG; unlike `tf.io.decode_image` it offers the accurate DCT.
+    # Despite its name this op also reads PNG. Unlike `tf.io.decode_image` it offers the accurate DCT.
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def decode_image(data, image_size):
+def decode_image(data: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
     """Decodes an encoded image into network input; a pure graph function, the same in training, evaluation and export.
 
-    Pixels are those of `decode_pixels`. An image of another size is resized without regard to its aspect ratio,
-    bilinear with antialiasing.
+    Pixels are those of `decode_pixels`. An image of another size is resized bilinearly with antialiasing; its aspect
+    ratio is not kept.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
@@ -144,11 +155,11 @@ def decode_image(data, image_size):
         lambda: tf.image.resize(pixels, [height, width], antialias=True),
     )
     image.set_shape([height, width, 3])
-    # A product, because graph optimisation turns a division into one and would differ from eager by a rounding.
+    # Graph optimisation turns a division into a product, which would then differ from eager mode by a rounding.
     return (image - 127.5) * (1 / 127.5)
 
 
-def size_pair(image_size):
+def size_pair(image_size: ImageSize) -> tuple[int, int]:
     """Returns `image_size`, a side or (height, width), as (height, width).
 
     Raises:

@@ -1,25 +1,26 @@
-"""Five landmarks found by a face detector, the optional package `mtcnn` (MIT, TensorFlow, weights included)."""
+"""Landmark detection with the optional package `mtcnn` (MIT, TensorFlow, weights included)."""
 
 import functools
 import importlib.resources
+from typing import Any
 
 import numpy as np
 
 from tfface.data.images.decoding import check_image, decode_pixels
 from tfface.progress import bar as progress_bar
 
-_MIN_SIDE = 24  # Pixels; the detector fails on pictures smaller than the faces it looks for.
+_MIN_SIDE = 24  # Pixels; the detector fails on images smaller than the smallest face that it looks for.
 
 
-def detect_landmarks(pixels):
-    """Finds the landmarks of the main face of a photograph: the largest, near the centre preferred.
+def detect_landmarks(pixels: np.ndarray) -> np.ndarray | None:
+    """Detects the landmarks of the main face of a photograph: a large one near the centre.
 
     Args:
       pixels: uint8 [H, W, 3], RGB.
 
     Returns:
-      float64 [5, 2], x and y in pixels of left eye, right eye, nose tip and left and right mouth corner, left being
-      that of the image; None where no face is found.
+      float64 [5, 2], x and y in pixels of left eye, right eye, nose tip, and left and right mouth corner (left is the
+      left of the image); None if no face is found.
 
     Raises:
       ValueError: if the package `mtcnn` is not installed.
@@ -39,16 +40,16 @@ def detect_landmarks(pixels):
     return faces[main, 6:].reshape(2, 5).T.astype(np.float64)
 
 
-def detect_all(source, *, progress=False):
-    """Finds the landmarks of all photographs of a source, one after the other.
+def detect_all(source: Any, *, progress: bool = False) -> tuple[dict[str, tuple[float, ...]], list[tuple[str, str]]]:
+    """Detects the landmarks of all photographs of a source, one after the other.
 
     Args:
       source: a `tfface.data.sources.Source`.
-      progress: whether a progress bar is shown on stderr.
+      progress: whether to show a progress bar on stderr.
 
     Returns:
-      Dict from key to x1, y1, ..., x5, y5 in pixels, as `write_landmarks` takes it, and list of (place, reason) of the
-      photographs without.
+      Dict from key to x1, y1, ..., x5, y5 in pixels, for `write_landmarks`, and a list of (place, reason) of the
+      photographs without landmarks.
 
     Raises:
       ValueError: if the package `mtcnn` is not installed.
@@ -79,7 +80,7 @@ def _mtcnn():
         from mtcnn import stages
     except ImportError as error:
         raise ValueError(f"detection needs the package mtcnn: pip install 'tfface[detection]' ({error}).") from error
-    # Given a bare name, the package would unpickle a file of that name in the working directory.
+    # Given only a name, the package would unpickle a file of that name in the working directory.
     weights = importlib.resources.files("mtcnn") / "assets" / "weights"
     nets = (("pnet", stages.StagePNet), ("rnet", stages.StageRNet), ("onet", stages.StageONet))
     return mtcnn.MTCNN(stages=[stage(weights=str(weights / f"{net}.lz4")) for net, stage in nets])

@@ -9,32 +9,32 @@ import os
 import pathlib
 
 from tfface.data.formats.text_lists import NUMBER, compile_line, malformed, parse_lines
-from tfface.data.protocols.pairs import pairs_of_list
+from tfface.data.protocols.pairs import Pairs, pairs_of_list
 
 _IMAGE = compile_line(rf"{NUMBER}\s+(?:\.\./)?Data/Images/(\w+/(?:frontal|profile)/\w+\.\w+)")
 _PAIR = compile_line(rf"{NUMBER}\s*,\s*{NUMBER}")
 
 
-def read_cfp_pairs(split_folder):
+def read_cfp_pairs(split_folder: str | os.PathLike) -> Pairs:
     """Reads the frontal-frontal or frontal-profile pairs of CFP.
 
     Args:
-      split_folder: `Protocol/Split/FF` or `Protocol/Split/FP` of the official layout; every fold `NN` has `same.txt`
-        and `diff.txt` with lines `i,j` that count, from 1, lines of `Protocol/image_list_F.txt` and, in FP for j,
-        `Protocol/image_list_P.txt`.
+      split_folder: `Protocol/Split/FF` or `Protocol/Split/FP` of the official layout. Every fold `NN` has `same.txt`
+        and `diff.txt` with lines `i,j`. These are line numbers, from 1, in `Protocol/image_list_F.txt`; in FP, j refers
+        to `Protocol/image_list_P.txt`.
 
     Returns:
       Pairs with keys relative to `Data/Images`, such as `001/frontal/01.jpg`; in every fold genuine pairs come first.
 
     Raises:
-      ValueError: if the folder has another name, a fold is missing, or a line is malformed, points outside its list or
-        contradicts the people's folders.
+      ValueError: if the folder has another name, a fold is missing, or a line is malformed, refers to a line outside
+        its list, or contradicts the identities in the paths.
     """
-    # The name decides which list j points into; a relative "." would hide it.
+    # The name of the folder decides to which list j refers; a relative "." would hide it.
     folder = pathlib.Path(os.path.abspath(split_folder))
     letters = {"FF": "F", "FP": "FP"}.get(folder.name)
     if letters is None:
-        raise ValueError(f"a folder of CFP pairs is called FF or FP, got {str(split_folder)!r}.")
+        raise ValueError(f"a folder of CFP pairs must be named FF or FP, got {str(split_folder)!r}.")
     lists = [_read_images(folder.parents[1] / f"image_list_{letter}.txt") for letter in letters]
     folds = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
     if not folds or folds != list(range(1, len(folds) + 1)):

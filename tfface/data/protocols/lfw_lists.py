@@ -1,13 +1,15 @@
-"""Lists of Labeled Faces in the Wild: pairs and people, of both views.
+"""Lists of Labeled Faces in the Wild: pairs and people of both views.
 
 Reference:
   Huang et al., Labeled Faces in the Wild, UMass Amherst technical report 07-49, 2007.
 """
 
+import os
+
 import numpy as np
 
 from tfface.data.formats.text_lists import NUMBER, compile_line, malformed, parse_lines, read_lines
-from tfface.data.protocols.pairs import pairs_of_list
+from tfface.data.protocols.pairs import Pairs, pairs_of_list
 
 _NAME = r"([^\s/\\.][^\s/\\]*)"
 PAIRS_HEADER = compile_line(rf"{NUMBER}(?:\s+{NUMBER})?")
@@ -17,11 +19,11 @@ _COUNT = compile_line(NUMBER)
 _PERSON = compile_line(rf"{_NAME}\s+{NUMBER}")
 
 
-def read_lfw_pairs(path):
+def read_lfw_pairs(path: str | os.PathLike) -> Pairs:
     """Reads LFW's `pairs.txt` (View 2) or `pairsDevTrain.txt`, `pairsDevTest.txt` (View 1, a single fold).
 
-    The first line holds the number of folds (View 1: none) and of pairs per class and fold. Every fold lists its
-    genuine pairs (`name i j`), then its impostor pairs (`name i other_name j`).
+    The first line holds the number of folds (absent in View 1) and the number of pairs per class and fold. Every fold
+    lists its genuine pairs (`name i j`), then its impostor pairs (`name i other_name j`).
 
     Args:
       path: path of the file.
@@ -30,7 +32,7 @@ def read_lfw_pairs(path):
       Pairs with keys such as `Abel_Pacheco/Abel_Pacheco_0001.jpg`.
 
     Raises:
-      ValueError: if a line is malformed or the number of lines is not the announced one.
+      ValueError: if a line is malformed, or the number of lines differs from that in the first line.
     """
     header, *lines = read_lines(path) or [""]
     match = PAIRS_HEADER.fullmatch(header)
@@ -56,11 +58,11 @@ def read_lfw_pairs(path):
     return pairs_of_list(path, left, right, same, np.arange(len(same)) // (2 * per_class))
 
 
-def read_lfw_people(path):
+def read_lfw_people(path: str | os.PathLike) -> list[dict[str, int]]:
     """Reads LFW's `people.txt` (View 2) or `peopleDevTrain.txt`, `peopleDevTest.txt` (View 1, a single fold).
 
-    View 2 starts with the number of folds; each fold starts with the number of its people, whose lines are
-    `name images`. View 1 is a fold without the line before it.
+    View 2 starts with the number of folds. Each fold starts with the number of its people, and has a line `name images`
+    per person. View 1 is one such fold without the line before it.
 
     Args:
       path: path of the file.
@@ -69,22 +71,23 @@ def read_lfw_people(path):
       List of folds, each a dict from name to the number of images.
 
     Raises:
-      ValueError: if a line is malformed, a number of lines is not the announced one, or a name occurs twice.
+      ValueError: if a line is malformed, a fold has another number of lines than it states, or a name occurs twice.
     """
     lines = read_lines(path)
-    # In View 2 the second line is a count like the first, in View 1 a person.
+    # The second line is a count in View 2, and a person in View 1.
     single = len(lines) < 2 or not _COUNT.fullmatch(lines[1])
     at = 0
 
-    def count(of):
+    def count(noun):
         nonlocal at
         line = lines[at] if at < len(lines) else ""
         at += 1
         if not (match := _COUNT.fullmatch(line)):
-            raise malformed(path, at, line, f"the number of {of}")
+            raise malformed(path, at, line, f"the number of {noun}")
         return int(match[1])
 
-    folds, names = [], set()
+    folds: list[dict[str, int]] = []
+    names = set()
     for _ in range(1 if single else count("folds")):
         size = count("people of a fold")
         people = {}

@@ -1,30 +1,33 @@
-"""Image lists of the MegaFace challenge: distractors, FaceScrub probes, and InsightFace's lists of noise in both.
+"""Image lists of the MegaFace challenge: distractors, FaceScrub probes, and InsightFace's lists of noisy images.
 
 Reference:
   Kemelmacher-Shlizerman et al., The MegaFace Benchmark, CVPR 2016; Deng et al., ArcFace, CVPR 2019, for the noise.
 """
+
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfface import json_files
 from tfface.data.formats.text_lists import check_path, read_lines
 
-# Parts of a path that name an image: distractors `375/37531198@N00/4174611825_0.jpg`, probes `Aaron_Eckhart/..._1.png`.
+# Number of path parts that name an image: `375/37531198@N00/4174611825_0.jpg` (distractor), `Aaron_Eckhart/..._1.png`.
 DISTRACTOR_PARTS, PROBE_PARTS = 3, 2
 
 
-def read_megaface_list(path, parts):
-    """Reads a list of distractors or probes: a path a line (`megaface_lst`, `facescrub_lst`), or the devkit's JSON.
+def read_megaface_list(path: str | os.PathLike, parts: int) -> list[str]:
+    """Reads a list of distractors or probes: one path per line (`megaface_lst`, `facescrub_lst`), or the devkit's JSON.
 
     Args:
-      path: of the file; JSON, such as `facescrub_features_list.json`, holds the paths under "path".
-      parts: `DISTRACTOR_PARTS` or `PROBE_PARTS`, the number of last parts of a path that are kept as key.
+      path: path of the file; JSON, such as `facescrub_features_list.json`, holds the paths under "path".
+      parts: `DISTRACTOR_PARTS` or `PROBE_PARTS`, the number of trailing path parts that form the key.
 
     Returns:
       List of keys; the first part of a probe's key is its identity.
 
     Raises:
-      ValueError: if the file is no such list, or a path is unsafe or too short.
+      ValueError: if the file is not such a list, or a path is unsafe or too short.
       OSError: if it cannot be read.
     """
     lines = read_lines(path)
@@ -42,18 +45,18 @@ def read_megaface_list(path, parts):
     return keys
 
 
-def find_noise(keys, path):
-    """Marks the images of a list that a noise list names.
+def find_noise(keys: Sequence[str], path: str | os.PathLike) -> np.ndarray:
+    """Returns the mask of the images that a noise list names.
 
     Args:
       keys: list of N keys.
-      path: of `megaface_noises.txt` (keys of distractors) or `facescrub_noises.txt` (file names of probes).
+      path: path of `megaface_noises.txt` (keys of distractors) or `facescrub_noises.txt` (file names of probes).
 
     Returns:
       bool [N], True for noise.
 
     Raises:
-      ValueError: if the file is no text.
+      ValueError: if the file is not text.
       OSError: if it cannot be read.
     """
     # Some versions have a number and a tab before the name.

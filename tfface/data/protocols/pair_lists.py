@@ -1,4 +1,4 @@
-"""Pairs of verification protocols from the lists that their authors published, whatever their form."""
+"""Reader of verification pairs that recognises every published form of list."""
 
 import os
 
@@ -12,7 +12,7 @@ from tfface.data.protocols.ytf_lists import SPLITS_HEADER, read_ytf_pairs
 
 __all__ = ["Pairs", "read_pairs", "sample_pairs"]
 
-# By its first line.
+# The first line of a list selects its reader.
 _READERS = (
     (compile_line(r"left,right,same,fold"), read_pairs_table),
     (PAIRS_HEADER, read_lfw_pairs),
@@ -22,18 +22,18 @@ _READERS = (
 )
 
 
-def read_pairs(path):
-    """Reads the pairs of a protocol; the form of the list is found by its first line.
+def read_pairs(path: str | os.PathLike) -> Pairs:
+    """Reads the pairs of a protocol; the first line decides the form of the list.
 
     Args:
-      path: a file: the `pairs.csv` of a dataset, LFW's `pairs.txt` (or of View 1), AgeDB-30's, CALFW's or CPLFW's
-        list or YTF's `splits.txt`; or one of CFP's folders `Protocol/Split/FF` and `.../FP`.
+      path: the `pairs.csv` of a dataset, LFW's `pairs.txt` (or a list of View 1), the list of AgeDB-30, CALFW or CPLFW,
+        YTF's `splits.txt`, or one of CFP's folders `Protocol/Split/FF` and `Protocol/Split/FP`.
 
     Returns:
       Pairs.
 
     Raises:
-      ValueError: if the content is of none of these forms.
+      ValueError: if the content has none of these forms.
       OSError: if it cannot be read.
     """
     if os.path.isdir(path):

@@ -1,23 +1,30 @@
-"""Verification pairs drawn from labelled images, where no protocol is published."""
+"""Verification pairs sampled from labelled images, for datasets without a published protocol."""
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfface.data.protocols.pairs import Pairs
 
 
-def sample_pairs(keys, labels, count, seed, folds=10):
-    """Draws a balanced verification protocol from labelled images.
+def sample_pairs(
+    keys: Sequence[str] | np.ndarray,
+    labels: Sequence[int] | Sequence[str] | np.ndarray,
+    count: int,
+    seed: int,
+    folds: int = 10,
+) -> Pairs:
+    """Samples a balanced verification protocol from labelled images.
 
-    The folds share no identity: identities are dealt out by their number of images, so that every fold has about the
-    same supply. Within a fold genuine pairs come first; each identity gives as many of them as any other, as far as its
-    images allow. Impostor pairs go round the circle of the fold's identities, so that each appears equally often, and
-    two identities meet again only after all have met. No pair occurs twice.
+    The folds share no identity. Identities are distributed by their number of images, so that every fold has about the
+    same supply. Within a fold genuine pairs come first; every identity contributes the same number, as far as its
+    images allow. For impostor pairs, the identities of the fold are arranged in a circle. So each appears equally
+    often, and two identities meet again only after all have met. No pair occurs twice.
 
     Args:
-      keys: str [N], different keys of the images.
+      keys: str [N], distinct keys of the images.
       labels: int or str [N], their identities.
       count: total number of pairs, a multiple of 2 * folds; half are genuine.
       seed: int; the same arguments give the same pairs.
@@ -27,11 +34,11 @@ def sample_pairs(keys, labels, count, seed, folds=10):
       Pairs.
 
     Raises:
-      ValueError: if keys repeat, lengths or counts do not fit, or a fold's identities do not have enough pairs.
+      ValueError: if a key occurs twice, lengths or counts do not fit, or the identities of a fold have too few pairs.
     """
     keys, labels = np.asarray(keys, dtype=str), np.asarray(labels)
     if keys.ndim != 1 or keys.shape != labels.shape or len(np.unique(keys)) != len(keys):
-        raise ValueError(f"`keys` and `labels` must be [N], keys all different, got {keys.shape} and {labels.shape}.")
+        raise ValueError(f"`keys` and `labels` must be [N] with distinct keys, got {keys.shape} and {labels.shape}.")
     if folds < 1 or count < 1 or count % (2 * folds):
         raise ValueError(f"`count` must be a positive multiple of 2 * folds, got count={count}, folds={folds}.")
     rng, per_class = np.random.default_rng(seed), count // (2 * folds)
@@ -47,12 +54,12 @@ def sample_pairs(keys, labels, count, seed, folds=10):
         drawn += _draw(genuine, per_class, rng, f"genuine pairs in fold {fold}")
         drawn += _draw(impostor, per_class, rng, f"impostor pairs in fold {fold}")
     left, right = np.transpose(drawn)
-    place = np.arange(count) // per_class
-    return Pairs(keys[left], keys[right], place % 2 == 0, place // 2)
+    block = np.arange(count) // per_class
+    return Pairs(keys[left], keys[right], block % 2 == 0, block // 2)
 
 
 def _circle(members):
-    """Yields all pairs of members, each once, so that every member comes up equally often at any time."""
+    """Yields every pair of members once, in an order in which all members occur equally often at any time."""
     size = len(members)
     for step in range(1, size // 2 + 1):
         for at in range(step if 2 * step == size else size):
@@ -63,7 +70,7 @@ def _draw(meetings, count, rng, purpose):
     """Draws `count` different image pairs, as evenly over the meetings (images, images) as their sizes allow."""
     supply = np.array([len(a) * (len(a) - 1) // 2 if a is b else len(a) * len(b) for a, b in meetings], dtype=np.int64)
     if supply.sum() < count:
-        raise ValueError(f"the images allow {supply.sum()} {purpose}, got a demand for {count}.")
+        raise ValueError(f"the images allow only {supply.sum()} {purpose}, got a request for {count}.")
     share = np.zeros_like(supply)
     while rest := count - share.sum():
         hungry = np.flatnonzero(share < supply)[:rest]

@@ -1,8 +1,10 @@
-"""Verification pairs: which two images are compared, and whether they show one person; their table beside a dataset."""
+"""Verification pairs, and the table that stores them beside a dataset."""
 
 import dataclasses
 import itertools
+import os
 import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from tfface.data.formats.text_lists import read_csv
 _COLUMNS = ("left", "right", "same", "fold")
 _FOLD = re.compile(r"\d{1,6}", re.ASCII)
 _MAX_PAIRS = 1 << 22
-# Of a column: an array of strings takes four bytes a character, and each as many as the longest.
+# An array of strings takes four bytes per character, and as many characters per string as the longest one has.
 _MAX_COLUMN_BYTES = 1 << 32
 _FOLDS = 10
 
@@ -25,10 +27,10 @@ class Pairs:
       left: str [P], key of the first image of every pair.
       right: str [P], key of the second image.
       same: bool [P], True for a genuine pair (one person), False for an impostor pair.
-      fold: int [P], the fold of every pair, counted from 0.
+      fold: int [P], fold of every pair, counted from 0.
 
     Raises:
-      ValueError: if there is no pair, lengths differ, or a column has another type.
+      ValueError: if there are no pairs, lengths differ, or a column has another type.
     """
 
     left: np.ndarray
@@ -47,39 +49,39 @@ class Pairs:
             column.setflags(write=False)
             object.__setattr__(self, name, column)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.same)
 
-    def restrict(self, keys):
-        """Keeps the pairs whose two images are both available, for instance those of held-out people.
+    def restrict(self, keys: Iterable[str]) -> tuple["Pairs", int]:
+        """Keeps the pairs for which both images are available, for example those of held-out people.
 
         Folds keep their order and are renumbered from 0 without gaps.
 
         Args:
-          keys: iterable of str, the available images.
+          keys: the available images.
 
         Returns:
-          (Pairs, dropped): the pairs that are left, and how many are not (int).
+          (Pairs, dropped): the remaining pairs, and the number of dropped ones.
 
         Raises:
-          ValueError: if no pair is left.
+          ValueError: if no pair remains.
         """
-        keys = np.array(sorted(set(keys)), dtype=str)
-        keep = np.isin(self.left, keys) & np.isin(self.right, keys)
+        available = np.array(sorted(set(keys)), dtype=str)
+        keep = np.isin(self.left, available) & np.isin(self.right, available)
         if not keep.any():
             raise ValueError(
-                f"none of the {len(self)} pairs has both images among the {len(keys)} keys: "
-                f"the pairs name images like {str(self.left[0])!r}, the keys are like {keys[:1].tolist()}."
+                f"none of the {len(self)} pairs has both images among the {len(available)} keys: "
+                f"the pairs name images like {str(self.left[0])!r}, the keys are like {available[:1].tolist()}."
             )
         fold = np.unique(self.fold[keep], return_inverse=True)[1]
         return Pairs(self.left[keep], self.right[keep], self.same[keep], fold), int(np.sum(~keep))
 
 
-def write_pairs(path, pairs):
+def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:
     """Writes pairs as a CSV file with the columns left, right, same (0 or 1) and fold, atomically.
 
     Args:
-      path: of the file, usually `pairs.csv` in the directory of the dataset that holds the images.
+      path: path of the file, usually `pairs.csv` in the directory of the dataset that holds the images.
       pairs: the `Pairs`.
 
     Raises:
@@ -89,11 +91,11 @@ def write_pairs(path, pairs):
     csv_files.write_table(path, _COLUMNS, zip(*columns, strict=True))
 
 
-def read_pairs_table(path):
-    """Reads what `write_pairs` wrote.
+def read_pairs_table(path: str | os.PathLike) -> Pairs:
+    """Reads a table of pairs written by `write_pairs`.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
       Pairs.
@@ -111,52 +113,59 @@ def read_pairs_table(path):
     left, right, same, fold = zip(*rows, strict=True) if rows else ((),) * 4
     for row in zip(same, fold, strict=True):
         if row[0] not in ("0", "1") or not _FOLD.fullmatch(row[1]):
-            raise ValueError(f"{path}: expected 0 or 1 as same and a number as fold, got {row}.")
+            raise ValueError(f"{path}: expected 0 or 1 for same and a number for fold, got {row}.")
     return pairs_of_list(path, left, right, [one == "1" for one in same], list(map(int, fold)))
 
 
-def pairs_of_list(path, left, right, same, fold=None):
-    """Makes the pairs that a list holds.
+def pairs_of_list(
+    path: str | os.PathLike,
+    left: Sequence[str],
+    right: Sequence[str],
+    same: Sequence[bool],
+    fold: Sequence[int] | np.ndarray | None = None,
+) -> Pairs:
+    """Makes `Pairs` from the columns of a list.
 
     Args:
-      path: of the list, for messages.
-      left, right: lists of str.
-      same: list of bool.
-      fold: list of int; without, folds are dealt by `folds_of_classes`.
+      path: path of the list, for messages.
+      left, right: keys of the images.
+      same: whether each pair is genuine.
+      fold: fold of each pair; default: those of `folds_of_classes`.
 
     Returns:
       Pairs.
 
     Raises:
-      ValueError: if there are too few pairs, or names so long that they cannot be held.
+      ValueError: if there are too few pairs, or the names are too long to fit in memory.
     """
     for names in (left, right):
         if 4 * len(names) * max(map(len, names), default=0) > _MAX_COLUMN_BYTES:
             raise ValueError(f"{path}: {len(names)} names of up to {max(map(len, names))} characters are too many.")
     try:
-        return Pairs(left, right, same, folds_of_classes(same) if fold is None else fold)
+        folds = folds_of_classes(same) if fold is None else fold
+        return Pairs(np.array(left), np.array(right), np.array(same), np.array(folds))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def folds_of_classes(same):
-    """Deals pairs without folds into ten: consecutive tenths of the genuine pairs and of the impostor pairs.
+def folds_of_classes(same: Sequence[bool] | np.ndarray) -> np.ndarray:
+    """Splits pairs without folds into ten: consecutive tenths of the genuine pairs and of the impostor pairs.
 
-    For lists that alternate between classes fold by fold, as those of AgeDB-30 do, these are their ten parts in order.
+    If a list alternates between the classes fold by fold, as that of AgeDB-30 does, these are its own ten parts.
 
     Args:
       same: bool [P].
 
     Returns:
-      int [P].
+      int64 [P].
 
     Raises:
-      ValueError: if there are less than ten pairs of a class.
+      ValueError: if a class has fewer than ten pairs.
     """
     same = np.asarray(same, dtype=bool)
     fold = np.empty(len(same), dtype=np.int64)
     for name, members in (("genuine", np.flatnonzero(same)), ("impostor", np.flatnonzero(~same))):
         if len(members) < _FOLDS:
-            raise ValueError(f"{_FOLDS} folds need {_FOLDS} {name} pairs at least, got {len(members)}.")
+            raise ValueError(f"{_FOLDS} folds need at least {_FOLDS} {name} pairs, got {len(members)}.")
         fold[members] = np.arange(len(members)) * _FOLDS // len(members)
     return fold

@@ -1,6 +1,6 @@
-"""Template and pair lists of IJB-B and IJB-C, in the form in which InsightFace publishes their metadata.
+"""Template and pair lists of IJB-B and IJB-C, in the form of InsightFace's published metadata.
 
-A template is a set of faces of one person, still images and frames of videos; frames of one video are one medium.
+A template is a set of faces of one person, from still images and video frames; the frames of one video are one medium.
 
 Reference:
   Whitelam et al., IARPA Janus Benchmark-B Face Dataset, CVPR Workshops 2017; Maze et al., IARPA Janus
@@ -8,7 +8,8 @@ Reference:
 """
 
 import csv
-import typing
+import os
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,58 +18,58 @@ from tfface.data.formats.text_lists import check_path, first_line, open_table
 from tfface.files import Unreadable
 
 
-class TemplateFaces(typing.NamedTuple):
-    """Faces and the templates they belong to: names, list of N str; template and medium, int64 [N]."""
+class TemplateFaces(NamedTuple):
+    """Faces and their templates: N names; template and medium, int64 [N]."""
 
-    names: list
+    names: list[str]
     template: np.ndarray
     medium: np.ndarray
 
 
-class TemplatePairs(typing.NamedTuple):
-    """Comparisons of templates: int64 [P], int64 [P], and bool [P], whether they are of one person."""
+class TemplatePairs(NamedTuple):
+    """Pairs of templates: int64 [P] and int64 [P]; bool [P], True for genuine pairs."""
 
     left: np.ndarray
     right: np.ndarray
     same: np.ndarray
 
 
-class DetectedFaces(typing.NamedTuple):
-    """Faces: N names, their landmarks, float64 [N, 5, 2] in pixels (x, y), and the detector's scores, float64 [N]."""
+class DetectedFaces(NamedTuple):
+    """Detected faces: N names; landmarks, float64 [N, 5, 2] in pixels (x, y); detection scores, float64 [N]."""
 
-    names: list
+    names: list[str]
     landmarks: np.ndarray
     score: np.ndarray
 
 
-def read_template_faces(path):
+def read_template_faces(path: str | os.PathLike) -> TemplateFaces:
     """Reads `ijbb_face_tid_mid.txt` or `ijbc_face_tid_mid.txt`: lines `name template medium`.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
       TemplateFaces.
 
     Raises:
-      ValueError: if the file is not of that form.
+      ValueError: if the file does not have that form.
       OSError: if it cannot be read.
     """
     table = _read_table(path, [str, np.int64, np.int64], sep=r"\s+", header=None)
     return TemplateFaces(_names(path, table), *(table[column].to_numpy() for column in (1, 2)))
 
 
-def read_template_pairs(path):
+def read_template_pairs(path: str | os.PathLike) -> TemplatePairs:
     """Reads `ijbb_template_pair_label.txt` or `ijbc_template_pair_label.txt`: lines `template template same`.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
       TemplatePairs.
 
     Raises:
-      ValueError: if the file is not of that form.
+      ValueError: if the file does not have that form.
       OSError: if it cannot be read.
     """
     table = _read_table(path, [np.int64, np.int64, np.int8], sep=r"\s+", header=None)
@@ -78,40 +79,41 @@ def read_template_pairs(path):
     return TemplatePairs(left, right, same == 1)
 
 
-def read_template_subjects(path):
-    """Reads a gallery or the probes of 1:N search, such as `ijbc_1N_gallery_G1.csv`: CSV, first template and subject.
+def read_template_subjects(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the gallery or the probes of 1:N search, such as `ijbc_1N_gallery_G1.csv`.
 
     Args:
-      path: of the file; it has a header, and may have more columns.
+      path: path of a CSV file with a header; its first two columns are template and subject.
 
     Returns:
-      (template, subject), int64 [N] each; a template is named once for each of its images.
+      (template, subject), int64 [N] each; a template occurs once per image.
 
     Raises:
-      ValueError: if the file is not of that form.
+      ValueError: if the file does not have that form.
       OSError: if it cannot be read.
     """
     table = _read_table(path, [np.int64, np.int64], usecols=[0, 1])
-    return tuple(table[column].to_numpy() for column in table.columns)
+    template, subject = (table[column].to_numpy() for column in table.columns)
+    return template, subject
 
 
-def read_detected_faces(path):
+def read_detected_faces(path: str | os.PathLike) -> DetectedFaces:
     """Reads `ijbb_name_5pts_score.txt` or `ijbc_name_5pts_score.txt`: lines `name x1 y1 ... x5 y5 score`.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
       DetectedFaces.
 
     Raises:
-      ValueError: if the file is not of that form, or a number is not finite.
+      ValueError: if the file does not have that form, or a number is not finite.
       OSError: if it cannot be read.
     """
     table = _read_table(path, [str, *[np.float64] * 11], sep=r"\s+", header=None)
     numbers = table[list(range(1, 12))].to_numpy()
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{path}: expected finite numbers, got others in {int((~np.isfinite(numbers)).sum())} places.")
+        raise ValueError(f"{path}: expected finite numbers, got {int((~np.isfinite(numbers)).sum())} others.")
     return DetectedFaces(_names(path, table), numbers[:, :10].reshape(-1, 5, 2), numbers[:, 10])
 
 

@@ -4,24 +4,26 @@ Reference:
   Wolf, Hassner and Maoz, Face Recognition in Unconstrained Videos with Matched Background Similarity, CVPR 2011.
 """
 
+import os
+
 from tfface.data.formats.text_lists import NUMBER, PATH, compile_line, malformed, parse_lines, read_lines
-from tfface.data.protocols.pairs import pairs_of_list
+from tfface.data.protocols.pairs import Pairs, pairs_of_list
 
 SPLITS_HEADER = compile_line(r"\s*split number\s*,.*")
 _LINE = compile_line(rf"\s*{NUMBER}\s*,\s*{NUMBER}\s*,\s*{PATH}\s*,\s*{PATH}\s*(?:,\s*[01]\s*)?,\s*([01])")
 
 
-def read_ytf_pairs(path):
-    """Reads `splits.txt`, or `splits_corrected.txt` with its further column.
+def read_ytf_pairs(path: str | os.PathLike) -> Pairs:
+    """Reads `splits.txt`, or `splits_corrected.txt` with its additional column.
 
-    After a header each line is `split, pair, video, video, same`; the corrected list has same as published before same
-    as corrected, and the latter is taken.
+    After a header each line is `split, pair, video, video, same`. The corrected list has two columns for same, as
+    published and as corrected; the corrected one is used.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
-      Pairs whose keys are videos, which are folders of frames such as `Abel_Pacheco/2`.
+      Pairs of videos; a key is the folder of a video's frames, such as `Abel_Pacheco/2`.
 
     Raises:
       ValueError: if a line is malformed.

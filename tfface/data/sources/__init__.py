@@ -1,4 +1,4 @@
-"""Sources: images of any input, one interface."""
+"""Sources: one interface to the images of any input."""
 
 from tfface import lazy
 

@@ -1,35 +1,42 @@
-"""Photographs with landmarks as a source of aligned faces."""
+"""A source of aligned faces, made from photographs with landmarks."""
 
 import dataclasses
 import hashlib
 import io
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from tfface.data.images.alignment import align, reference_landmarks, similarity_transform, transform_points
-from tfface.data.images.decoding import check_image, decode_pixels, size_pair
+from tfface.data.images.decoding import ImageSize, check_image, decode_pixels, size_pair
 from tfface.data.sources.base import Item, Source
 
 
 class AlignedSource(Source):
     """The faces of another source, aligned as they are read.
 
-    An image keeps its key, and is stored as PNG where that ends in `.png`, else as JPEG without chroma subsampling.
-    Landmarks move along; where some of the five are unknown the aligned image has none.
+    An image keeps its key. It is stored as PNG if the key ends in `.png`, else as JPEG without chroma subsampling. The
+    landmarks are transformed too; if some of the five are unknown, the aligned image has none.
 
     Args:
       source: the `Source` of the photographs.
-      landmarks: dict from key to x1, y1, ..., x5, y5 in pixels, NaN where unknown; default: those of the source.
-        Photographs without are skipped.
-      image_size: 112 or (112, 96), of the faces.
-      quality: int, of the JPEG.
+      landmarks: dict from key to x1, y1, ..., x5, y5 in pixels, NaN if unknown; default: those of the source.
+        Photographs without landmarks are skipped.
+      image_size: size of the faces, 112 or (112, 96).
+      quality: JPEG quality.
 
     Raises:
       ValueError: for another size, or a quality outside [1, 100].
     """
 
-    def __init__(self, source, landmarks=None, image_size=112, quality=95):
+    def __init__(
+        self,
+        source: Source,
+        landmarks: Mapping[str, Sequence[float]] | None = None,
+        image_size: ImageSize = 112,
+        quality: int = 95,
+    ):
         super().__init__()
         if not 1 <= quality <= 100:
             raise ValueError(f"`quality` must be in [1, 100], got {quality}.")
@@ -40,7 +47,8 @@ class AlignedSource(Source):
         self._reference = reference_landmarks(image_size)
         self._quality = quality
 
-    def items(self):
+    def items(self) -> Iterator[Item]:
+        """Yields the items of the source that can be aligned."""
         self.skipped.clear()
         moves = hashlib.sha256(repr((self._size, self._quality)).encode())
         for item in self._source.items():
@@ -55,12 +63,13 @@ class AlignedSource(Source):
                 self.skipped.append((self._source.where(item), str(error)))
                 continue
             moves.update(points.tobytes())
-            moved = tuple(moved.ravel().tolist()) if np.isfinite(moved).all() else None
-            yield Item(item.key, item.identity, [item.place, points.ravel().tolist()], moved)
+            landmarks = tuple(moved.ravel().tolist()) if np.isfinite(moved).all() else None
+            yield Item(item.key, item.identity, [item.place, points.ravel().tolist()], landmarks)
         self.skipped.extend(self._source.skipped)
         self.fingerprint = f"{self._source.fingerprint} {moves.hexdigest()}"
 
-    def read(self, item):
+    def read(self, item: Item) -> bytes:
+        """Returns the encoded aligned face of an item."""
         place, landmarks = item.place
         data = self._source.read(dataclasses.replace(item, place=place))
         check_image(data)
@@ -72,5 +81,6 @@ class AlignedSource(Source):
             Image.fromarray(face).save(buffer, "JPEG", quality=self._quality, subsampling=0)
         return buffer.getvalue()
 
-    def where(self, item):
+    def where(self, item: Item) -> str:
+        """Names an item as its source does."""
         return self._source.where(dataclasses.replace(item, place=item.place[0]))

@@ -1,7 +1,10 @@
-"""Where images come from: what a reader of any format offers, so that conversion and cleaning work on all of them."""
+"""The interface of all sources of images; conversion and cleaning work on any of them."""
 
 import abc
 import dataclasses
+import os
+from collections.abc import Iterable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -11,46 +14,53 @@ class Item:
     Args:
       key: name of the image, unique in its dataset: a relative path with `/`, printable, without `..`.
       identity: name of the person.
-      place: what the source needs to find the bytes again (offset, path, ...): None, a number, a string or a list of
-        these.
+      place: location of the bytes for the source (offset, path, ...): None, a number, a string or a list of these.
       landmarks: x1, y1, ..., x5, y5 in pixels, or None.
     """
 
     key: str
     identity: str
-    place: object = None
-    landmarks: tuple | None = None
+    place: Any = None
+    landmarks: tuple[float, ...] | None = None
+
+
+def file_state(path: str | os.PathLike | int) -> tuple[int, int]:
+    """Returns size and modification time (in nanoseconds) of a file or descriptor, for a source's fingerprint."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 class Source(abc.ABC):
-    """Images of one input, read in any order and by many threads.
+    """Images of one input; they can be read in any order and by many threads.
 
     Attributes:
       location: the folder or file, for messages.
-      skipped: list of (place, reason), both strings, of what is bad already in the index; complete after `items`.
-      fingerprint: string that changes when bytes change behind the same items, such as sizes and times of the files;
-        known after `items`. An interrupted conversion goes on only where it is the same.
+      skipped: list of (place, reason) of bad entries of the index; complete after `items`.
+      fingerprint: string that changes when the bytes behind the same items change, such as sizes and times of the
+        files; known after `items`. An interrupted conversion continues only if it is unchanged.
     """
 
-    location = "input"
-    fingerprint = ""
+    # Typed as Any, because some sources store these and others compute them as properties.
+    location: Any = "input"
+    fingerprint: Any = ""
+    skipped: Any
 
     def __init__(self):
         self.skipped = []
 
     @abc.abstractmethod
-    def items(self):
-        """Returns an iterable of `Item`s in any order: one cheap pass over the index, no image is read."""
+    def items(self) -> Iterable[Item]:
+        """Returns the `Item`s in any order, in one cheap pass over the index that reads no image."""
 
     @abc.abstractmethod
-    def read(self, item):
-        """Returns the encoded image of an item; called by many threads at once.
+    def read(self, item: Item) -> bytes:
+        """Returns the encoded image of an item; many threads may call it at once.
 
         Raises:
-          ValueError: if the record is damaged, with the reason and no name.
+          ValueError: if the record is damaged; the message is a reason without a name.
           OSError: if it cannot be read.
         """
 
-    def where(self, item):
-        """Names an item in the list of bad ones; the default is its key and its place."""
+    def where(self, item: Item) -> str:
+        """Names an item for messages about bad images; by default by its key and its place."""
         return item.key if item.place is None else f"{item.key} at {item.place}"

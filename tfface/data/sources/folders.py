@@ -1,19 +1,20 @@
-"""Folders of face images, `root/identity/.../image.jpg`: finding and reading what they hold."""
+"""Folders of face images, `root/identity/.../image.jpg`, as a source."""
 
 import dataclasses
 import hashlib
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 from tfface.data.formats.image_files import EXTENSIONS, read_image_file
-from tfface.data.formats.landmarks import read_landmarks
-from tfface.data.sources.base import Item, Source
+from tfface.data.formats.landmarks import LANDMARKS_FILE, read_landmarks
+from tfface.data.sources.base import Item, Source, file_state
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What `find_images` found below a root.
+    """The result of `find_images`.
 
     Args:
       keys: sorted paths of the images, relative to the root, with `/`.
@@ -23,15 +24,15 @@ class Listing:
       links: number of symbolic links; they are never followed.
     """
 
-    keys: list
-    folders: list
-    unreadable: list
+    keys: list[str]
+    folders: list[str]
+    unreadable: list[tuple[str, str]]
     ignored: int
     links: int
 
 
-def find_images(root):
-    """Lists the files with an image's extension at any depth below a folder.
+def find_images(root: str | os.PathLike) -> Listing:
+    """Lists the files with an image extension at any depth below a folder.
 
     Args:
       root: the folder.
@@ -52,7 +53,7 @@ def find_images(root):
         except OSError as error:
             if not prefix:
                 raise
-            unreadable.append((prefix, error.strerror))
+            unreadable.append((prefix, error.strerror or str(error)))
             continue
         for entry in entries:
             if entry.is_symlink():
@@ -74,25 +75,25 @@ class FolderSource(Source):
     """Images of a folder `root/identity/.../image.jpg`.
 
     Attributes:
-      ignored, links: as of the `Listing`.
+      ignored, links: those of the `Listing`.
 
     Args:
       root: the folder.
-      landmarks: CSV file for `read_landmarks`; default: `landmarks.csv` in the root if there is one.
+      landmarks: CSV file for `read_landmarks`; default: `landmarks.csv` in the root, if present.
     """
 
-    def __init__(self, root, landmarks=None):
+    def __init__(self, root: str | os.PathLike, landmarks: str | os.PathLike | None = None):
         super().__init__()
         self.location = pathlib.Path(root)
         self.ignored = self.links = 0
         self._landmarks = landmarks
 
-    def items(self):
+    def items(self) -> Iterator[Item]:
         """Lists the images.
 
         Raises:
-          ValueError: if there are none, or the table of landmarks is bad or has none of them.
-          OSError: if the root cannot be listed, or the table not read.
+          ValueError: if there are no images, or the table of landmarks is malformed or matches none of them.
+          OSError: if the root cannot be listed, or the table cannot be read.
         """
         listing = find_images(self.location)
         self.ignored, self.links = listing.ignored, listing.links
@@ -114,12 +115,12 @@ class FolderSource(Source):
                 self.skipped.append((key, "not in the folder of an identity"))
         self.fingerprint = state.hexdigest()
 
-    def read(self, item):
-        """Returns the bytes of a file."""
+    def read(self, item: Item) -> bytes:
+        """Returns the bytes of an image file."""
         return read_image_file(self.location / item.key)
 
     def _table(self, listing):
-        path = self.location / "landmarks.csv" if self._landmarks is None else self._landmarks
+        path = self.location / LANDMARKS_FILE if self._landmarks is None else self._landmarks
         if self._landmarks is None and not path.exists():
             return {}
         table = read_landmarks(path)
@@ -131,7 +132,6 @@ class FolderSource(Source):
 
     def _state(self, key):
         try:
-            found = os.stat(self.location / key)
+            return b"%d %d\n" % file_state(self.location / key)
         except OSError:
             return b"absent\n"
-        return b"%d %d\n" % (found.st_size, found.st_mtime_ns)

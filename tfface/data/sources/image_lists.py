@@ -1,41 +1,42 @@
-"""Lists of images with their labels, as CSV or in MXNet's form `.lst`, as a source."""
+"""Lists of images with labels, in CSV or in MXNet's `.lst` format, as a source."""
 
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 from tfface.data.formats.image_files import read_image_file
 from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
+from tfface.data.formats.recordio import identity_of_label
 from tfface.data.formats.text_lists import check_path, read_csv
-from tfface.data.sources.base import Item
+from tfface.data.sources.base import Item, file_state
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
 
 _MAX_LINE = 1 << 16
-_MAX_LABEL = 1 << 24
 
 
 class ListSource(FileSource):
-    """Images that a list names.
+    """Images of a list.
 
-    A list called `.lst` has lines `index <tab> label <tab> ... <tab> path`, as MXNet's `im2rec` makes them; of several
-    labels the first is taken, a whole number that is written with eight digits. Any other list is CSV with the columns
-    path, label and, optionally, x1, y1, ..., x5, y5 in pixels, all empty where unknown.
+    A `.lst` file has lines `index <tab> label <tab> ... <tab> path`, as written by MXNet's `im2rec`. The first label is
+    used; it is a whole number, and the identity's name is this number with eight digits. Any other file is CSV with the
+    columns path, label and, optionally, x1, y1, ..., x5, y5 in pixels, all empty if unknown.
 
     Args:
       path: the list.
-      root: folder that its paths are relative to; default: that of the list.
+      root: folder to which its paths are relative; default: that of the list.
 
     Raises:
-      ValueError: by `items`, if the list as a whole is not of its form; lines that are not are listed in `skipped`.
+      ValueError: by `items`, if the whole list does not have its format; single malformed lines go to `skipped`.
       OSError: if it cannot be read.
     """
 
-    def __init__(self, path, root=None):
+    def __init__(self, path: str | os.PathLike, root: str | os.PathLike | None = None):
         super().__init__(path)
         self._root = self.location.parent if root is None else pathlib.Path(root)
 
-    def items(self):
+    def items(self) -> Iterator[Item]:
         """Yields the images in the order of the list."""
         self.begin()
         states = hashlib.sha256()
@@ -43,18 +44,18 @@ class ListSource(FileSource):
         for number, row in enumerate(rows(self.location), start=1):
             try:
                 item = parse(row)
-                found = os.stat(self._root / item.key)
+                state = file_state(self._root / item.key)
             except ValueError as error:
                 self.reject(f"row {number}", str(error))
             except OSError as error:
                 self.reject(f"row {number}", f"{item.key}: {error.strerror}")
             else:
-                states.update(f"{found.st_size} {found.st_mtime_ns};".encode())
+                states.update(b"%d %d;" % state)
                 yield item
         self.fingerprint = states.hexdigest()
 
-    def read(self, item):
-        """Returns the bytes of the image file, which must really lie below the root."""
+    def read(self, item: Item) -> bytes:
+        """Returns the bytes of the image file, which must be below the root even after resolving links."""
         root = os.path.realpath(self._root)
         path = os.path.realpath(os.path.join(root, item.key))
         if not pathlib.Path(path).is_relative_to(root):
@@ -63,11 +64,11 @@ class ListSource(FileSource):
 
 
 def _csv_rows(path):
-    """Yields (path, label, coordinates...) of each row of a CSV file, as strings."""
+    """Yields (path, label, coordinates...) for each row of a CSV file, as strings."""
     rows = read_csv(path)
     header = next(rows, ())
     if not {"path", "label"} <= set(header):
-        raise ValueError(f"{path}: the columns path and label are needed, got {str(header)[:200]}.")
+        raise ValueError(f"{path}: expected the columns path and label, got {str(header)[:200]}.")
     landmarks = LANDMARK_COLUMNS if set(LANDMARK_COLUMNS) <= set(header) else []
     columns = [header.index(name) for name in ("path", "label", *landmarks)]
     for row in rows:
@@ -93,8 +94,5 @@ def _lst_rows(path):
 def _parse_lst(line):
     _, *labels, path = line.decode().rstrip("\r\n").split("\t")
     if not labels:
-        raise ValueError(f"expected index, label and path between tabs, got {line[:200]!r}")
-    label = float(labels[0])
-    if not (0 <= label < _MAX_LABEL and label == int(label)):
-        raise ValueError(f"expected a whole number as label, got {labels[0][:200]!r}")
-    return Item(check_path(path), f"{int(label):08d}")
+        raise ValueError(f"expected index, label and path, separated by tabs, got {line[:200]!r}")
+    return Item(check_path(path), identity_of_label(float(labels[0])))

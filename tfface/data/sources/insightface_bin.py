@@ -1,44 +1,45 @@
-"""InsightFace's `.bin` verification sets: a pickle of (encoded images, booleans), two images for each boolean.
+"""InsightFace's `.bin` verification sets: a pickle of (encoded images, booleans), two images per boolean.
 
-The file says of each pair whether its two images show one person, and nothing else about people. So the identity of
-an image is here the first image of its genuine pair, or else the image itself: two identities may be one person, and
-evaluation must go by the pairs.
+The file says which pairs are genuine, and nothing else about identities. So the identity of an image is named after the
+first image of its genuine pair, or after the image itself. Two identities may be one person, and evaluation must use
+the pairs.
 """
 
 import os
+from collections.abc import Iterator
 
 from tfface.data.formats.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
 from tfface.data.formats.plain_pickle import Span, load_plain
-from tfface.data.protocols.pairs import pairs_of_list
+from tfface.data.protocols.pairs import Pairs, pairs_of_list
 from tfface.data.sources.base import Item
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
 
 
 class BinSource(FileSource):
-    """Images of a `.bin` file; `pairs` says what is to be compared.
+    """Images of a `.bin` file; `pairs` returns their pairs.
 
     Args:
       path: the file.
 
     Raises:
-      ValueError: by `items` and `pairs`, if the file is anything but such a set. Nothing in it is ever run.
+      ValueError: by `items` and `pairs`, if the file is not such a set. Nothing in it is ever executed.
       OSError: if it cannot be read.
     """
 
-    def items(self):
-        """Yields the images in the order of the file; their keys are their numbers."""
+    def items(self) -> Iterator[Item]:
+        """Yields the images in the order of the file; their keys are their indices."""
         keys, images, same = self._load()
         for number, (key, image) in enumerate(zip(keys, images, strict=True)):
             first = number - number % 2 if same[number // 2] else number
             yield Item(key, f"{first:06d}", list(image))
 
-    def pairs(self):
+    def pairs(self) -> Pairs:
         """Returns the `Pairs`, in ten folds: consecutive tenths of the genuine and of the impostor pairs."""
         keys, _, same = self._load()
         return pairs_of_list(self.location, keys[::2], keys[1::2], same)
 
-    def read(self, item):
+    def read(self, item: Item) -> bytes:
         """Returns the encoded image of an item."""
         offset, length = item.place
         check_image_bytes(length)
@@ -49,7 +50,7 @@ class BinSource(FileSource):
             raise ValueError(f"the file ends within the image, at byte {offset + len(data)}")
         return data
 
-    def where(self, item):
+    def where(self, item: Item) -> str:
         """Names the image by its offset."""
         return f"{item.key} (byte {item.place[0]})"
 
@@ -74,7 +75,7 @@ def _check(value):
         raise ValueError("expected a pickle of (list of images, list of booleans)")
     images, same = value
     if not same or len(images) != 2 * len(same):
-        raise ValueError(f"expected two images for each boolean, got {len(images)} images and {len(same)} booleans")
+        raise ValueError(f"expected two images per boolean, got {len(images)} images and {len(same)} booleans")
     if not all(type(image) is Span for image in images):
         raise ValueError("expected images as bytes, got something else among them")
     if not all(type(one) in (bool, int) and one in (0, 1) for one in same):

@@ -1,14 +1,15 @@
-"""Existing datasets of TFRecords as sources: read again record by record, with every checksum verified."""
+"""TFRecord datasets as sources: they are read record by record, and every checksum is verified."""
 
 import dataclasses
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfface.data.formats.tfrecord_files import read_record, scan_records
-from tfface.data.records import DATASET_FILE, resolve_shards
-from tfface.data.sources.base import Item, Source
+from tfface.data.records import DATASET_FILE, Pattern, resolve_shards
+from tfface.data.sources.base import Item, Source, file_state
 from tfface.data.sources.folders import FolderSource
 
 
@@ -20,20 +21,20 @@ class Record:
     identity: str
     label: int
     image: bytes
-    landmarks: tuple | None
+    landmarks: tuple[float, ...] | None
 
 
-def parse_record(data):
+def parse_record(data: bytes) -> Record:
     """Parses one record in Python, strictly.
 
     Args:
-      data: bytes, a serialized `tf.train.Example`.
+      data: a serialized `tf.train.Example`.
 
     Returns:
       A `Record`.
 
     Raises:
-      ValueError: if it is not of schema version 1; the reason without a file name.
+      ValueError: if it violates schema version 1; the message is a reason without a file name.
     """
     try:
         feature = tf.train.Example.FromString(data).features.feature
@@ -56,24 +57,24 @@ def parse_record(data):
 
 
 class RecordsSource(Source):
-    """The images of TFRecord datasets; place: [number of the shard, offset in bytes].
+    """Images of TFRecord datasets; the place of an item is [index of the shard, offset in bytes].
 
     Args:
-      pattern: as for `tfface.data.resolve_shards`, local files.
+      pattern: as for `tfface.data.resolve_shards`, but only for local files.
 
     Raises:
       ValueError: if shards are missing.
     """
 
-    def __init__(self, pattern):
+    def __init__(self, pattern: Pattern):
         super().__init__()
         self.shards = resolve_shards(pattern)
         self.location = os.path.commonpath([os.path.dirname(path) for path in self.shards]) or "."
 
-    def items(self):
+    def items(self) -> Iterator[Item]:
+        """Yields the items in the order of the records."""
         self.skipped.clear()
-        states = [os.stat(path) for path in self.shards]
-        self.fingerprint = repr([(state.st_size, state.st_mtime_ns) for state in states])
+        self.fingerprint = repr([file_state(path) for path in self.shards])
         for number, path in enumerate(self.shards):
             for offset, data in scan_records(path):
                 try:
@@ -85,19 +86,21 @@ class RecordsSource(Source):
                 else:
                     yield Item(record.key, record.identity, [number, offset], record.landmarks)
 
-    def read(self, item):
+    def read(self, item: Item) -> bytes:
+        """Returns the encoded image of an item."""
         number, offset = item.place
         return parse_record(read_record(self.shards[number], offset)).image
 
-    def where(self, item):
+    def where(self, item: Item) -> str:
+        """Names an item by its key, shard and offset."""
         return f"{item.key} at {self._name(item.place)}"
 
     def _name(self, place):
         return f"{os.path.basename(self.shards[place[0]])}:{place[1]}"
 
 
-def open_source(location):
-    """Opens what a user may mean by the place of images.
+def open_source(location: str) -> Source:
+    """Opens a dataset or a folder of images.
 
     Args:
       location: directory of a dataset, glob of its shards, or folder `root/identity/.../image.jpg`.

@@ -1,7 +1,9 @@
-"""Folders of face images inside a zip archive, read in place; nothing is unpacked to the disk."""
+"""Folders of face images inside a zip archive, as a source; nothing is unpacked to the disk."""
 
+import os
 import re
 import zipfile
+from collections.abc import Iterator
 
 from tfface.data.formats.image_files import EXTENSIONS, MAX_IMAGE_BYTES, check_image_bytes
 from tfface.data.formats.text_lists import check_path
@@ -21,22 +23,22 @@ class ZipSource(FileSource):
 
     Args:
       path: the archive.
-      root: folder inside it; keys are the paths below.
-      depth: number of folders below the root that name the identity; 2 where persons are in groups, `group/person`.
+      root: folder inside the archive; keys are paths relative to it.
+      depth: number of folders below the root that name the identity; 2 for persons in groups, `group/person`.
 
     Raises:
-      ValueError: if the file is no zip archive, or `depth` is not positive.
+      ValueError: if the file is not a zip archive, or `depth` is not positive.
       OSError: if it cannot be read.
     """
 
-    def __init__(self, path, root="", depth=1):
+    def __init__(self, path: str | os.PathLike, root: str = "", depth: int = 1):
         super().__init__(path)
         if depth < 1:
             raise ValueError(f"`depth` must be positive, got {depth}.")
         root = root.strip("/")
         self._prefix, self._depth = f"{root}/" if root else "", depth
         try:
-            # Reading is safe from several threads; the list of members is read here, once.
+            # Several threads may read from an open archive; its list of members is read once, here.
             self._archive = zipfile.ZipFile(open_regular(path))
         except Unreadable:
             raise
@@ -46,8 +48,8 @@ class ZipSource(FileSource):
     def __reduce__(self):
         return type(self), (self.location, self._prefix, self._depth)
 
-    def items(self):
-        """Yields the images by name; hidden and other files are passed over."""
+    def items(self) -> Iterator[Item]:
+        """Yields the images by name; hidden files and other files are skipped."""
         self.begin()
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
             name = info.filename
@@ -57,12 +59,12 @@ class ZipSource(FileSource):
                 except ValueError as error:
                     self.reject(ascii(name), str(error))
 
-    def read(self, item):
-        """Returns the bytes of a member, at most as many as an image may have."""
+    def read(self, item: Item) -> bytes:
+        """Returns the bytes of a member; no more are read than an image may have."""
         try:
             info = self._archive.getinfo(self._prefix + item.key)
             with self._archive.open(info) as file:
-                # No more than it claims: that much memory is reserved.
+                # Memory is reserved for all bytes asked for, so ask for no more than the member claims.
                 data = file.read(min(info.file_size, MAX_IMAGE_BYTES) + 1)
         except (*DAMAGED, KeyError) as error:
             raise ValueError(f"a damaged member of the archive ({error})") from error
@@ -74,9 +76,9 @@ class ZipSource(FileSource):
         if len(folders) < self._depth:
             raise ValueError("not in the folder of an identity")
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
-            raise ValueError("encrypted, or compressed by another method than deflate")
+            raise ValueError("encrypted, or compressed with a method other than deflate")
         check_image_bytes(info.file_size)
-        # JPEG and PNG are compressed: what shrinks that much is neither, and would fill the memory for nothing.
+        # JPEG and PNG are compressed already. A member that shrinks this much is neither, and could fill the memory.
         if info.file_size > _SMALL + MAX_RATIO * min(info.compress_size, self.location.stat().st_size):
-            raise ValueError(f"{info.file_size} bytes that are compressed to {info.compress_size}, not an image")
+            raise ValueError(f"{info.file_size} bytes compressed to {info.compress_size}, not an image")
         return Item(key, "/".join(folders[: self._depth]))
