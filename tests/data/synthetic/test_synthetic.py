@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfface.data.synthetic import rendering, scene
+from tfface.data.synthetic.pose import Pose
 from tfface.data.synthetic.rendering import LANDMARK_COLUMNS, render_face, write_folder
 
 REFERENCE = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]])
@@ -74,7 +75,7 @@ def test_eyes_are_drawn_at_their_landmarks():
 
 
 def test_mouth_corners_end_the_lips():
-    """Along the line of the mouth the picture is darker between the corners than beyond them."""
+    """Along the line of the mouth, the image is darker between the corners than beyond them."""
     darker = []
     for identity in range(80):
         image, landmarks = render_face(11, identity, 0)
@@ -92,7 +93,7 @@ def test_yaw_moves_the_nose_and_the_head():
         who = scene.person(0, 0)
         shot = scene.shot_of(np.random.default_rng(0), who)
         shot.yaw, shot.pitch, shot.roll, shot.shift = yaw, 0.0, 0.0, 0j
-        return scene.Pose(who, shot, 112).landmarks
+        return Pose(who, shot, 112).landmarks
 
     left, front, right = (points[2, 0] - points[:2, 0].mean() for points in map(pose, (-0.5, 0.0, 0.5)))
     assert abs(front) < 0.5 and right > 4 and left < -4

@@ -1,108 +1,47 @@
-"""Parts of a drawn face: each function paints one of them onto a `Canvas`.
+"""Parts of a synthetic face: each function paints one part onto a `Canvas`.
 
-Lengths are reference pixels, those of the 112 x 112 crop, whatever the size of the image. A face has its origin between
-the eyes and the mouth, x to the right of the image, y down, z towards the viewer.
+Lengths are reference pixels. The origin of a face lies between the eyes and the mouth; x points to the right of the
+image, y down, z towards the viewer.
 """
 
-import math
-
 import numpy as np
+import numpy.typing as npt
 
-REFERENCE_SIZE = 112
-
-
-class Frame:
-    """Affine map from the axes of one part (u right, v down, reference pixels) to pixels of the image."""
-
-    def __init__(self, origin, matrix):
-        self.origin, self.matrix = origin, matrix
-
-    def to_image(self, u, v):
-        return self.origin + self.matrix @ np.array([u, v])
-
-    def turned(self, angle, mirror=1):
-        """The same place with the axes turned; mirror -1 makes u point to the left of the image."""
-        cos, sin = math.cos(angle), math.sin(angle)
-        return Frame(self.origin, self.matrix @ np.array([[cos * mirror, -sin * mirror], [sin, cos]]))
+from tfface.data.synthetic.canvas import Canvas, Frame, Region
+from tfface.data.synthetic.pose import Person, Pose, Shot
 
 
-class Canvas:
-    """Image being painted (`rgb`, float32 [3, size, size]) and the relief of the skin that the light will show.
-
-    Its region `head` is the whole image in the frame of the middle of the head.
-    """
-
-    def __init__(self, rgb, head):
-        self.rgb = rgb
-        self.size = rgb.shape[-1]
-        self.relief = np.zeros(rgb.shape[1:], np.float32)
-        self._pixels = np.arange(self.size, dtype=np.float32)
-        self.head = self.everywhere(head)
-
-    def region(self, frame, left, top, right, bottom):
-        """Cuts out the pixels that may lie inside a box given in the axes of `frame`."""
-        (a, b), (c, d) = frame.matrix.tolist()
-        centre_x, centre_y = frame.to_image((left + right) / 2, (top + bottom) / 2).tolist()
-        half_u, half_v = (right - left) / 2, (bottom - top) / 2
-        columns = self._clip(centre_x, abs(a) * half_u + abs(b) * half_v)
-        rows = self._clip(centre_y, abs(c) * half_u + abs(d) * half_v)
-        area = a * d - b * c
-        x = self._pixels[columns] - np.float32(frame.origin[0])
-        y = self._pixels[rows, None] - np.float32(frame.origin[1])
-        u = x * np.float32(d / area) - y * np.float32(b / area)
-        v = y * np.float32(a / area) - x * np.float32(c / area)
-        return Region(self.rgb[:, rows, columns], self.relief[rows, columns], u, v, math.sqrt(abs(area)))
-
-    def everywhere(self, frame):
-        return self.region(frame, -300, -300, 300, 300)
-
-    def _clip(self, centre, reach):
-        start, stop = int(centre - reach - 1), int(centre + reach + 3)
-        return slice(min(max(start, 0), self.size), min(max(stop, 0), self.size))
-
-
-class Region:
-    """Some pixels of a canvas with their coordinates `u`, `v` (float32 [height, width]) in a frame."""
-
-    def __init__(self, rgb, relief, u, v, sharpness):
-        self.rgb, self.relief, self.u, self.v, self.sharpness = rgb, relief, u, v, sharpness
-
-    def inside(self, distance, soft=0.0):
-        """Coverage 0..1 where a signed distance (negative inside) crosses zero over one pixel, or over `soft`."""
-        return np.clip(0.5 - distance * np.float32(1 / (1 / self.sharpness + soft)), 0, 1)
-
-    def ellipse(self, u, v, radius_u, radius_v, soft=0.0):
-        squared = ((self.u - u) / radius_u) ** 2 + ((self.v - v) / radius_v) ** 2
-        return self.inside((np.sqrt(squared) - 1) * min(radius_u, radius_v), soft)
-
-    def paint(self, coverage, colour, texture=1):
-        """Blends a colour, three numbers in 0..1, times a texture over the pixels."""
-        colour = np.asarray(colour, np.float32).reshape(3, 1, 1) * texture
-        self.rgb += coverage * (colour - self.rgb)
-
-    def tint(self, coverage, factor):
-        """Multiplies by a factor, one number for each channel or for all."""
-        self.rgb *= 1 + coverage * (np.asarray(factor, np.float32).reshape(-1, 1, 1) - 1)
-
-
-def blob(canvas, frame, radius_u, radius_v, colour, alpha=1.0, soft=0.0, u=0.0, v=0.0):
+def blob(
+    canvas: Canvas,
+    frame: Frame,
+    radius_u: float,
+    radius_v: float,
+    colour: npt.ArrayLike,
+    alpha: float = 1.0,
+    soft: float = 0.0,
+    u: float = 0.0,
+    v: float = 0.0,
+) -> None:
+    """Paints an ellipse of one colour."""
     reach_u, reach_v = radius_u + soft, radius_v + soft
     region = canvas.region(frame, u - reach_u, v - reach_v, u + reach_u, v + reach_v)
     region.paint(region.ellipse(u, v, radius_u, radius_v, soft) * np.float32(alpha), colour)
 
 
-def raise_skin(canvas, frame, radius_u, radius_v, height, u=0.0, v=0.0):
-    """Adds a smooth bump (a hollow where `height` is negative) to the relief."""
+def raise_skin(
+    canvas: Canvas, frame: Frame, radius_u: float, radius_v: float, height: float, u: float = 0.0, v: float = 0.0
+) -> None:
+    """Adds a smooth bump to the relief, or a hollow if `height` is negative."""
     region = canvas.region(frame, u - 2.2 * radius_u, v - 2.2 * radius_v, u + 2.2 * radius_u, v + 2.2 * radius_v)
     bump = np.exp(-(((region.u - u) / radius_u) ** 2) - ((region.v - v) / radius_v) ** 2)
     region.relief += np.float32(height) * bump
 
 
-def head_distance(region, who, pose, grow=0.0):
-    """Signed distance to the outline of the head, in the frame of its centre."""
+def head_distance(region: Region, who: Person, pose: Pose, grow: float = 0.0) -> np.ndarray:
+    """Returns the signed distance to the outline of the head, in the frame of its centre."""
     down = np.maximum(region.v, 0) * np.float32(1 / (who.chin + grow))
     width = (pose.head_width + grow) * (1 - who.taper * down * down)
-    # The chin lies in front of the centre of the head, so that it swings to the side with the nose.
+    # The chin lies in front of the centre of the head, so it moves sideways with the nose.
     across = (region.u - np.float32(0.5 * who.depth * pose.sine_yaw) * down * down) / width
     across *= across
     up = np.minimum(region.v, 0) * np.float32(1 / (who.crown + grow))
@@ -112,8 +51,8 @@ def head_distance(region, who, pose, grow=0.0):
     return (np.sqrt(level) - 1) * np.float32(pose.head_width + grow)
 
 
-def draw_behind(canvas, who, shot, pose):
-    """Neck, shoulders, the hair that hangs behind the face, and the ears."""
+def draw_behind(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints neck, shoulders, the hair behind the face, and the ears."""
     region = canvas.head
     if who.hair_volume > 0:
         half = pose.head_width + who.hair_volume
@@ -131,7 +70,8 @@ def draw_behind(canvas, who, shot, pose):
         blob(canvas, ear, who.ear_size * 0.3, who.ear_size * 0.65, who.skin * 0.7, soft=2, u=1)
 
 
-def draw_head(canvas, who, shot, pose):
+def draw_head(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints the head, with cheeks, beard, freckles and moles."""
     region = canvas.head
     outline = head_distance(region, who, pose)
     region.paint(region.inside(outline), who.skin)
@@ -155,7 +95,8 @@ def draw_head(canvas, who, shot, pose):
         blob(canvas, pose.at(x, y), radius, radius, who.skin * (0.45, 0.35, 0.32), alpha=0.9)
 
 
-def draw_eyes(canvas, who, shot, pose):
+def draw_eyes(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints the eyes and the eyebrows."""
     for side, closing in ((-1, shot.left_lid), (1, shot.right_lid)):
         frame = pose.at(side * who.eye_x, who.eye_y).turned(-who.eye_slant, side)
         raise_skin(canvas, frame, who.eye_width + 3, 7, -who.socket)
@@ -182,7 +123,8 @@ def draw_eyes(canvas, who, shot, pose):
         draw_brow(canvas, who, shot, pose.at(side * who.brow_x, who.eye_y - who.brow_y - shot.brow_raise), side)
 
 
-def draw_brow(canvas, who, shot, frame, side):
+def draw_brow(canvas: Canvas, who: Person, shot: Shot, frame: Frame, side: int) -> None:
+    """Paints one eyebrow."""
     frame = frame.turned(-who.brow_angle - shot.brow_turn, side)
     raise_skin(canvas, frame, who.brow_width, 3, who.brow_ridge)
     region = canvas.region(frame, -who.brow_width, -8, who.brow_width, 8)
@@ -193,7 +135,8 @@ def draw_brow(canvas, who, shot, frame, side):
     region.paint(region.inside(distance, 0.6) * np.float32(who.brow_alpha), who.brow)
 
 
-def draw_nose(canvas, who, shot, pose):
+def draw_nose(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints the nose and the folds beside it."""
     tip = pose.nose
     bridge = pose.at(0, (who.eye_y + who.nose_y) / 2, depth=who.nose_depth * 0.45)
     raise_skin(canvas, bridge, who.bridge_width, (who.nose_y - who.eye_y) / 2, who.nose_depth * 0.5)
@@ -201,7 +144,7 @@ def draw_nose(canvas, who, shot, pose):
     region = canvas.region(tip, -who.nose_width - 4, -7, who.nose_width + 4, 8)
     u, v = region.u, region.v
     wide = np.abs(u)
-    # Wings and underside in one curve: a shallow bow that rises around the nostrils.
+    # One curve forms wings and underside: a shallow bow that rises around the nostrils.
     under = who.nose_hook * (1 - (u / who.nose_width) ** 2) + 2.2
     region.tint(region.inside(np.maximum(np.abs(v - under) - 0.5, wide - who.nose_width), 1.2), who.nose_shade)
     wing = np.abs(np.hypot(wide - who.nose_width + 2.2, (v - 0.3) * 0.85) - 2.6) - 0.3
@@ -216,7 +159,8 @@ def draw_nose(canvas, who, shot, pose):
         fold.tint(fold.inside(np.maximum(line, np.abs(fold.v - 9) - 7), 1.2) * strength, 0.6)
 
 
-def draw_mouth(canvas, who, shot, pose):
+def draw_mouth(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints the mouth."""
     frame, half = pose.mouth, pose.mouth_half
     raise_skin(canvas, frame, half, 5, who.lip_bump)
     region = canvas.region(frame, -half - 2, -12, half + 2, 22)
@@ -240,12 +184,12 @@ def draw_mouth(canvas, who, shot, pose):
     region.tint(shadow * np.float32(0.5), 0.75)
 
 
-def draw_hair(canvas, who, shot, pose):
-    """The hair in front: the top of the head down to the hairline."""
+def draw_hair(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints the hair in front, from the top of the head to the hairline."""
     if who.hair_volume <= 0:
         return
     region = canvas.head
-    # The hairline meets the outline of the head on both sides, however far the head is turned.
+    # The hairline meets the outline of the head on both sides for every pose.
     centre, top = pose.head_point(0, who.hairline).tolist()
     u, v = region.u - centre, region.v - top
     along = u / np.where(u < 0, pose.head_width + centre, pose.head_width - centre).astype(np.float32)
@@ -258,8 +202,8 @@ def draw_hair(canvas, who, shot, pose):
     region.paint(region.inside(distance, 1.0), who.hair, strands)
 
 
-def draw_glasses(canvas, who, shot, pose):
-    """Frames around the eyes with glass of some opacity: spectacles to sunglasses."""
+def draw_glasses(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints frames around the eyes, with glass of any opacity: spectacles or sunglasses."""
     for side in (-1, 1):
         frame = pose.at(side * (who.eye_x + 0.5), who.eye_y + 1, depth=3).turned(0, side)
         radius_u, radius_v = shot.lens
@@ -270,8 +214,8 @@ def draw_glasses(canvas, who, shot, pose):
         region.paint(region.inside(np.minimum(np.abs(distance) - shot.rim, bar)), shot.rim_colour)
 
 
-def draw_mask(canvas, who, shot, pose):
-    """A cloth over the nose and the mouth."""
+def draw_mask(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints a face mask over the nose and the mouth."""
     region = canvas.head
     local = canvas.everywhere(pose.nose)
     edge = np.maximum(head_distance(region, who, pose, 1.0), shot.mask_top - local.v + 0.012 * local.u**2)
@@ -279,8 +223,8 @@ def draw_mask(canvas, who, shot, pose):
     region.paint(region.inside(edge), shot.cover, pleats)
 
 
-def draw_cap(canvas, who, shot, pose):
-    """A cap or a scarf over the hair down to the forehead."""
+def draw_cap(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints a cap or a scarf over the hair, down to the forehead."""
     region = canvas.head
     local = canvas.everywhere(pose.at(0, -0.55 * who.crown))
     brim = local.v - shot.brim + 0.006 * local.u**2
@@ -289,8 +233,8 @@ def draw_cap(canvas, who, shot, pose):
     region.tint(cap * region.inside(np.abs(brim + 1.5) - 1.5, 0.5), 0.7)
 
 
-def draw_patch(canvas, who, shot, pose):
-    """Something in front of the camera: a rectangle or an ellipse anywhere."""
+def draw_patch(canvas: Canvas, who: Person, shot: Shot, pose: Pose) -> None:
+    """Paints an object in front of the camera: a rectangle or an ellipse at any position."""
     frame = Frame(pose.head.to_image(*shot.patch_at), pose.head.matrix).turned(shot.patch_turn)
     radius_u, radius_v = shot.patch_size
     region = canvas.region(frame, -radius_u, -radius_v, radius_u, radius_v)

@@ -1,7 +1,7 @@
-"""Drawn faces with known identities and landmarks, for tests, examples and benchmarks that need no photographs.
+"""Synthetic faces with known identities and landmarks, for tests, examples and benchmarks without photographs.
 
-An identity fixes the shape and the colours of a face; each of its images has a pose, a light, an expression, a
-background and sometimes a cover of its own. All of it follows from `(seed, identity, index)` alone.
+An identity determines the shape and the colours of a face. Each of its images has its own pose, light, expression and
+background, and sometimes an occlusion. Everything is a function of `(seed, identity, index)`.
 """
 
 import concurrent.futures
@@ -9,18 +9,22 @@ import contextlib
 import itertools
 import math
 import multiprocessing
+import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from tfface import files, interrupts
-from tfface.data.formats.landmarks import LANDMARK_COLUMNS
+from tfface.data.formats.landmarks import LANDMARK_COLUMNS, LANDMARKS_FILE
 from tfface.data.synthetic import parts, scene
+from tfface.data.synthetic.canvas import REFERENCE_SIZE, Canvas, Frame
+from tfface.data.synthetic.pose import Pose
 
 
-def render_face(seed, identity, index, size=112):
+def render_face(seed: int, identity: int, index: int, size: int = 112) -> tuple[np.ndarray, np.ndarray]:
     """Draws one image of one identity.
 
     Args:
@@ -30,9 +34,9 @@ def render_face(seed, identity, index, size=112):
       size: int >= 32, height and width of the image in pixels.
 
     Returns:
-      image: uint8 [size, size, 3], RGB, aligned about as well as a face detector would.
+      image: uint8 [size, size, 3], RGB, aligned about as well as by a face detector.
       landmarks: float32 [5, 2], x and y in pixels (0, 0 is the centre of the first pixel) of the left eye, the right
-        eye, the nose tip and the left and right corners of the mouth, left being that of the image.
+        eye, the nose tip, and the left and right mouth corners; left is the left of the image.
 
     Raises:
       ValueError: if a number is negative or the size is below 32.
@@ -44,8 +48,8 @@ def render_face(seed, identity, index, size=112):
     who = scene.person(seed, identity)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(identity, index)))
     shot = scene.shot_of(rng, who)
-    pose = scene.Pose(who, shot, size)
-    canvas = parts.Canvas(_background(rng, size), pose.head)
+    pose = Pose(who, shot, size)
+    canvas = Canvas(_background(rng, size), pose.head)
     for draw in (
         parts.draw_behind,
         parts.draw_head,
@@ -60,7 +64,7 @@ def render_face(seed, identity, index, size=112):
 
 
 def _smooth_field(rng, size, waves):
-    """Random smooth images, float32 [3, size, size], about 0."""
+    """Returns a smooth random image, float32 [3, size, size], with values around 0."""
     across = np.cos(np.pi * np.arange(waves)[:, None] * np.linspace(0, 1, size)).astype(np.float32)
     order = np.arange(waves)
     weights = rng.normal(size=(3, waves, waves)) / (1 + order + order[:, None])
@@ -70,8 +74,8 @@ def _smooth_field(rng, size, waves):
 def _background(rng, size):
     colour = rng.uniform(0.15, 0.85, (3, 1, 1)).astype(np.float32)
     rgb = colour + 0.12 * _smooth_field(rng, size, waves=rng.integers(2, 7))
-    frame = parts.Frame(np.full(2, size / 2), np.eye(2) * size / parts.REFERENCE_SIZE)
-    canvas = parts.Canvas(np.clip(rgb, 0.02, 1), frame)
+    frame = Frame(np.full(2, size / 2), np.eye(2) * size / REFERENCE_SIZE)
+    canvas = Canvas(np.clip(rgb, 0.02, 1), frame)
     for _ in range(rng.integers(0, 4)):
         region = canvas.everywhere(frame.turned(rng.uniform(0, math.pi)))
         region.paint(region.inside(np.abs(region.u - rng.uniform(-56, 56)) - rng.uniform(2, 16)), rng.uniform(0, 1, 3))
@@ -79,7 +83,7 @@ def _background(rng, size):
 
 
 def _photograph(rng, canvas, who, shot, pose):
-    """Lights the painted scene and takes its picture: uint8 [size, size, 3]."""
+    """Applies light and camera to the painted scene; returns uint8 [size, size, 3]."""
     rgb = canvas.rgb * _shading(canvas, who, shot, pose)
     rgb *= np.exp(0.12 * _smooth_field(rng, canvas.size, 3)[:1])
     rgb *= (shot.exposure * shot.balance).astype(np.float32).reshape(3, 1, 1)
@@ -87,7 +91,7 @@ def _photograph(rng, canvas, who, shot, pose):
     rgb = np.clip(grey + np.float32(shot.colour) * (rgb - grey), 0, 1.3)
     rgb = rgb / (0.75 + 0.25 * rgb)
     rgb **= np.float32(shot.gamma)
-    rgb = _blur(rgb, shot.blur * canvas.size / parts.REFERENCE_SIZE)
+    rgb = _blur(rgb, shot.blur * canvas.size / REFERENCE_SIZE)
     rgb += np.float32(shot.noise) * rng.standard_normal(rgb.shape, dtype=np.float32)
     return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0).copy()
 
@@ -99,7 +103,7 @@ def _shading(canvas, who, shot, pose):
     shrink = 1 / np.maximum(np.sqrt(x * x + y * y) / 0.93, 1)
     x, y = x * shrink, y * shrink
     z = np.sqrt(1 - x * x - y * y)
-    steep = 0.8 * canvas.size / parts.REFERENCE_SIZE
+    steep = 0.8 * canvas.size / REFERENCE_SIZE
     slope_y, slope_x = np.gradient(canvas.relief)
     x, y = x - steep * slope_x, y - steep * slope_y
     facing = (x * shot.light[0] + y * shot.light[1] + z * shot.light[2]) / np.sqrt(x * x + y * y + z * z)
@@ -107,7 +111,7 @@ def _shading(canvas, who, shot, pose):
 
 
 def _blur(rgb, strength):
-    """Mixes each pixel with its neighbours, twice along each axis; a strength of 1 is the most."""
+    """Mixes each pixel with its neighbours, twice along each axis; 1 is the largest strength."""
     share = np.float32(strength / 3)
     for _ in range(2):
         step = share * np.diff(rgb, axis=2)
@@ -119,21 +123,29 @@ def _blur(rgb, strength):
     return rgb
 
 
-def write_folder(root, identities, images_per_identity, size=112, seed=0, workers=1, progress=None):
-    """Draws a data set: `root/id_00000/000.png`, ... and `root/landmarks.csv`.
+def write_folder(
+    root: str | os.PathLike,
+    identities: int,
+    images_per_identity: int,
+    size: int = 112,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Draws a synthetic dataset: `root/id_00000/000.png`, ... and `root/landmarks.csv`.
 
     The table has the columns `path` (relative to `root`) and `x1, y1` to `x5, y5`, the landmarks in pixels in the order
-    of `render_face`. The folder appears under its name only once it is complete.
+    of `render_face`. The folder appears under its name once it is complete.
 
     Args:
-      root: str or path of the folder to make, which must not exist.
-      identities: int >= 1, number of persons.
-      images_per_identity: int >= 1, number of images of each.
+      root: the new folder, which must not exist.
+      identities: int >= 1, number of identities.
+      images_per_identity: int >= 1, number of images per identity.
       size: int >= 32, height and width of the images in pixels.
       seed: int >= 0, see `render_face`.
-      workers: int >= 1, number of processes; it does not change the files. Scripts that ask for more than one need an
+      workers: int >= 1, number of processes; it does not change the files. Scripts with more than one need an
         `if __name__ == "__main__":` guard.
-      progress: optional callable, called with 1 for each image that is done.
+      progress: optional callback, called with 1 after each image.
 
     Raises:
       ValueError: if `root` exists, or a number is out of its range.
@@ -149,14 +161,14 @@ def write_folder(root, identities, images_per_identity, size=112, seed=0, worker
     with files.replacing(root) as unfinished:
         unfinished.mkdir()
         rows = []
-        # Closing ends the workers before a failure removes the folder under their hands.
+        # Closing ends the workers before a failure removes the folder into which they write.
         with contextlib.closing(_write_all(unfinished, identities, images_per_identity, size, seed, workers)) as people:
             for row in itertools.chain.from_iterable(people):
                 rows.append(row)
                 if progress:
                     progress(1)
         table = pd.DataFrame(rows, columns=["path", *LANDMARK_COLUMNS])
-        table.to_csv(unfinished / "landmarks.csv", index=False, float_format="%.3f")
+        table.to_csv(unfinished / LANDMARKS_FILE, index=False, float_format="%.3f")
 
 
 def _write_all(folder, identities, images, size, seed, workers):
@@ -165,12 +177,12 @@ def _write_all(folder, identities, images, size, seed, workers):
     if workers == 1:
         yield from map(_write_identity, jobs)
         return
-    # Spawned, because a fork of a process in which TensorFlow already runs threads can hang.
+    # A fork of a process in which TensorFlow already runs threads can hang, so workers are spawned.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             with interrupts.held():
-                # One at a time, because a worker that is told to end first finishes what it has.
+                # Chunks are small, because an interrupted worker first finishes its chunk.
                 results = pool.map(_write_identity, jobs, chunksize=1)
             yield from results
         except BaseException:

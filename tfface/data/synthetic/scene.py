@@ -1,4 +1,4 @@
-"""What is drawn: a person, the circumstances of one image of that person, and where the parts of the face then fall."""
+"""Random parameters of synthetic faces: of a person, and of one image of that person."""
 
 import functools
 import math
@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from tfface.data.synthetic import parts
+from tfface.data.synthetic.pose import Person, Shot
 
-# Left eye, right eye, nose tip, left and right mouth corner (of the image) in a 112 x 112 crop, as x + iy.
-_REFERENCE = np.array([38.3 + 51.7j, 73.5 + 51.5j, 56.0 + 71.7j, 41.5 + 92.4j, 70.7 + 92.2j])
 _SKIN = np.array([[0.97, 0.83, 0.74], [0.92, 0.73, 0.60], [0.81, 0.60, 0.45], [0.64, 0.44, 0.31], [0.46, 0.31, 0.22]])
 _HAIR = np.array([[0.10, 0.08, 0.08], [0.25, 0.16, 0.10], [0.43, 0.28, 0.17], [0.55, 0.27, 0.13], [0.80, 0.65, 0.40]])
 _GREY_HAIR = np.array([0.68, 0.67, 0.66])
@@ -21,9 +20,9 @@ def _palette(colours, position):
 
 
 @functools.lru_cache(maxsize=8)
-def person(seed, identity):
-    """Everything that stays the same in all images of an identity."""
-    # Spawn keys, not longer entropy: SeedSequence pads entropy with zeros, so that [1, 2] and [1, 2, 0] would be equal.
+def person(seed: int, identity: int) -> Person:
+    """Draws the parameters that are the same in all images of an identity."""
+    # SeedSequence pads entropy with zeros, so [1, 2] and [1, 2, 0] would be equal; spawn keys have no such problem.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(identity,)))
     uniform = rng.uniform
     tone = uniform()
@@ -74,8 +73,8 @@ def person(seed, identity):
     return who
 
 
-def shot_of(rng, who):
-    """Everything that belongs to one image: pose, expression, light, covers, lens."""
+def shot_of(rng: np.random.Generator, who: Person) -> Shot:
+    """Draws the parameters of one image: pose, expression, light, occlusions, lens."""
     uniform = rng.uniform
     shot = SimpleNamespace()
     # Standard deviations of 16 and 8 degrees.
@@ -122,61 +121,3 @@ def shot_of(rng, who):
     shot.gamma, shot.colour = math.exp(rng.normal(0, 0.14)), float(uniform() > 0.08) * uniform(0.6, 1.05)
     shot.blur, shot.noise = uniform(0, 1) ** 2 * 0.9, uniform(0.005, 0.03)
     return shot
-
-
-class Pose:
-    """Where the points of a turned head fall in the aligned crop.
-
-    The crop is made as a face pipeline makes it: the similarity that brings the five landmarks closest to the
-    reference, then the small error of a detector.
-    """
-
-    def __init__(self, who, shot, size):
-        self._who = who
-        cos, sin = math.cos(shot.yaw), math.sin(shot.yaw)
-        cos_pitch, sin_pitch = math.cos(shot.pitch), math.sin(shot.pitch)
-        # Rows: x and y of the image, from x, y, z of the head turned by the yaw, then by the pitch.
-        self._project = np.array([[cos, 0, sin], [sin_pitch * sin, cos_pitch, -sin_pitch * cos]])
-        self._crop = parts.Frame(np.zeros(2), np.eye(2))
-        points = self._landmarks(shot) @ [1, 1j]
-        centred, target = points - points.mean(), _REFERENCE - _REFERENCE.mean()
-        scale = np.vdot(centred, target) / np.vdot(centred, centred).real
-        scale *= shot.zoom * np.exp(1j * shot.roll)
-        origin = _REFERENCE.mean() - scale * points.mean() + shot.shift
-        # Pixel centres keep their place in the crop at any size.
-        ratio = size / parts.REFERENCE_SIZE
-        scale, origin = scale * ratio, (origin + 0.5 + 0.5j) * ratio - (0.5 + 0.5j)
-        turn = np.array([[scale.real, -scale.imag], [scale.imag, scale.real]])
-        self._crop = parts.Frame(np.array([origin.real, origin.imag]), turn)
-        self.landmarks = self._landmarks(shot)
-        self.head, self.sine_yaw = self._crop, sin
-        self.head_width = math.hypot(who.head_width * cos, who.depth * sin)
-
-    def _landmarks(self, shot):
-        who = self._who
-        self.nose = self.at(0, who.nose_y, depth=who.nose_depth)
-        self.mouth = self.at(0, who.mouth_y)
-        self.mouth_half = who.mouth_width * (1 + 0.04 * shot.smile - 0.015 * shot.jaw)
-        eyes = [self.at(side * who.eye_x, who.eye_y).origin for side in (-1, 1)]
-        corners = [self.mouth.to_image(side * self.mouth_half, -shot.smile) for side in (-1, 1)]
-        return np.array([*eyes, self.nose.origin, *corners])
-
-    def at(self, x, y, depth=0.0):
-        """Frame on the skin at (x, y) of the face seen from the front, lifted off the skin by `depth`."""
-        who = self._who
-        height = self._height(y)
-        z = self._surface(x, y)
-        slope_x, slope_y = -((who.depth / who.head_width) ** 2) * x / z, -((who.depth / height) ** 2) * y / z
-        tangents = self._project @ np.array([[1, 0], [0, 1], [slope_x, slope_y]])
-        return parts.Frame(self._crop.to_image(*self.head_point(x, y, depth)), self._crop.matrix @ tangents)
-
-    def head_point(self, x, y, depth=0.0):
-        """The origin of the frame `at` that place in the axes of `head`."""
-        return self._project @ [x, y, self._surface(x, y) + depth]
-
-    def _height(self, y):
-        # The lower half of the face stays flat further down than an ellipsoid through the chin would.
-        return self._who.crown if y < 0 else 1.5 * self._who.chin
-
-    def _surface(self, x, y):
-        return self._who.depth * math.sqrt(max(1 - (x / self._who.head_width) ** 2 - (y / self._height(y)) ** 2, 0.15))
