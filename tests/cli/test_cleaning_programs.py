@@ -1,4 +1,4 @@
-"""The programs that align, look at, check and change datasets, as a user runs them."""
+"""The programs that align, inspect, verify and rewrite datasets, as a user runs them."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ("align", "detect", "drop_low_shot", "inspect_records", "merge", "overlap", "relabel", "reshard", "verify")
 
 
-# What takes seconds to import is imported once for all; each program then has a process of its own.
+# Slow imports run once; each program then runs in its own process.
 RUN_ALL = """
 import json, os, runpy, sys
 from tfface.data.sources import aligned_source
@@ -60,7 +60,7 @@ finally:
 
 
 def test_no_program_hides_a_module_of_python():
-    """Beside a script, Python finds its files before its own modules: `inspect.py` would break every import."""
+    """Beside a script, Python finds files before its own modules: `inspect.py` would break every import."""
     names = {path.stem for path in (ROOT / "tfrecords_tools").glob("*.py")}
     assert not names & sys.stdlib_module_names
 
@@ -147,7 +147,7 @@ def test_datasets_are_made_of_datasets(place, results):
 def test_datasets_are_looked_at(place, results):
     assert "20 images of 4 identities, 0 bad" in results["inspect"][1] and (place / "look" / "index.html").exists()
     assert "20 good images, 0 problems" in results["verify"][1]
-    assert results["damaged"][2].endswith("is not whole: 2 problems.\n")
+    assert results["damaged"][2].endswith("is damaged: 2 problems.\n")
     assert pd.read_csv(place / "damaged.csv")["kind"].tolist() == ["problem", "problem"]
     assert "4 identities by name, 20 images" in results["overlap"][1]
     assert len(pd.read_csv(place / "overlap.csv")) == 24

@@ -1,9 +1,9 @@
-"""Aligns the faces of photographs by their landmarks, and writes them to a dataset.
+"""Aligns the faces of photographs by their landmarks and writes them to a dataset.
 
     python tfrecords_tools/align.py --input=photos --landmarks=landmarks.csv --output=records/aligned
     python tfrecords_tools/align.py --input=cfp/Data/Images --cfp_fiducials=cfp/Data/Fiducials --output=records/cfp
 
-detect.py makes landmarks.csv where there is none.
+If there is no landmarks.csv, detect.py makes one.
 """
 
 from absl import flags
@@ -14,21 +14,21 @@ _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of p
 _LANDMARKS = flags.DEFINE_string(
     "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."
 )
-_CFP_FIDUCIALS = flags.DEFINE_string("cfp_fiducials", None, "Folder of CFP's half-face points, instead of --landmarks.")
-_IMAGE_SIZE = flags.DEFINE_enum("image_size", "112x112", ["112x112", "112x96"], "Height x width of the faces.")
-_QUALITY = flags.DEFINE_integer("quality", 95, "Of the JPEGs; keys that end in .png stay PNG.", 1, 100)
+_CFP_FIDUCIALS = flags.DEFINE_string("cfp_fiducials", None, "CFP's folder Data/Fiducials, instead of --landmarks.")
+_IMAGE_SIZE = flags.DEFINE_enum("image_size", "112x112", ["112x112", "112x96"], "Height x width of the aligned faces.")
+_QUALITY = flags.DEFINE_integer("quality", 95, "JPEG quality; keys that end in .png stay PNG.", 1, 100)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.formats.cfp_fiducials import read_cfp_fiducials
     from tfface.data.sources.aligned_source import AlignedSource
     from tfface.data.sources.folders import FolderSource
 
     points = read_cfp_fiducials(_CFP_FIDUCIALS.value) if _CFP_FIDUCIALS.value else None
     photographs = FolderSource(_INPUT.value, _LANDMARKS.value)
-    size = tuple(map(int, _IMAGE_SIZE.value.split("x")))
-    dataset_output.write(AlignedSource(photographs, points, size, _QUALITY.value))
+    height, width = map(int, _IMAGE_SIZE.value.split("x"))
+    dataset_output.write(AlignedSource(photographs, points, (height, width), _QUALITY.value))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Finds the five landmarks of the main face of every photograph; needs the extra tfface[detection].
+"""Detects the five landmarks of the main face in every photograph; needs the extra tfface[detection].
 
 python tfrecords_tools/detect.py --input=photos --output=landmarks.csv
 """
@@ -14,20 +14,20 @@ _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of p
 _OUTPUT = flags.DEFINE_string("output", None, "CSV file for path,x1,y1,...,x5,y5.", required=True)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     from tfface.data.formats.landmarks import write_landmarks
     from tfface.data.images.detection import detect_all
     from tfface.data.sources.folders import FolderSource
 
-    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
     found, missing = detect_all(FolderSource(_INPUT.value), progress=True)
     write_landmarks(_OUTPUT.value, found)
     for place, reason in missing:
         print(f"{place}: {reason}", file=sys.stderr)
-    print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none of {len(missing)}")
+    print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none for {len(missing)}")
     files = f"--input={shlex.quote(_INPUT.value)} --landmarks={shlex.quote(_OUTPUT.value)}"
     print(f"next: python tfrecords_tools/align.py {files} --output=..." + (" --skip_bad" if missing else ""))
 

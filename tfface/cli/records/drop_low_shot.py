@@ -1,4 +1,4 @@
-"""Leaves identities out of a dataset: those of few images, and those on an exclusion list.
+"""Drops identities from a dataset: those with few images, and those on an exclusion list.
 
 python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/casia10 --min_images=10
 python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/clean --exclude=overlap.csv
@@ -11,19 +11,19 @@ from absl import flags
 from tfface.cli import dataset_output, program
 
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
-_MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Identities with fewer images are left out.", lower_bound=1)
-_EXCLUDE = flags.DEFINE_string("exclude", None, "CSV of identity,key, as overlap.py writes it; left out first.")
+_MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Drop identities with fewer images.", lower_bound=1)
+_EXCLUDE = flags.DEFINE_string("exclude", None, "CSV of identity,key, as written by overlap.py; dropped first.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.curation import cleaning
     from tfface.data.sources.combined_sources import Transformed
     from tfface.data.sources.records_source import RecordsSource
 
-    source = RecordsSource(_INPUT.value)
-    if _EXCLUDE.value:
-        source = Transformed(source, functools.partial(cleaning.exclude, path=_EXCLUDE.value))
+    records = RecordsSource(_INPUT.value)
+    exclude = functools.partial(cleaning.exclude, path=_EXCLUDE.value)
+    source = Transformed(records, exclude) if _EXCLUDE.value else records
     dataset_output.write(Transformed(source, functools.partial(cleaning.drop_low_shot, min_images=_MIN_IMAGES.value)))
 
 

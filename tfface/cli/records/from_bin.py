@@ -3,7 +3,7 @@
     python tfrecords_tools/from_bin.py --input=faces_emore/lfw.bin --output=records/lfw
     python scripts/evaluate.py --model=exported/1 --data=records/lfw --protocol=records/lfw/pairs.csv
 
-The file is a pickle; nothing in it is run. It says which pairs show one person, and nothing else about identities.
+The file is a pickle; nothing in it is executed. It says which pairs are genuine, and nothing else about identities.
 """
 
 import pathlib
@@ -15,8 +15,8 @@ from tfface.cli import dataset_output, program
 _INPUT = flags.DEFINE_string("input", None, "The .bin file.", required=True)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.protocols.pairs import write_pairs
     from tfface.data.sources.insightface_bin import BinSource
     from tfface.data.sources.records_source import RecordsSource

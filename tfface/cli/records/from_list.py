@@ -1,9 +1,9 @@
-"""Converts the images that a list names to TFRecords.
+"""Converts a list of images and labels to TFRecords.
 
     python tfrecords_tools/from_list.py --input=train.csv --root=images --output=records/train
 
-The list is CSV with the columns path, label and, optionally, x1,y1,...,x5,y5, or MXNet's .lst: index, label, path,
-with tabs between.
+The list is CSV with the columns path, label and, optionally, x1,y1,...,x5,y5, or MXNet's .lst with tab-separated
+index, label and path.
 """
 
 from absl import flags
@@ -11,11 +11,11 @@ from absl import flags
 from tfface.cli import dataset_output, program
 
 _INPUT = flags.DEFINE_string("input", None, "The list, .csv or .lst.", required=True)
-_ROOT = flags.DEFINE_string("root", None, "Folder that its paths are relative to. Default: that of the list.")
+_ROOT = flags.DEFINE_string("root", None, "Folder to which its paths are relative. Default: that of the list.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.sources.image_lists import ListSource
 
     dataset_output.write(ListSource(_INPUT.value, _ROOT.value))

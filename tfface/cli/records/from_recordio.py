@@ -2,7 +2,7 @@
 
     python tfrecords_tools/from_recordio.py --input=faces_emore/train.rec --output=records/ms1mv2
 
-Images are kept byte for byte. Identity 7 of the pack is called 00000007, so that labels 0, 1, ... stay what they are.
+Images are kept byte for byte. Identity 7 of the pack is named 00000007, which keeps the order of the labels.
 """
 
 from absl import flags
@@ -10,11 +10,13 @@ from absl import flags
 from tfface.cli import dataset_output, program
 
 _INPUT = flags.DEFINE_string("input", None, "The .rec file.", required=True)
-_INDEX = flags.DEFINE_string("index", None, "Its .idx file; only what it names is read. Default: the one beside.")
+_INDEX = flags.DEFINE_string(
+    "index", None, "Its .idx file; only the records listed there are read. Default: the one beside."
+)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.sources.recordio_source import RecordIOSource
 
     dataset_output.write(RecordIOSource(_INPUT.value, _INDEX.value))

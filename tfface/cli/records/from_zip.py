@@ -7,13 +7,13 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-_INPUT = flags.DEFINE_string("input", None, "The archive.", required=True)
+_INPUT = flags.DEFINE_string("input", None, "The zip archive.", required=True)
 _ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
-_DEPTH = flags.DEFINE_integer("depth", 1, "Folders below --root that name an identity.", lower_bound=1)
+_DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --root that name an identity.", lower_bound=1)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.sources.zip_folders import ZipSource
 
     dataset_output.write(ZipSource(_INPUT.value, _ROOT.value, _DEPTH.value))

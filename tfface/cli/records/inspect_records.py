@@ -1,8 +1,8 @@
-"""Shows what a dataset or a folder of images holds: its numbers, a contact sheet, and a page of HTML.
+"""Summarises a dataset or a folder of images: counts, a contact sheet, and an HTML page.
 
     python tfrecords_tools/inspect_records.py --input=records/casia --output=inspection
 
-It is not called inspect.py, for beside a script of that name Python would import it in place of its own `inspect`.
+It is not called inspect.py, because Python would then import it instead of its own module `inspect`.
 """
 
 import pathlib
@@ -16,18 +16,18 @@ _INPUT = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string("output", "inspection", "Folder for contact_sheet.png and index.html.")
 _IDENTITIES = flags.DEFINE_integer("identities", 12, "Identities on the contact sheet.", lower_bound=1)
-_IMAGES = flags.DEFINE_integer("images", 8, "Images of each on the contact sheet.", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 8, "Images per identity on the contact sheet.", lower_bound=1)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     from tfface.data.curation.inspection import contact_sheet, summarise
     from tfface.data.curation.inspection_page import write_inspection
     from tfface.data.sources.records_source import open_source
 
-    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
     source = open_source(_INPUT.value)
     summary = summarise(source, identities=_IDENTITIES.value, images=_IMAGES.value, progress=True)
     write_inspection(_OUTPUT.value, summary, contact_sheet(source, summary.samples))

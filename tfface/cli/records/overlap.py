@@ -1,9 +1,9 @@
-"""Lists what a training set shares with test sets, for drop_low_shot.py --exclude.
+"""Lists identities and images that a training set shares with test sets, for drop_low_shot.py --exclude.
 
     python tfrecords_tools/overlap.py --train=records/casia --test=records/lfw --output=overlap.csv
     python tfrecords_tools/overlap.py --train=records/casia --test_names=lfw_names.txt --output=overlap.csv
 
-Names are compared without case, accents and punctuation; pictures by hashes that survive scaling and recompression.
+Names are compared without case, accents and punctuation; images by hashes that survive scaling and recompression.
 """
 
 import shlex
@@ -14,21 +14,23 @@ from tfface.cli import program
 
 _TRAIN = flags.DEFINE_string("train", None, "Training set: dataset, or folder root/identity/image.", required=True)
 _TEST = flags.DEFINE_list("test", [], "Test sets: datasets, or folders root/identity/image.")
-_TEST_NAMES = flags.DEFINE_string("test_names", None, "Text file with one name of a person a line, beside --test.")
+_TEST_NAMES = flags.DEFINE_string(
+    "test_names", None, "Text file with one person's name per line, in addition to --test."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "CSV file for identity,key,reason.", required=True)
-_NAMES = flags.DEFINE_bool("names", True, "Compare names of --test; --nonames where they are mere numbers.")
-_IMAGES = flags.DEFINE_bool("images", True, "Compare pictures of --test.")
+_NAMES = flags.DEFINE_bool("names", True, "Compare identity names with --test; --nonames if they are only numbers.")
+_IMAGES = flags.DEFINE_bool("images", True, "Compare images with --test.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     from tfface.data.curation import overlap
     from tfface.data.formats import text_lists
     from tfface.data.sources.records_source import open_source
 
-    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
     if not _TEST.value and not _TEST_NAMES.value:
         raise ValueError("--test or --test_names is needed.")
     names = text_lists.read_lines(_TEST_NAMES.value) if _TEST_NAMES.value else []

@@ -1,4 +1,4 @@
-"""Writes a dataset again with another number of shards or another name.
+"""Rewrites a dataset with another number of shards or another name.
 
 python tfrecords_tools/reshard.py --input=records/casia --output=records/casia256 --shards=256
 """
@@ -10,8 +10,8 @@ from tfface.cli import dataset_output, program
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.sources.records_source import RecordsSource
 
     dataset_output.write(RecordsSource(_INPUT.value))

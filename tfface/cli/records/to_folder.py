@@ -1,4 +1,4 @@
-"""Writes the images of a dataset as a folder identity/.../image, byte for byte, with landmarks.csv where there are any.
+"""Writes the images of a dataset to a folder identity/.../image, byte for byte, and known landmarks to landmarks.csv.
 
 python tfrecords_tools/to_folder.py --input=records/casia --output=casia
 """
@@ -10,12 +10,12 @@ from absl import flags
 from tfface.cli import program
 
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to be made; it must not exist.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "New folder; it must not exist.", required=True)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, instead of stopping.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.conversion.export_records import export_folder
     from tfface.data.sources.records_source import RecordsSource
 

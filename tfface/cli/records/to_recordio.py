@@ -2,8 +2,8 @@
 
     python tfrecords_tools/to_recordio.py --input=records/casia --output=casia_pack
 
-Images are kept byte for byte, labels are those of the dataset. property, which states the size of all images, is
-written if they have one size.
+Images are kept byte for byte, and labels are those of the dataset. The file `property` states the size of the images;
+it is written if all have the same size.
 """
 
 import sys
@@ -13,12 +13,12 @@ from absl import flags
 from tfface.cli import program
 
 _INPUT = flags.DEFINE_string("input", None, "Directory of the dataset.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to be made; it must not exist.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "New folder; it must not exist.", required=True)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, instead of stopping.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.conversion.export_records import export_recordio
     from tfface.data.records import DatasetInfo
     from tfface.data.sources.records_source import RecordsSource

@@ -1,9 +1,9 @@
-"""Verifies a dataset: checksums, labels, images; and lists pictures that it has more than once.
+"""Verifies a dataset: checksums, labels and images; also finds duplicate images.
 
     python tfrecords_tools/verify.py --input=records/casia --report=verification.csv
 
-The exit status is 1 where something is damaged or contradicts the description. Duplicates are listed and counted only:
-many published sets have them.
+The exit status is 1 if something is damaged or contradicts the description. Duplicates are only counted and listed,
+because many published datasets have them.
 """
 
 import sys
@@ -13,16 +13,16 @@ from absl import flags
 from tfface.cli import program
 
 _INPUT = flags.DEFINE_string("input", None, "Directory of the dataset.", required=True)
-_REPORT = flags.DEFINE_string("report", None, "CSV file for all that was found. Default: none.")
+_REPORT = flags.DEFINE_string("report", None, "CSV file for problems and duplicates. Default: none.")
 
 
-def main():
-    # Here, so that wrong flags are reported without waiting for TensorFlow.
+def main() -> None:
+    # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
     from tfface.data.curation.integrity import verify_dataset, write_report
 
-    tf.config.set_visible_devices([], "GPU")  # A training may need its memory.
+    tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
     found = verify_dataset(_INPUT.value, progress=True)
     if _REPORT.value:
         write_report(_REPORT.value, found)
@@ -31,14 +31,14 @@ def main():
     mixed = sum(len(found.identities(group)) > 1 for group in found.duplicates)
     exact = sum(found.is_exact(group) for group in found.duplicates)
     print(f"{_INPUT.value}: {found.images} good images, {len(found.problems)} problems")
-    print(f"pictures that occur more than once: {len(found.duplicates)}, {exact} of them byte for byte")
-    print(f"pictures under more than one identity: {mixed}")
+    print(f"images that occur more than once: {len(found.duplicates)}, {exact} of them byte for byte")
+    print(f"images under more than one identity: {mixed}")
     if _REPORT.value:
         print(f"report  {_REPORT.value}")
     elif found.duplicates:
-        print("with --report=verification.csv they are listed")
+        print("--report=verification.csv lists them")
     if found.problems:
-        raise ValueError(f"{_INPUT.value} is not whole: {len(found.problems)} problems.")
+        raise ValueError(f"{_INPUT.value} is damaged: {len(found.problems)} problems.")
 
 
 if __name__ == "__main__":
