@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,9 @@ from tfface.data.sources.folders import FolderSource
 from tfface.data.synthetic.rendering import write_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = ("align", "detect", "drop_low_shot", "inspect_records", "merge", "overlap", "relabel", "reshard", "verify")
+CONVERTERS = ("from_bin", "from_folder", "from_list", "from_recordio", "from_zip")
+WRITERS = (*CONVERTERS, "align", "drop_low_shot", "merge", "relabel", "reshard")
+PROGRAMS = (*WRITERS, "detect", "inspect_records", "overlap", "verify")
 
 
 # Slow imports run once; each program then runs in its own process.
@@ -44,7 +47,7 @@ def run(folder, jobs):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_answers_without_tensorflow(program):
+def test_help_lists_all_flags_without_tensorflow(program):
     path = str(ROOT / "tfrecords_tools" / f"{program}.py")
     code = f"""
 import runpy, sys
@@ -55,7 +58,8 @@ finally:
     print("tensorflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "--output" in done.stdout or "--report" in done.stdout
+    wanted = ["output", "name", "shards", "workers", "skip_bad", "overwrite"] if program in WRITERS else ["input|train"]
+    assert all(re.search(rf"^  --(\[no\])?({flag}): ", done.stdout, re.M) for flag in wanted)
     assert done.stdout.endswith("False\n") and done.stderr == ""
 
 

@@ -10,6 +10,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
 _LANDMARKS = flags.DEFINE_string(
     "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."

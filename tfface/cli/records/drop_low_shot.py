@@ -10,6 +10,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Drop identities with fewer images.", lower_bound=1)
 _EXCLUDE = flags.DEFINE_string("exclude", None, "CSV of identity,key, as written by overlap.py; dropped first.")

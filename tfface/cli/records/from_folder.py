@@ -17,6 +17,7 @@ from tfface.cli import dataset_output, program
 if TYPE_CHECKING:
     from tfface.data.sources.folders import FolderSource
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string(
     "input",
     None,

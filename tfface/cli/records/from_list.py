@@ -10,6 +10,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The list, .csv or .lst.", required=True)
 _ROOT = flags.DEFINE_string("root", None, "Folder to which its paths are relative. Default: that of the list.")
 

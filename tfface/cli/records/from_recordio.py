@@ -9,6 +9,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The .rec file.", required=True)
 _INDEX = flags.DEFINE_string(
     "index", None, "Its .idx file; only the records listed there are read. Default: the one beside."

@@ -7,6 +7,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The zip archive.", required=True)
 _ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
 _DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --root that name an identity.", lower_bound=1)

@@ -11,6 +11,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUTS = flags.DEFINE_list("inputs", None, "Datasets: directories or globs of shards.", required=True)
 _PERSONS = flags.DEFINE_enum(
     "persons", None, ["same", "apart"], "Whether the same name in two datasets is the same person.", required=True

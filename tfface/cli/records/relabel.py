@@ -13,6 +13,7 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
+flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _TABLE = flags.DEFINE_string("table", None, "CSV of identity,new_identity or key,new_identity.")
 _SHUFFLE = flags.DEFINE_float("shuffle", 0, "Share of the labels of every class to shuffle, after --table.")
