@@ -10,9 +10,6 @@ from tfface.config import migrations
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
-# What is said of one call, not of a run.
-ONCE = ("resume", "overwrite", "strict_resume", "steal_lock")
-
 # As text, because importing the heads would import TensorFlow before the flags are read.
 HEADS = (
     "AdaFace",
@@ -51,31 +48,52 @@ BACKBONES = (
 )
 
 
-def setting(default, help, choices=None, **bounds):
-    """A field that is also a flag; `bounds` are lower_bound and upper_bound of numbers."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds})
+def setting(default, help, choices=None, *, once=False, free=False, local=False, **bounds):
+    """Makes a field that is also a flag.
+
+    Args:
+      default: its value without the flag.
+      help: str, help text of the flag.
+      choices: the allowed values, or None.
+      once: bool, whether it belongs to one call, not to the run; such a setting is free and local too.
+      free: bool, whether it may change when a run is resumed: the curve of the loss does not depend on it.
+      local: bool, whether workers of one training may differ in it: a path, or what only the chief uses.
+      **bounds: lower_bound and upper_bound of a number.
+    """
+    marks = {mark for mark, given in (("once", once), ("free", free or once), ("local", local or once)) if given}
+    metadata = {"help": help, "choices": choices, "bounds": bounds, "marks": frozenset(marks)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass
 class TrainConfig:
     """Settings of `tfface.jobs.train`; the help text of each field is its documentation."""
 
-    run_dir: str = setting(None, "Folder of the run: checkpoints, logs, report and export. Required.")
-    resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.")
-    overwrite: bool = setting(False, "Start again where run_dir already holds a run: its files are deleted.")
+    run_dir: str = setting(
+        None, "Folder of the run: checkpoints, logs, report and export. Required.", free=True, local=True
+    )
+    resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.", once=True)
+    overwrite: bool = setting(False, "Start again where run_dir already holds a run: its files are deleted.", once=True)
     strict_resume: bool = setting(
-        False, "Stop where the newest checkpoint is damaged, instead of continuing from the one before it."
+        False, "Stop where the newest checkpoint is damaged, instead of continuing from the one before it.", once=True
     )
     steal_lock: bool = setting(
-        False, "Take run_dir over from a training on another machine that has ended without saying so."
+        False, "Take run_dir over from a training on another machine that has ended without saying so.", once=True
     )
 
-    train_data: str = setting(None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.")
+    train_data: str = setting(
+        None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.", local=True
+    )
     skip_bad: bool = setting(False, "Leave out training records that are damaged; RUN_DIR/skipped.txt lists them.")
-    heldout_data: str = setting(None, "Records of held-out identities, for verification; none if 'synthetic'.")
-    heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20)
+    heldout_data: str = setting(
+        None, "Records of held-out identities, for verification; none if 'synthetic'.", free=True, local=True
+    )
+    heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20, free=True)
     protocol: list = setting(
-        (), "Official pairs among the held-out records, instead of drawn ones: LFW pairs.txt, CFP Split/FF folder, ..."
+        (),
+        "Official pairs among the held-out records, instead of drawn ones: LFW pairs.txt, CFP Split/FF folder, ...",
+        free=True,
+        local=True,
     )
     synthetic_identities: int = setting(400, "Identities rendered for training.", lower_bound=2)
     synthetic_heldout: int = setting(100, "Identities rendered and held out.", lower_bound=2)
@@ -106,13 +124,16 @@ class TrainConfig:
         "Where class weights live: all on every replica, each replica its share of the classes, or its share in host "
         "memory.",
         choices=("none", "replicas", "host"),
+        free=True,
     )
     init_from: str = setting(
         None,
         "What to begin with: a .keras file of a network, or a run folder, of which the network is taken and, for "
         "identities that are in both trainings, the class weights.",
+        free=True,
+        local=True,
     )
-    init_head: bool = setting(True, "Take over class weights; otherwise the head starts afresh.")
+    init_head: bool = setting(True, "Take over class weights; otherwise the head starts afresh.", free=True)
     freeze: list = setting((), "Layers of the network that stay as they are: regular expressions of whole names.")
 
     batch_size: int = setting(128, "Images a step.", lower_bound=2)
@@ -149,28 +170,36 @@ class TrainConfig:
         "none",
         "One device; several of this machine; or the machines that TF_CONFIG lists.",
         choices=("none", "mirrored", "multiworker"),
+        free=True,
     )
     replicas: int = setting(
-        0, "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.", lower_bound=0
+        0,
+        "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.",
+        lower_bound=0,
+        free=True,
     )
     wait_for_workers: float = setting(
-        600.0, "Seconds that workers of strategy 'multiworker' wait for each other at the start.", lower_bound=0.0
+        600.0,
+        "Seconds that workers of strategy 'multiworker' wait for each other at the start.",
+        lower_bound=0.0,
+        free=True,
+        local=True,
     )
     sync_batch_norm: bool = setting(True, "Take the statistics of batch normalisation over all replicas.")
 
     seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
     deterministic: bool = setting(True, "Same flags and seed, same loss at every step (on the same kind of machine).")
-    log_every: int = setting(20, "Steps between lines of the log.", lower_bound=1)
-    verify_every: int = setting(500, "Steps between verifications on the held-out pairs.", lower_bound=1)
-    save_every: int = setting(500, "Steps between checkpoints.", lower_bound=1)
-    keep: int = setting(2, "Checkpoints kept.", lower_bound=1)
+    log_every: int = setting(20, "Steps between lines of the log.", lower_bound=1, free=True)
+    verify_every: int = setting(500, "Steps between verifications on the held-out pairs.", lower_bound=1, free=True)
+    save_every: int = setting(500, "Steps between checkpoints.", lower_bound=1, free=True)
+    keep: int = setting(2, "Checkpoints kept.", lower_bound=1, free=True)
 
     def __post_init__(self):
         for name in ("protocol", "augment", "freeze", "exclude_from_decay"):
             setattr(self, name, list(getattr(self, name)))
         self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
         for field in dataclasses.fields(self):
-            self._check(field.name, getattr(self, field.name), **field.metadata)
+            self._check(field.name, getattr(self, field.name), field.metadata)
         if self.save_every % self.log_every:
             raise ValueError(
                 f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "
@@ -180,14 +209,15 @@ class TrainConfig:
         if self.decay_form != "decoupled" and self.optimizer != "sgd":
             raise ValueError(f"decay_form {self.decay_form!r} is one of sgd; got optimizer {self.optimizer!r}.")
 
-    def _check(self, name, value, help, choices, bounds):
+    def _check(self, name, value, metadata):
+        choices, bounds = metadata["choices"], metadata["bounds"]
         if choices and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
         lowest, highest = bounds.get("lower_bound", -math.inf), bounds.get("upper_bound", math.inf)
         if bounds and value is not None and not lowest <= value <= highest:
             raise ValueError(f"{name} must be in [{lowest}, {highest}]; got {value!r}.")
         if name in ("run_dir", "train_data") and not value:
-            raise ValueError(f"--{name} is required: {help}")
+            raise ValueError(f"--{name} is required: {metadata['help']}")
 
 
 _DEFINE = {
@@ -197,6 +227,11 @@ _DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
 }
+
+
+def marked(mark: str) -> frozenset[str]:
+    """Returns the names of the settings with a mark of `setting`: "once", "free" or "local"."""
+    return frozenset(field.name for field in dataclasses.fields(TrainConfig) if mark in field.metadata["marks"])
 
 
 def define_flags(flag_values=flags.FLAGS):
@@ -221,7 +256,7 @@ def write_flagfile(config, path):
     lines = [migrations.header()]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name in ONCE or value is None:
+        if "once" in field.metadata["marks"] or value is None:
             continue
         if field.type is bool:
             lines.append(f"--{field.name}" if value else f"--no{field.name}")

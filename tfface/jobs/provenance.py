@@ -34,10 +34,6 @@ def provenance(model, images, protocol):
     }
 
 
-# What workers of one training may have under other paths, or what only the chief uses.
-_OWN = {*train_config.ONCE, "run_dir", "wait_for_workers", "train_data", "heldout_data", "protocol", "init_from"}
-
-
 def training_facts(settings):
     """Describes a training for its workers to compare: settings, content of the data, versions; JSON values by name.
 
@@ -48,8 +44,9 @@ def training_facts(settings):
       ValueError: the data cannot be found.
       OSError: a file cannot be read.
     """
-    facts = {f"--{field.name}": getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    facts = {name: value for name, value in facts.items() if name.removeprefix("--") not in _OWN}
+    local = train_config.marked("local")
+    names = [field.name for field in dataclasses.fields(settings) if field.name not in local]
+    facts = {f"--{name}": getattr(settings, name) for name in names}
     synthetic = settings.train_data == "synthetic"
     facts["the content of --train_data"] = "synthetic" if synthetic else records_sha256(settings.train_data)
     facts["the content of --init_from"] = settings.init_from and model_sha256(settings.init_from)

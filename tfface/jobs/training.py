@@ -2,17 +2,15 @@
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import shutil
 
 import keras
 import tensorflow as tf
 
-from tfface import data, evaluation, export, files, interrupts, ownership, progress
+from tfface import data, evaluation, export, interrupts
 from tfface.config import train_config
 from tfface.config.build import build_encoder, build_head
-from tfface.data.synthetic import rendering
 from tfface.distribute import collectives
 from tfface.distribute.agreement import agree
 from tfface.distribute.cluster import read_cluster
@@ -20,6 +18,8 @@ from tfface.distribute.strategies import distribute, make_strategy
 from tfface.jobs import provenance
 from tfface.jobs.exports import export_model
 from tfface.jobs.report import write_report
+from tfface.jobs.run_folder import owned_run_folder
+from tfface.jobs.training_data import batch_maker, prepare_records
 from tfface.jobs.verification import verification_pairs
 from tfface.optimizers import schedules
 from tfface.optimizers.factory import make_optimizer
@@ -28,15 +28,10 @@ from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
 from tfface.training.face_model import FaceModel
 
-# What may change when a run is resumed: the curve of the loss does not depend on it.
-_FREE = {"run_dir", "resume", "overwrite", "log_every", "verify_every", "save_every", "keep", "heldout_data",
-         "heldout_pairs", "protocol", "strategy", "replicas", "partition", "init_from",
-         "init_head", "strict_resume", "steal_lock", "wait_for_workers"}  # fmt: skip
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind.
+    """Results of a training run.
 
     Attributes:
       before: list of `VerificationResult` of the untrained encoder; empty without held-out data.
@@ -46,15 +41,15 @@ class TrainResult:
       saved_model: path of the exported SavedModel.
     """
 
-    before: list
-    after: list
+    before: list[evaluation.VerificationResult]
+    after: list[evaluation.VerificationResult]
     checkpoint: str
     report: pathlib.Path | None
     saved_model: pathlib.Path
 
 
-def train(settings):
-    """Trains a network as the settings say, verifies it on held-out identities and exports it.
+def train(settings: train_config.TrainConfig) -> TrainResult:
+    """Trains a network, verifies it on held-out identities and exports it.
 
     Args:
       settings: `TrainConfig`.
@@ -63,7 +58,7 @@ def train(settings):
       `TrainResult`.
 
     Raises:
-      ValueError: settings that contradict each other or the data, a run folder in use, a loss that is not finite.
+      ValueError: the settings contradict each other or the data, the run folder is in use, or a loss is not finite.
       OSError: a file cannot be read or written.
     """
     with contextlib.ExitStack() as stack:
@@ -73,21 +68,21 @@ def train(settings):
 
             def describe():
                 if is_chief:
-                    _take_run_dir(settings, stack)
+                    stack.enter_context(owned_run_folder(settings))
                 return provenance.training_facts(settings)
 
             agree(cluster, describe, settings.run_dir, settings.wait_for_workers)
             stack.enter_context(_lost_worker_in_a_sentence())
         else:
             is_chief = True
-            _take_run_dir(settings, stack)
+            stack.enter_context(owned_run_folder(settings))
         strategy = make_strategy(settings.strategy, settings.replicas)
         with strategy.scope():
             result = _train(settings, strategy)
         if is_chief:
             if result.saved_model.exists():
                 shutil.rmtree(result.saved_model)
-            # From the checkpoint, free of the strategy and its devices.
+            # Load from the checkpoint: a network built there is free of the strategy and its devices.
             export_model(settings.run_dir, result.saved_model)
         return result
 
@@ -97,7 +92,7 @@ def _train(settings, strategy):
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    train_data, heldout_data = _data(settings, run_dir)
+    train_data, heldout_data = prepare_records(settings, run_dir)
 
     records = data.open_records(train_data, skip_bad=settings.skip_bad)
     steps_per_epoch = data.steps_per_epoch(records, settings.batch_size)
@@ -114,7 +109,7 @@ def _train(settings, strategy):
         warm_start(model, identities, settings.init_from, settings.init_head)
 
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
-    # One worker verifies; the others wait for it at the next step.
+    # Only the chief verifies; the other workers wait for it at the next step.
     embed, protocols = _heldout(settings, model.final_encoder, heldout_data if is_chief else None)
     before = _verify(embed, protocols)
     start_step = checkpoints.restore(settings.strict_resume)
@@ -130,9 +125,9 @@ def _train(settings, strategy):
             verification.record(0, before)
         steps.append(verification)
     steps.append(callbacks.SaveCheckpoints(checkpoints, settings.save_every, **every))
-    batches = distribute(strategy, _batches(settings, records, start_step), settings.batch_size)
+    batches = distribute(strategy, batch_maker(settings, records, start_step), settings.batch_size)
     if is_chief:
-        # Only now, so that an attempt which failed before is no run that would have to be resumed or overwritten.
+        # Written this late so that an attempt that fails earlier leaves no run to be resumed or overwritten.
         write_identities(run_dir, identities)
         data.write_skipped(run_dir / "skipped.txt", records)
         train_config.write_flagfile(settings, run_dir / train_config.FLAGFILE)
@@ -140,7 +135,7 @@ def _train(settings, strategy):
         try:
             with interrupts.postponed() as request, data.naming_bad_records(records):
                 steps.append(callbacks.EndWhenAsked(request, checkpoints, **every))
-                # To Keras the rest of the run is one epoch: its epochs could not begin where an interruption was.
+                # Keras sees the rest of the run as one epoch, because its epochs cannot start at an arbitrary step.
                 model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
         finally:
             log.close()
@@ -160,28 +155,6 @@ def _train(settings, strategy):
     return TrainResult(before, after, checkpoints.latest, report, run_dir / "export" / "1")
 
 
-def _batches(settings, records, start_step):
-    """Returns a function that makes the dataset of one worker, for `distribute`."""
-
-    def make(num_workers, worker_index, parts):
-        return data.train_dataset(
-            records,
-            settings.batch_size,
-            settings.image_size,
-            seed=settings.seed,
-            mirror=settings.mirror,
-            augmentations=settings.augment,
-            shuffle_buffer=settings.shuffle_buffer,
-            start_step=start_step,
-            deterministic=settings.deterministic,
-            num_workers=num_workers,
-            worker_index=worker_index,
-            parts=parts,
-        )
-
-    return make
-
-
 @contextlib.contextmanager
 def _lost_worker_in_a_sentence():
     try:
@@ -191,60 +164,6 @@ def _lost_worker_in_a_sentence():
             "another worker has ended or cannot be reached; start all of them again with --resume "
             f"({type(error).__name__})."
         ) from None
-
-
-def _take_run_dir(settings, stack):
-    """Owns the run folder until `stack` is left; checks, or with --overwrite removes, what is in it."""
-    run_dir = pathlib.Path(settings.run_dir)
-    stack.enter_context(ownership.owned(run_dir, steal=settings.steal_lock, remedy="--steal_lock takes it over"))
-    flagfile = run_dir / train_config.FLAGFILE
-    if settings.overwrite and not settings.resume and flagfile.is_file():
-        for path in run_dir.iterdir():
-            if path.name != ownership.FILE:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if flagfile.is_file():
-        if not settings.resume:
-            raise ValueError(f"{run_dir} already holds a run: --resume continues it, --overwrite starts anew.")
-        old = train_config.read_flagfile(flagfile)
-        changed = [
-            f"--{field.name} (was {getattr(old, field.name)!r}, now {getattr(settings, field.name)!r})"
-            for field in dataclasses.fields(settings)
-            if field.name not in _FREE and getattr(old, field.name) != getattr(settings, field.name)
-        ]
-        if changed:
-            raise ValueError(f"{run_dir} cannot be resumed with other settings: {'; '.join(changed)}.")
-
-
-def _data(settings, run_dir):
-    """Returns the locations of training and held-out records; renders faces first where they are asked for."""
-    if settings.train_data != "synthetic":
-        return settings.train_data, settings.heldout_data
-    records = run_dir / "records"
-    if collectives.is_chief():
-        _render(settings, run_dir, records)
-    collectives.barrier()
-    return str(records / "train"), str(records / "heldout")
-
-
-def _render(settings, run_dir, records):
-    # Without the settings of a run, records are those of an attempt that failed, perhaps of other settings.
-    if not (run_dir / train_config.FLAGFILE).is_file():
-        identities = settings.synthetic_identities + settings.synthetic_heldout
-        with files.temporary_folder(beside=run_dir / "faces") as temporary:
-            faces = os.path.join(temporary, "faces")
-            images = settings.synthetic_images
-            with progress.bar(total=identities * images, desc="render", unit=" images") as bar:
-                rendering.write_folder(
-                    faces, identities, images, settings.image_size, settings.seed, os.cpu_count(), bar.update
-                )
-            data.convert_folder(
-                faces,
-                records,
-                name="synthetic",
-                holdout_identities=settings.synthetic_heldout,
-                overwrite=True,
-                progress=True,
-            )
 
 
 def _schedule(settings, steps_per_epoch, total_steps):
@@ -258,12 +177,12 @@ def _schedule(settings, steps_per_epoch, total_steps):
 
 
 def _heldout(settings, encoder, heldout_data):
-    """Returns a function that embeds the held-out images as the encoder is then, and the protocols, {name: `Pairs`}."""
+    """Returns a function that embeds the held-out images with the encoder's current weights, and {name: `Pairs`}."""
     if not heldout_data:
         return None, {}
     records = data.open_records(heldout_data)
     images = data.eval_dataset(records, 64, settings.image_size)
-    # In float32, as the network will be exported.
+    # In float32, because the export computes in it.
     network = encoder if settings.precision == "float32" else build_encoder(settings, precision="float32")
     embedder = export.encoder_embedder(network)
 
@@ -277,7 +196,7 @@ def _heldout(settings, encoder, heldout_data):
 
 
 def _verify(embed, protocols):
-    """Returns a list of `VerificationResult`, one for each protocol."""
+    """Returns a list of `VerificationResult`, one per protocol."""
     if not protocols:
         return []
     found = embed()

@@ -1,0 +1,83 @@
+"""The data of a training: where its records are, rendered first if they are synthetic, and its batches."""
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfface import data, files, progress
+from tfface.config import train_config
+from tfface.config.train_config import TrainConfig
+from tfface.data.synthetic import rendering
+from tfface.distribute import collectives
+
+
+def prepare_records(settings: TrainConfig, run_dir: pathlib.Path) -> tuple[str, str | None]:
+    """Returns the locations of training and held-out records; renders synthetic ones first.
+
+    Args:
+      settings: `TrainConfig`.
+      run_dir: folder of the run, which holds the synthetic records.
+
+    Raises:
+      OSError: the records cannot be written.
+    """
+    if settings.train_data != "synthetic":
+        return settings.train_data, settings.heldout_data
+    records = run_dir / "records"
+    if collectives.is_chief():
+        _render(settings, run_dir, records)
+    collectives.barrier()
+    return str(records / "train"), str(records / "heldout")
+
+
+def batch_maker(
+    settings: TrainConfig, records: data.Records, start_step: int
+) -> Callable[[int, int, int], tf.data.Dataset]:
+    """Returns a function that makes the dataset of one worker, for `distribute`.
+
+    Args:
+      settings: `TrainConfig`.
+      records: training records.
+      start_step: int, step that the first batch is for.
+    """
+
+    def make(num_workers, worker_index, parts):
+        return data.train_dataset(
+            records,
+            settings.batch_size,
+            settings.image_size,
+            seed=settings.seed,
+            mirror=settings.mirror,
+            augmentations=settings.augment,
+            shuffle_buffer=settings.shuffle_buffer,
+            start_step=start_step,
+            deterministic=settings.deterministic,
+            num_workers=num_workers,
+            worker_index=worker_index,
+            parts=parts,
+        )
+
+    return make
+
+
+def _render(settings, run_dir, records):
+    # Without the settings of a run, records are those of an attempt that failed, perhaps with other settings.
+    if (run_dir / train_config.FLAGFILE).is_file():
+        return
+    identities, images = settings.synthetic_identities + settings.synthetic_heldout, settings.synthetic_images
+    with files.temporary_folder(beside=run_dir / "faces") as temporary:
+        faces = os.path.join(temporary, "faces")
+        with progress.bar(total=identities * images, desc="render", unit=" images") as bar:
+            rendering.write_folder(
+                faces, identities, images, settings.image_size, settings.seed, os.cpu_count(), bar.update
+            )
+        data.convert_folder(
+            faces,
+            records,
+            name="synthetic",
+            holdout_identities=settings.synthetic_heldout,
+            overwrite=True,
+            progress=True,
+        )
