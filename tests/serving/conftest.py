@@ -1,4 +1,4 @@
-"""A model on servers, its images, and what their embeddings must be."""
+"""A model on servers, its images, and their expected embeddings."""
 
 import json
 import pathlib
@@ -110,19 +110,19 @@ def pixels():
 
 @pytest.fixture(scope="session")
 def images(pixels):
-    """The same as PNG files."""
+    """The same pictures as PNG files."""
     return [tf.io.encode_png(picture).numpy() for picture in pixels]
 
 
 @pytest.fixture(scope="session")
 def vectors(encoder, pixels):
-    """Their embeddings by the Keras model in this process, float32 [11, 16]."""
+    """Embeddings of the pictures by the Keras model in this process, float32 [11, 16]."""
     return served_model.embed(encoder, pixels)
 
 
 @pytest.fixture
 def model():
-    """The model of servers that answer as a test wants."""
+    """The model of servers that answer as a test tells them."""
     return Scripted()
 
 

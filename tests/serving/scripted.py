@@ -1,4 +1,4 @@
-"""Servers in this process that answer as a test wants, over the protocols of the stand-in."""
+"""Servers in this process that answer as a test tells them, over the protocols of the stand-in."""
 
 import threading
 
@@ -32,7 +32,7 @@ class Scripted:
     Attributes:
       answer: function from the number of earlier requests and the inputs to {output: array}; raises `stand_in.Failure`.
       requests: list of the first input of each request so far, as lists of bytes.
-      most: int, requests that were under way at a time.
+      most: int, largest number of requests in flight at a time.
       heard: list of the headers of each request so far, as dicts.
     """
 
@@ -73,7 +73,7 @@ class Scripted:
 
 
 def saying(status, body, to=":predict"):
-    """A handler that answers requests whose path ends so in these words."""
+    """Makes a handler that answers requests whose path ends in `to` with this status and body."""
 
     class Saying(stand_in.RestHandler):
         def respond(self, *correct):

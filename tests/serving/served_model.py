@@ -1,4 +1,4 @@
-"""What the tests of the client know of the model that is served."""
+"""Facts about the served model that tests of the client share."""
 
 import numpy as np
 

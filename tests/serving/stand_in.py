@@ -1,4 +1,4 @@
-"""A stand-in for TensorFlow Serving: what the client of `tfface.serving` needs of it, for tests, as its own process.
+"""A stand-in for the parts of TensorFlow Serving that tests of `tfface.serving` need, in a process of its own.
 
 It is not TensorFlow Serving. It loads SavedModels with TensorFlow's v1 loader and speaks both protocols by their
 documentation: gRPC with the official stubs, REST with JSON in rows or columns, errors as {"error": ...} under the HTTP
@@ -168,7 +168,7 @@ def from_json(value, dtype):
 
 
 def to_json(array):
-    # Nine digits tell every float32.
+    # Nine digits identify every float32.
     if array.dtype == np.float32:
         return [to_json(row) for row in array] if array.ndim else float(f"{array:.9g}")
     return array.tolist()
@@ -199,7 +199,7 @@ def sides(signature):
 
 
 def hear(models, headers):
-    """Keeps the headers of a request where a test wants them: in the list `models.heard`, as dicts."""
+    """Appends the headers of a request, as a dict, to the list `models.heard`."""
     getattr(models, "heard", []).append({name.lower(): value for name, value in headers})
 
 

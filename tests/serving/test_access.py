@@ -23,7 +23,7 @@ SECRET = "s3cr3t-T0ken"
 
 
 def shown(error):
-    """All that a traceback would show."""
+    """Everything that a traceback would show."""
     return "".join(traceback.format_exception(error))
 
 
@@ -37,7 +37,7 @@ def test_every_request_has_the_token_and_the_headers(scripted_address, model):
 
 
 def test_a_server_that_repeats_the_token_is_quoted_without_it(scripted_address, model):
-    # Where a quotation is cut off, too.
+    # Also where a quotation is cut off.
     def repeating(earlier, inputs):
         raise stand_in.Failure("INTERNAL", "x" * 295 + f"{SECRET} is wrong: Bearer {SECRET}")
 
@@ -80,15 +80,15 @@ def test_secrets_need_encryption_on_the_way_to_other_hosts(server, options):
     [
         ({"headers": {"X": f"{SECRET}\r\nY: 1"}}, "value of header 'X' must be a line"),
         ({"headers": {"X": f"{SECRET}é"}}, "value of header 'X' must be a line"),
-        ({"headers": {f"{SECRET}\r\n": "a"}}, "the name of a header must be"),
-        ({"headers": {f"{SECRET} ": "a"}}, "the name of a header must be"),
+        ({"headers": {f"{SECRET}\r\n": "a"}}, "the name of a header must consist"),
+        ({"headers": {f"{SECRET} ": "a"}}, "the name of a header must consist"),
         ({"headers": {"Host": SECRET}}, "'Host' belongs to the protocol"),
         ({"headers": {"grpc-timeout": SECRET}}, "'grpc-timeout' belongs to the protocol"),
         ({"headers": {"X": SECRET, "x": SECRET}}, "'x' is given twice"),
-        ({"headers": {"authorization": SECRET}, "token": SECRET}, "only one of them"),
+        ({"headers": {"authorization": SECRET}, "token": SECRET}, "exclude each other"),
         ({"headers": [SECRET]}, "must be a mapping"),
-        ({"token": f"{SECRET}\n"}, "a token must be"),
-        ({"token": ""}, "a token must be"),
+        ({"token": f"{SECRET}\n"}, "a token must consist"),
+        ({"token": ""}, "a token must consist"),
     ],
 )
 def test_malformed_secrets_are_refused_and_not_shown(options, message):
@@ -113,7 +113,11 @@ def test_token_files(tmp_path):
     path.write_text(f" {SECRET}\n")
     assert serving.read_token(path) == SECRET
     path.write_text("x" * 70_000)
-    for wrong, message in ((path, "more than 64 KB"), (tmp_path, "not a regular file"), ("/dev/zero", "not a regular")):
+    for wrong, message in (
+        (path, "at most 65536 bytes"),
+        (tmp_path, "not a regular file"),
+        ("/dev/zero", "not a regular"),
+    ):
         with pytest.raises(ValueError, match=message):
             serving.read_token(wrong)
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Batches that fail as a whole, even for a server that fails others with them."""
+"""Batches that fail as a whole, even on a server that fails other batches with them."""
 
 import threading
 
@@ -10,7 +10,7 @@ from tfface.serving.batches import in_batches
 
 
 class Merging:
-    """A server that merges what is under way, as TensorFlow Serving may: one bad row fails all of it."""
+    """A server that merges requests in flight, as TensorFlow Serving may: one bad row fails all of them."""
 
     def __init__(self, together):
         self.together, self.lock, self.under_way = together, threading.Condition(), []
@@ -20,7 +20,7 @@ class Merging:
         with self.lock:
             self.under_way.append(entry)
             self.lock.notify_all()
-            # Waits for company, and learns by the timeout that there is none.
+            # Waits for other requests; the timeout shows that there are none.
             self.lock.wait_for(lambda: len(self.under_way) >= self.together or entry["failed"], timeout=0.02)
             if any(number < 0 for other in self.under_way for number in other["rows"]):
                 for other in self.under_way:

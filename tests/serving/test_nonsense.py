@@ -1,4 +1,4 @@
-"""Answers that cannot be right are not believed, and do no harm."""
+"""Answers that cannot be right are refused and do no harm."""
 
 import json
 
@@ -108,7 +108,7 @@ def test_huge_answers_are_not_read_over_grpc(model, grpc_address):
 
 
 def test_a_tensor_that_claims_a_huge_shape(model, grpc_address):
-    # One number, said to fill four terabytes.
+    # One number that claims to fill four terabytes.
     tensor = tf.make_tensor_proto(np.float32(1), shape=[1 << 20, 1 << 20])
     model.answer = lambda earlier, inputs: {"embedding": tensor}
     with serving.connect(grpc_address, "faces") as client, pytest.raises(serving.ServerError, match="1048576"):
@@ -166,5 +166,5 @@ def test_nonsense_as_metadata(rest, answer):
 @pytest.mark.parametrize("answer", [[], {"model_version_status": 1}, {"model_version_status": [{}]}], ids=str)
 def test_nonsense_as_status(rest, answer):
     address = rest(saying(200, json.dumps(answer).encode(), to="/faces"))
-    with pytest.raises(serving.ServerError, match="its answer is no"):
+    with pytest.raises(serving.ServerError, match="its answer is not"):
         serving.connect(address, "faces").wait_until_ready(5)

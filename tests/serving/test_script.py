@@ -49,7 +49,7 @@ def test_embeds_a_folder_and_lists_what_is_bad(server, folder, tmp_path, vectors
 
 def test_embeds_photographs_by_a_table_over_grpc(server, folder, tmp_path, vectors):
     pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
-    # Landmarks where they should be move nothing.
+    # Landmarks at their reference positions do not move the face.
     table = {f"person0/{number}.png": reference_landmarks().ravel().tolist() for number in range(2)}
     write_landmarks(tmp_path / "landmarks.csv", table)
     output = tmp_path / "photos.tfrecord"

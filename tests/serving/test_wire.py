@@ -1,4 +1,4 @@
-"""The client against a server process over both protocols: the stand-in and, where installed, TensorFlow Serving."""
+"""The client against a server process over both protocols: the stand-in and, if installed, TensorFlow Serving."""
 
 import base64
 import json
@@ -101,7 +101,7 @@ def test_unknown_model_version_and_signature(connect, images):
 
 
 def test_the_curl_line_of_the_docs(server, images, vectors):
-    # Rows, not columns, which the client uses.
+    # In rows; the client itself uses columns.
     body = {"instances": [{"b64": base64.b64encode(image).decode()} for image in images[:2]]}
     request = urllib.request.Request(f"{server['http']}/v1/models/faces:predict", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=60) as response:

@@ -1,4 +1,4 @@
-"""Serving: a client of TensorFlow Serving for what `tfface.export` wrote, over REST (no TensorFlow needed) or gRPC."""
+"""A client of TensorFlow Serving for exports of `tfface.export`, over REST (without TensorFlow) or gRPC."""
 
 from tfface import lazy
 

@@ -1,33 +1,37 @@
-"""Rows in batches to a function that runs several at a time and fails a batch as a whole."""
+"""Concurrent batches of rows for a server that refuses a whole batch for one bad row."""
 
 import collections
 import concurrent.futures
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfface.serving.errors import Refused
 
-# Photographs are large: a request ends here, even if it holds fewer images than a batch.
+# Photographs are large: a request of this size is sent even if its batch is not full.
 _REQUEST_BYTES = 1 << 25
 
 
-def in_batches(send, rows, batch_size, concurrency):
-    """Sends rows in batches, drawing them only as fast as answers come, and finds the rows that spoil their batch.
+def in_batches(
+    send: Callable[[list], Sequence], rows: Iterable[tuple], batch_size: int, concurrency: int
+) -> Iterator[Any]:
+    """Sends rows in batches, reads rows only as fast as answers come, and finds the rows that spoil a batch.
 
-    A batch that is refused is sent again while no other is under way, because a server that merges requests fails them
-    together; then by halves, until the bad rows are found.
+    A refused batch is sent again while no other is in flight, because a server that merges requests fails them
+    together; then it is halved until the bad rows are found.
 
     Args:
       send: function from a list of rows to the list of their results; raises `Refused` if any of them is bad.
       rows: iterable of tuples of bytes and landmarks.
-      batch_size: int, rows a batch at most.
-      concurrency: int, batches under way at a time.
+      batch_size: int, largest number of rows per batch.
+      concurrency: int, batches in flight at a time.
 
     Yields:
-      For each row, in order, its result or the `Refused` that it causes.
+      Per row, in order, its result or the `Refused` that it causes.
 
     Raises:
-      ValueError: a row is something else.
+      ValueError: a row holds anything else.
     """
     waiting = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(concurrency)
@@ -48,7 +52,7 @@ def in_batches(send, rows, batch_size, concurrency):
         while waiting:
             yield from oldest()
     finally:
-        # Without waiting: after an error or an interruption nobody wants the answers of requests that are under way.
+        # Without waiting, because after an error or an interruption nobody needs the remaining answers.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

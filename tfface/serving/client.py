@@ -1,13 +1,21 @@
-"""A client of TensorFlow Serving, the same over REST and gRPC."""
+"""A client of TensorFlow Serving, identical over REST and gRPC."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfface.serving.answers import check_comparisons, check_embeddings
 from tfface.serving.batches import in_batches
 from tfface.serving.errors import Refused, ServerError
+from tfface.serving.metadata import Metadata
 from tfface.serving.remote_model import RemoteModel
+from tfface.serving.rest import RestTransport
+
+if TYPE_CHECKING:
+    from tfface.serving.grpc_api import GrpcTransport
 
 _INPUTS = {
     "serving_default": ("image_bytes",),
@@ -22,7 +30,7 @@ class Comparison:
 
     Attributes:
       similarity: float32 [N], cosines.
-      same: bool [N], whether a similarity reaches the threshold; None if the model has no threshold.
+      same: bool [N], whether each similarity reaches the threshold; None if the model has no threshold.
       threshold: float; None if the model has none, or N = 0.
     """
 
@@ -34,52 +42,63 @@ class Comparison:
 class Client:
     """Embeddings and similarities from a server; made by `connect`.
 
-    The version of the model is settled by the first request and kept, because embeddings of two versions cannot be
-    compared. A context manager; may be used from several threads.
+    The first request settles the version of the model, because embeddings of two versions cannot be compared. The
+    client is a context manager and may be used from several threads.
 
     Args:
       transport: `RestTransport` or `GrpcTransport`.
-      model: str, the name under which the server has the model.
+      model: str, name of the model on the server.
       version: int; default: the newest.
-      batch_size: int, images a request.
-      concurrency: int, requests under way at a time.
-      deadline: float, seconds that a request may take, with its repetitions.
-      retries: int, how often a request is repeated, after growing pauses, while the server is not available (refused or
-        broken connection, HTTP 503, gRPC UNAVAILABLE). Nothing else is repeated.
+      batch_size: int, images per request.
+      concurrency: int, requests in flight at a time.
+      deadline: float, seconds that a request may take, retries included.
+      retries: int, largest number of retries, after growing pauses, while the server is unavailable (refused or broken
+        connection, HTTP 503, gRPC UNAVAILABLE). Other failures are not retried.
 
     Raises:
       ValueError: an argument is out of its range.
     """
 
-    def __init__(self, transport, model, version=None, batch_size=32, concurrency=4, deadline=60.0, retries=4):
+    def __init__(
+        self,
+        transport: "RestTransport | GrpcTransport",
+        model: str,
+        version: int | None = None,
+        batch_size: int = 32,
+        concurrency: int = 4,
+        deadline: float = 60.0,
+        retries: int = 4,
+    ) -> None:
         if batch_size < 1 or concurrency < 1:
             raise ValueError(f"`batch_size` and `concurrency` must be positive, got {batch_size} and {concurrency}.")
         self._remote = RemoteModel(transport, model, version, deadline, retries)
         self._batch_size, self._concurrency = batch_size, concurrency
 
-    def __enter__(self):
+    def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Closes the connection."""
         self._remote.close()
 
-    def wait_until_ready(self, timeout=60.0):
-        """Waits until the server has the model loaded.
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Waits until the server has loaded the model.
 
         Args:
           timeout: float, seconds.
 
         Raises:
-          Unavailable: the time is over; the message says what was seen last.
-          ServerError: the server does not know the model, or is no TensorFlow Serving.
+          Unavailable: the time is over; the message holds the last state of the server.
+          ServerError: the server does not know the model, or is not TensorFlow Serving.
         """
         self._remote.wait_until_ready(timeout)
 
-    def metadata(self):
+    def metadata(self) -> Metadata:
         """Returns the `Metadata` of the version that this client uses.
 
         Raises:
@@ -87,7 +106,7 @@ class Client:
         """
         return self._remote.metadata()
 
-    def embed(self, images):
+    def embed(self, images: Iterable[bytes]) -> np.ndarray:
         """Embeds aligned faces.
 
         Args:
@@ -97,39 +116,39 @@ class Client:
           float32 [N, D], of unit length.
 
         Raises:
-          Refused: the server cannot decode an image; the message has its index. `embed_each` goes on with the others.
-          ServerError: no answer, or one that cannot be believed.
+          Refused: the server cannot decode an image; the message has its index. `embed_each` continues with the others.
+          ServerError: there is no answer, or it fails a check.
         """
         return self._vectors(((image,) for image in images), "serving_default")
 
-    def align_and_embed(self, images, landmarks):
+    def align_and_embed(self, images: Iterable[bytes], landmarks: Iterable[np.ndarray]) -> np.ndarray:
         """Aligns faces on the server and embeds them.
 
         Args:
           images: iterable of N bytes, JPEG or PNG files of photographs.
-          landmarks: float [N, 5, 2], x and y in pixels: eyes, nose tip, corners of the mouth, left first; NaN where a
-            point is unknown.
+          landmarks: float [N, 5, 2], x and y in pixels: eyes, nose tip, corners of the mouth, left first; NaN for an
+            unknown point.
 
         Returns:
           float32 [N, D], of unit length.
 
         Raises:
-          Refused, ServerError: as of `embed`.
+          Refused, ServerError: as in `embed`.
         """
         return self._vectors(zip(images, landmarks, strict=True), "detect_free_align")
 
-    def embed_each(self, rows, signature="serving_default"):
-        """Embeds many images of which some may be bad, drawing from them only as fast as the server answers.
+    def embed_each(self, rows: Iterable[tuple], signature: str = "serving_default") -> Iterator[np.ndarray | Refused]:
+        """Embeds many images, some of which may be bad, and reads them only as fast as the server answers.
 
         Args:
-          rows: iterable of (image,), or of (image, landmarks) for the signature "detect_free_align".
-          signature: str.
+          rows: iterable of (image,), or for the signature "detect_free_align" of (image, landmarks).
+          signature: str, "serving_default" or "detect_free_align".
 
         Yields:
-          For each row, in order, float32 [D], or the `Refused` that says why there is none.
+          Per row, in order, float32 [D], or the `Refused` with the reason why there is none.
 
         Raises:
-          ServerError: no answer, or one that cannot be believed.
+          ServerError: there is no answer, or it fails a check.
         """
         dim = self._dim(signature)
 
@@ -139,7 +158,7 @@ class Client:
         for result in self._each(signature, rows, {"embedding": (np.float32, (dim,))}, checked):
             yield result if isinstance(result, Refused) else result["embedding"]
 
-    def compare(self, firsts, seconds):
+    def compare(self, firsts: Iterable[bytes], seconds: Iterable[bytes]) -> Comparison:
         """Compares pairs of aligned faces.
 
         Args:
@@ -150,7 +169,7 @@ class Client:
 
         Raises:
           Refused: the server cannot decode an image; the message has the index of the pair.
-          ServerError: no answer, or one that cannot be believed.
+          ServerError: there is no answer, or it fails a check.
         """
         known = self._outputs("compare")
         types = {"similarity": np.float32, "same": np.bool_, "threshold": np.float32}
@@ -188,13 +207,11 @@ class Client:
         self._outputs(signature)
         dim = self.metadata().embedding_dim
         if dim is None:
-            raise ServerError(
-                self._remote.say("it has no embeddings of a fixed length in its signature 'serving_default'")
-            )
+            raise ServerError(self._remote.say("its signature 'serving_default' has no embeddings of a fixed length"))
         return dim
 
     def _each(self, signature, rows, outputs, check):
-        """Yields the outputs of each row as a dict, or its `Refused`."""
+        """Yields per row a dict of outputs, or its `Refused`."""
 
         def send(batch):
             columns = zip(_INPUTS[signature], zip(*batch, strict=True), strict=True)

@@ -1,4 +1,4 @@
-"""What can go wrong between client and server, and how a server's words are quoted."""
+"""Errors between client and server, and quotation of a server's messages."""
 
 import re
 
@@ -10,20 +10,20 @@ class ServerError(ValueError):
 
 
 class Unavailable(ServerError):
-    """A server does not answer now, but may do so in a moment: the only error after which a request is repeated."""
+    """A server does not answer now but may do so in a moment; only after this error is a request retried."""
 
 
 class Refused(ServerError):
-    """A server finds fault with the images or landmarks of a request."""
+    """A server refuses the images or landmarks of a request."""
 
 
-def quote(message):
-    """Returns the one printable line of a server's message that says what was wrong.
+def quote(message: str) -> str:
+    """Returns the one printable line of a server's message that gives the reason.
 
     Args:
-      message: str, of any length and content.
+      message: str of any length and content.
     """
-    # TensorFlow adds where in its graph, as {{function_node ...}} in front and [[...]] behind.
+    # TensorFlow encloses the reason in graph nodes: {{function_node ...}} before it and [[...]] after it.
     text = re.sub(r"\{\{.{0,400}?\}\}|\[\[.{0,4000}?\]\]", " ", message[:20_000], flags=re.DOTALL)
     line = next((stripped for line in text.splitlines() if (stripped := line.strip())), "no reason given")
     line = re.sub(r"^assertion failed: \[([^\]]*)\]", r"\1", line)

@@ -1,4 +1,7 @@
-"""TensorFlow Serving's gRPC API, by its official stubs, which import TensorFlow."""
+"""TensorFlow Serving's gRPC API through its official stubs, which import TensorFlow."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,16 +16,17 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from tfface.serving.access import Access
 from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
 from tfface.serving.errors import Refused, ServerError, Unavailable
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
     ("grpc.max_send_message_length", -1),
-    # The client alone repeats requests, so that it can count; and no proxy of the environment sees images.
+    # Only the client retries, so that its count is right; no proxy of the environment sees images.
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
-    # A refused connection is tried anew about as soon as the client asks again, not only after seconds.
+    # A refused connection is tried again as soon as the client asks, not only after seconds.
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -35,13 +39,13 @@ class GrpcTransport:
     The methods are those of `RestTransport`.
 
     Args:
-      address: such as "grpc://localhost:8500", or with grpcs for an encrypted channel.
+      address: str, such as "grpc://localhost:8500", or with grpcs for an encrypted channel.
       access: `Access`.
     """
 
-    def __init__(self, address, access):
+    def __init__(self, address: str, access: Access) -> None:
         self.address, self._quote = address, access.quote
-        # Names of metadata are of small letters.
+        # gRPC takes only lower-case names of metadata.
         self._metadata = [(name.lower(), value) for name, value in access.headers.items()]
         scheme, _, target = address.partition("://")
         if scheme == "grpcs":
@@ -51,29 +55,37 @@ class GrpcTransport:
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
-    def status(self, model, version, timeout):
-        """As of `RestTransport`."""
+    def status(self, model: str, version: int | None, timeout: float) -> dict[str, Any]:
+        """Does the same as in `RestTransport`."""
         request = get_model_status_pb2.GetModelStatusRequest()
         _set_model(request, model, version)
         return self._to_json(self._call(self._models.GetModelStatus, request, timeout))
 
-    def metadata(self, model, version, timeout):
-        """As of `RestTransport`."""
+    def metadata(self, model: str, version: int | None, timeout: float) -> dict[str, Any]:
+        """Does the same as in `RestTransport`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         _set_model(request, model, version)
         return self._to_json(self._call(self._predictions.GetModelMetadata, request, timeout))
 
-    def predict(self, model, version, signature, inputs, outputs, timeout):
-        """As of `RestTransport`."""
+    def predict(
+        self,
+        model: str,
+        version: int,
+        signature: str,
+        inputs: Mapping[str, list[bytes] | np.ndarray],
+        outputs: Mapping[str, tuple[type, tuple[int, ...]]],
+        timeout: float,
+    ) -> dict[str, np.ndarray]:
+        """Does the same as in `RestTransport`."""
         tensors = {name: _tensor(column) for name, column in inputs.items()}
         request = predict_pb2.PredictRequest(inputs=tensors, output_filter=list(outputs))
         _set_model(request, model, version)
         request.model_spec.signature_name = signature
         found = self._call(self._predictions.Predict, request, timeout, invalid=Refused).outputs
-        # A map of protobuf would make up an empty tensor for a name that it lacks.
+        # A protobuf map would return an empty tensor for a missing name.
         return {name: self._array(name, dict(found).get(name), *expected) for name, expected in outputs.items()}
 
-    def close(self):
+    def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
 
@@ -88,10 +100,10 @@ class GrpcTransport:
             raise kind(f"{self._quote(error.details() or '')} (gRPC status {code})") from None
 
     def _to_json(self, message):
-        # What TensorFlow Serving's REST API does with the same message.
+        # TensorFlow Serving's REST API converts the same message in the same way.
         try:
             return MessageToDict(message, preserving_proto_field_name=True)
-        except Exception as error:  # An answer may claim to hold any type of message; protobuf has no common error.
+        except Exception as error:  # An answer may claim any message type; protobuf's errors have no common base.
             raise ServerError(f"its answer cannot be read ({self._quote(str(error))})") from None
 
     def _array(self, name, tensor, dtype, shape):
@@ -99,7 +111,7 @@ class GrpcTransport:
             raise ServerError(f"its answer has no output {name!r}")
         types = {types_pb2.DT_FLOAT: np.dtype(np.float32), types_pb2.DT_BOOL: np.dtype(np.bool_)}
         found = types.get(tensor.dtype, f"DataType {tensor.dtype}")
-        # Checked before the array is made: a tensor of one value may claim any shape.
+        # Checked before the array is made, because a tensor of one value may claim any shape.
         check_type(name, found, [dim.size for dim in tensor.tensor_shape.dim], dtype, shape)
         try:
             return tf.make_ndarray(tensor)

@@ -1,8 +1,9 @@
-"""What a server says about a model: its version and the inputs and outputs of its signatures."""
+"""Metadata of a served model: its version and the inputs and outputs of its signatures."""
 
 import dataclasses
+from typing import Any
 
-# No embedding is longer; what a server says about sizes must not decide how much memory is reserved.
+# No embedding is longer; a server's claim must not decide how much memory is reserved.
 MAX_DIM = 1 << 16
 
 
@@ -12,11 +13,11 @@ class Tensor:
 
     Attributes:
       dtype: str, such as "DT_FLOAT".
-      shape: tuple of ints, -1 where any size is allowed; None if even the rank is unknown.
+      shape: tuple of ints, -1 for any size; None if the rank is unknown.
     """
 
     dtype: str
-    shape: tuple | None
+    shape: tuple[int, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,24 +30,24 @@ class Metadata:
     """
 
     version: int
-    inputs: dict
-    outputs: dict
+    inputs: dict[str, dict[str, Tensor]]
+    outputs: dict[str, dict[str, Tensor]]
 
     @property
-    def embedding_dim(self):
-        """int, length of an embedding, or None if the model does not say it."""
+    def embedding_dim(self) -> int | None:
+        """Dimension of an embedding, or None if the model does not state it."""
         shape = self.outputs.get("serving_default", {}).get("embedding", Tensor("", None)).shape
         return shape[1] if shape and len(shape) == 2 and 0 < shape[1] <= MAX_DIM else None
 
 
-def parse_metadata(answer):
+def parse_metadata(answer: Any) -> Metadata:
     """Reads TensorFlow Serving's GetModelMetadataResponse as JSON.
 
     Args:
       answer: decoded JSON; fields with their protobuf default may be absent.
 
     Raises:
-      ValueError: it is something else.
+      ValueError: the answer has another form.
     """
     try:
         signatures = answer["metadata"]["signature_def"]["signature_def"]
@@ -56,11 +57,11 @@ def parse_metadata(answer):
         )
         return Metadata(int(answer["model_spec"]["version"]), inputs, outputs)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"its answer is no metadata of a model ({type(error).__name__}: {error})") from None
+        raise ValueError(f"its answer is not metadata of a model ({type(error).__name__}: {error})") from None
 
 
 def _tensors(infos):
-    # Absent are a type of zero and a size of zero, the defaults of protobuf.
+    # A type or size of zero, the default of protobuf, is absent.
     return {
         name: Tensor(str(info.get("dtype", "DT_INVALID")), _shape(info.get("tensor_shape", {})))
         for name, info in infos.items()

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, by the standard library and NumPy alone."""
+"""TensorFlow Serving's REST API, with only the standard library and NumPy."""
 
 import base64
 import contextlib
@@ -10,9 +10,12 @@ import socket
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from tfface.serving.access import Access
 from tfface.serving.answers import MAX_RESPONSE_BYTES, check_type
 from tfface.serving.errors import Refused, ServerError, Unavailable
 
@@ -20,46 +23,56 @@ from tfface.serving.errors import Refused, ServerError, Unavailable
 class RestTransport:
     """Requests to one server, each over a connection of its own; safe to use from several threads.
 
-    Redirects and the proxies of the environment are not followed: images go to the named server or nowhere.
+    Redirects and proxies of the environment are not followed: images go to the named server or nowhere.
 
     Args:
-      address: such as "http://localhost:8501", or with https.
+      address: str, such as "http://localhost:8501", or with https.
       access: `Access`.
     """
 
-    def __init__(self, address, access):
+    def __init__(self, address: str, access: Access) -> None:
         self.address = address.rstrip("/")
         url = urllib.parse.urlsplit(self.address)
-        self._connection = http.client.HTTPConnection
+        self._connection: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
         if url.scheme == "https":
             self._connection = functools.partial(http.client.HTTPSConnection, context=access.tls())
         self._headers, self._quote = access.headers, access.quote
         self._open, self._closed = set(), False
         self._host, self._port, self._prefix = url.hostname, url.port, url.path
 
-    def status(self, model, version, timeout):
+    def status(self, model: str, version: int | None, timeout: float) -> dict[str, Any]:
         """Returns the decoded GetModelStatusResponse of a model: a dict with a list `model_version_status`."""
         return self._json("GET", _path(model, version), None, timeout)
 
-    def metadata(self, model, version, timeout):
+    def metadata(self, model: str, version: int | None, timeout: float) -> dict[str, Any]:
         """Returns the decoded GetModelMetadataResponse of a model."""
         return self._json("GET", f"{_path(model, version)}/metadata", None, timeout)
 
-    def predict(self, model, version, signature, inputs, outputs, timeout):
+    def predict(
+        self,
+        model: str,
+        version: int,
+        signature: str,
+        inputs: Mapping[str, list[bytes] | np.ndarray],
+        outputs: Mapping[str, tuple[type, tuple[int, ...]]],
+        timeout: float,
+    ) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
           model, version: str and int.
-          signature: str, its name.
+          signature: str, name of the signature.
           inputs: dict from name to list of bytes or float array.
-          outputs: dict from name to (dtype, shape) of what must come back.
+          outputs: dict from name to (dtype, shape) of the expected outputs.
           timeout: float, seconds.
 
         Returns:
           Dict from name to array.
 
         Raises:
-          Unavailable, Refused, ServerError: as their names say.
+          Unavailable: the server does not answer now.
+          Refused: the server refuses an image or landmarks.
+          ServerError: the request failed, or the answer has another form.
         """
         columns = {
             name: column.tolist()
@@ -70,12 +83,12 @@ class RestTransport:
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
         answer = self._json("POST", f"{_path(model, version)}:predict", body, timeout)
         found = answer.get("outputs")
-        # The name of a signature's only output is left out.
+        # TensorFlow Serving leaves out the name of a signature's only output.
         found = found if isinstance(found, dict) else dict.fromkeys(outputs, found) if len(outputs) == 1 else {}
         return {name: _array(name, found.get(name), *expected) for name, expected in outputs.items()}
 
-    def close(self):
-        """Ends the requests that are under way, and refuses others."""
+    def close(self) -> None:
+        """Ends the requests in flight and refuses new ones."""
         self._closed = True
         for sock in self._open.copy():
             _wake(sock)
@@ -84,13 +97,13 @@ class RestTransport:
         status, data = self._exchange(method, self._prefix + path, body, timeout)
         if status == 200:
             return self._object(data)
-        # Only a request with images can be refused for them; 413 comes from proxies, where fewer images may pass.
+        # Only a POST sends images that can be refused. 413 comes from proxies, which may let fewer images pass.
         refusal = Refused if method == "POST" else ServerError
         kind = {400: refusal, 413: refusal, 503: Unavailable}.get(status, ServerError)
         raise kind(f"{self._quote(_message(data))} (HTTP status {status})")
 
     def _exchange(self, method, path, body, timeout):
-        """Returns status and body of a response, within the timeout as a whole."""
+        """Returns status and body of a response; the timeout bounds the whole exchange."""
         deadline = time.monotonic() + timeout
         connection = self._connection(self._host, self._port, timeout=timeout)
         late = threading.Event()
@@ -132,18 +145,19 @@ class RestTransport:
         return response.status, data
 
     def _object(self, data):
+        # Not `tfface.json_files`, which refuses NaN: the checks of the outputs can say which of them holds it.
         try:
             answer = json.loads(data)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             text = self._quote(data[:20_000].decode(errors="replace"))
-            raise ServerError(f"its answer is no JSON object: {text[:100]}")
+            raise ServerError(f"its answer is not a JSON object: {text[:100]}")
         return answer
 
 
 def _wake(sock):
-    """Ends what a thread waits for at a socket, whose own timeout begins anew with every byte."""
+    """Wakes a thread that waits at a socket, whose own timeout starts again with every byte."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -158,7 +172,7 @@ def _message(data):
     try:
         return str(json.loads(data)["error"])
     except (ValueError, RecursionError, KeyError, TypeError):
-        # TensorFlow Serving escapes as C does, whose quotes and octal bytes are no JSON.
+        # TensorFlow Serving escapes as C does, with quotes and octal bytes that are not valid JSON.
         found = re.search(rb'"error"\s*:\s*"(.*)"', data, re.DOTALL)
         if not found:
             return data.decode(errors="replace")
