@@ -1,4 +1,4 @@
-"""What a page looks like to headless Chromium."""
+"""Renders pages in headless Chromium and measures what they show."""
 
 import html
 import json
@@ -10,7 +10,7 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-# Runs inside a copy of the page, whose policy would not let it.
+# Runs in a copy of the page without its policy, which forbids scripts.
 _INSPECT = """
 <script>
 const blocked = [];

@@ -32,11 +32,11 @@ def random_embeddings(rng, size, dim=3):
 
 
 def noisy_product(rng, share=0.9):
-    """A product as wrong as float32 products may be."""
+    """A product with the largest error that a float32 product may have."""
 
     def product(left, right):
         dim = left.shape[1]
-        # What remains of the bound (dim + sqrt(dim) + 8) 2^-24 beside the rounding of the vectors.
+        # The part of the bound (dim + sqrt(dim) + 8) 2^-24 that the rounding of the vectors leaves.
         room = share * dim * 2.0**-24
         exact = left.astype(float) @ right.T.astype(float)
         return (exact + rng.uniform(-room, room, exact.shape)).astype(np.float32)
@@ -45,7 +45,7 @@ def noisy_product(rng, share=0.9):
 
 
 def operating_point(genuine, impostor, far):
-    """(TAR, threshold, measured FAR) by trying every threshold; None where the FAR cannot be measured."""
+    """Returns (TAR, threshold, measured FAR) by a trial of every threshold; None if the FAR cannot be measured."""
     if far < 1 / len(impostor):
         return None
     for threshold in [*sorted({*genuine, *impostor}), math.inf]:

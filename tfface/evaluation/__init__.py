@@ -1,4 +1,4 @@
-"""Protocols, metrics and reports; takes arrays and knows no TensorFlow."""
+"""Protocols, metrics and reports of face recognition on NumPy arrays; TensorFlow is not needed."""
 
 from tfface.evaluation.exact.similarity import pair_scores
 from tfface.evaluation.metrics.angles import AngleStatistics, angle_statistics, nearest_angles
@@ -22,6 +22,7 @@ from tfface.evaluation.metrics.verification import (
     roc,
     tar_at_far,
 )
+from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.evaluation.metrics.weight_cosines import CosineDistribution, pairwise_cosines
 from tfface.evaluation.protocols.exhaustive import ExhaustiveResult, exhaustive_tar_at_far
 from tfface.evaluation.protocols.megaface import MegaFaceResult, megaface_challenge
@@ -34,7 +35,7 @@ from tfface.evaluation.protocols.template_protocols import (
 from tfface.evaluation.protocols.templates import Pooling, Templates, pool_templates
 from tfface.evaluation.reports.html_report import html_report
 from tfface.evaluation.reports.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
-from tfface.evaluation.reports.tables import VerificationResult, to_csv, to_json, to_table, verify
+from tfface.evaluation.reports.tables import to_csv, to_json, to_table, verify
 from tfface.evaluation.reports.toy_plot import plot_embeddings
 
 __all__ = [

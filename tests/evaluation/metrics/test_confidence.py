@@ -1,4 +1,4 @@
-"""Intervals against SciPy, against the resampled pairs written out, and by how often they hold the truth."""
+"""Intervals against SciPy, against explicitly resampled pairs, and by their coverage of the true rate."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_wilson_interval_refuses(arguments):
 
 
 def _protocol(rng, people, each=2, spread=0.5):
-    """Scores of all pairs, whose genuine ones share their person's ease and whose impostors share both people's."""
+    """Scores of all pairs; pairs of the same people correlate, because they share the ease of these people."""
     ease, wolf = spread * rng.normal(size=(2, people))
     genuine_people = np.repeat(np.arange(people), each)
     first, second = np.triu_indices(people, 1)

@@ -91,7 +91,7 @@ def test_images_without_a_row_and_foreign_results_are_refused():
     result, pairs, keys = protocol(0)
     with pytest.raises(ValueError, match=r"column 'c' has no row for 2 images of the pairs, such as '10.jpg'"):
         group_results(result, pairs, "c", dict.fromkeys(set(keys) - {"10.jpg", "11.jpg"}, "a"))
-    with pytest.raises(ValueError, match="not of these 199 pairs"):
+    with pytest.raises(ValueError, match="not belong to these 199 pairs"):
         part = Pairs(*(column[:199] for column in (pairs.left, pairs.right, pairs.same, pairs.fold)))
         group_results(result, part, "c", dict.fromkeys(keys, "a"))
 
@@ -110,7 +110,7 @@ def test_csv_is_read(tmp_path):
     [
         (b"", "header"),
         (b"key\na.jpg\n", "header"),
-        (b"key,a,a\n", "differently named"),
+        (b"key,a,a\n", "distinct column names"),
         (b"key,a\nx.jpg,1,2\n", "expected 2 cells"),
         (b"key,a\nx.jpg,1\nx.jpg,2\n", "'x.jpg' occurs more than once"),
         (b"key,a\n\xff\xfe,1\n", "not a CSV file"),

@@ -1,4 +1,4 @@
-"""Which pairs are shown, and who is searched among whom."""
+"""The hardest pairs, and the choice of gallery and probes."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_equal_scores_keep_the_order_of_the_protocol():
 def test_results_of_other_pairs_are_refused():
     embeddings, keys, labels = people(0)
     pairs, others = (sample_pairs(keys, labels, count, seed=0, folds=2) for count in (80, 40))
-    with pytest.raises(ValueError, match="not of these 40 pairs"):
+    with pytest.raises(ValueError, match="not belong to these 40 pairs"):
         hardest_pairs(verify(embeddings, keys, pairs), others, 3)
 
 

@@ -56,7 +56,7 @@ def test_tie_is_not_a_hit():
 
 def test_open_set_counts_probes_and_needs_rank_one():
     gallery, labels = np.eye(3), [0, 1, 2]
-    # Two mated probes, the second nearer to somebody else; two of nobody in the gallery.
+    # Two mated probes, the second nearer to another person; two probes whose people are not in the gallery.
     probes = np.array([[9.0, 1, 0], [5, 4, 0], [1, 0, 9], [1, 1, 1]])
     result = identify(probes, [0, 1, 7, 8], gallery, labels, (1, 2), (0.5, 1.0, 0.4))
     assert result.rank_rates == {1: 0.5, 2: 1.0}
@@ -95,7 +95,7 @@ def test_open_set_on_lfw(shared_data):
         ({"gallery": np.zeros((2, 2))}, "`gallery` must be finite and not zero"),
         ({"probes": np.full((2, 2), np.nan)}, "`probes` must be finite and not zero"),
         ({"probe_labels": [5, 6]}, "none of the 2 probes has a mate"),
-        ({"ranks": (0,)}, "ranks count from 1"),
+        ({"ranks": (0,)}, "ranks must be whole numbers from 1 up"),
         ({"fpirs": (0.0,)}, r"must be in \(0, 1\]"),
     ],
 )

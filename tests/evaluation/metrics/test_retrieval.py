@@ -98,8 +98,8 @@ def test_random_ranking_and_perfect_ranking():
         ({"queries": [[0.0, 1], [np.nan, 0]]}, "`queries` must be finite"),
         ({"gallery": np.eye(2)}, "only one of them"),
         ({"gallery": np.eye(3), "gallery_labels": [0, 0, 0]}, r"`gallery` must be float \[N, 2\]"),
-        ({"recall_at": (0,)}, "ranks count from 1"),
-        ({"map_at": (1.5,)}, "ranks count from 1"),
+        ({"recall_at": (0,)}, "ranks must be whole numbers from 1 up"),
+        ({"map_at": (1.5,)}, "ranks must be whole numbers from 1 up"),
     ],
 )
 def test_bad_input_is_refused(changes, message):

@@ -1,4 +1,4 @@
-"""Exact TAR@FAR over all pairs against trying every threshold, and its interruption."""
+"""Exact TAR@FAR over all pairs against a trial of every threshold, and its resumption after an interruption."""
 
 import numpy as np
 import pytest

@@ -85,7 +85,7 @@ def test_progress_sees_every_block():
         ({"noisy_distractors": [-1]}, "`noisy_distractors` must be rows"),
         ({"noisy_distractors": [0, 1]}, "`distractors` must have a row"),
         ({"fars": (2,)}, r"must be in \(0, 1\]"),
-        ({"ranks": ()}, "ranks count from 1"),
+        ({"ranks": ()}, "ranks must be whole numbers from 1 up"),
     ],
 )
 def test_bad_input_is_refused(changes, message):

@@ -164,7 +164,7 @@ def test_mean_over_galleries_is_not_measurable_where_one_is_not():
         ({"pooling": Pooling(detector=True, mean="images"), "detector": [1, np.nan]}, "`detector` must be finite"),
         ({"pooling": Pooling(detector=True, mean="images"), "detector": [1, -1]}, "`detector` must be finite"),
         ({"pooling": Pooling(detector=True, mean="images"), "detector": [0, 1]}, "template 5 cancel out"),
-        ({"pooling": Pooling(flip="sum", mean="images"), "flipped": -np.eye(2)}, "image 0 and its mirror image"),
+        ({"pooling": Pooling(flip="sum", mean="images"), "flipped": -np.eye(2)}, "image 0 and its flip"),
         ({"pooling": Pooling(flip="sum", mean="images"), "flipped": np.ones((2, 3))}, "must have the shape"),
         ({"templates": [1]}, "`templates` must be int or str"),
         ({"templates": [1.0, np.nan]}, "`templates` must be int or str"),

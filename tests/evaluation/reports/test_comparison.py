@@ -1,4 +1,4 @@
-"""Runs beside papers, and whether the papers' numbers are what the project says they are."""
+"""Runs beside papers, and the papers' numbers against those that the project states elsewhere."""
 
 import csv
 import pathlib
@@ -15,7 +15,7 @@ PAPERS = pathlib.Path(__file__).resolve().parents[3] / "tfface" / "cli" / "paper
 
 @pytest.fixture
 def run(tmp_path):
-    """Folder with the results of two protocols of 60 pairs, named as files of pairs are."""
+    """Folder with the results of two protocols of 60 pairs, named like files of pairs."""
     rng = np.random.default_rng(0)
     keys = [str(number) for number in range(120)]
     same = np.arange(60) % 2 == 0

@@ -1,4 +1,4 @@
-"""The HTML page of a report: in a browser where there is one, and as text."""
+"""The HTML page of a report, in a browser if one is installed, and as text."""
 
 import dataclasses
 import io
@@ -68,7 +68,7 @@ def test_page_in_a_browser(full, width):
     assert console == []
     assert page["fetched"] == [] and page["blocked"] == []
     assert page["title"] == f"Report {EVIL}"
-    # The browser's own test script is the only one: nothing of a name became an element.
+    # The only script is that of the test: no part of a name became an element.
     assert page["scripts"] == 1
     assert page["wider"] <= 0
 
@@ -152,7 +152,7 @@ def test_what_is_missing_is_said(full, tmp_path):
 
 def test_optional_parts_are_left_out(tmp_path):
     changes = dict.fromkeys(("identification", "gallery_size", "groups", "hardest", "pictures"))
-    # Names of files may be no UTF-8.
+    # File names may not be valid UTF-8.
     changes.update(angles=AngleStatistics(14.29, 71.61, 38.45, 65.83), context={"model": "caf\udce9"})
     report(tmp_path / "page.html", **changes)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")

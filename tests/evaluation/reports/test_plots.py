@@ -1,4 +1,4 @@
-"""The picture of a report: what its curves and bars say, not how they look."""
+"""The picture of a report: the data of its curves and bars, not their looks."""
 
 import dataclasses
 

@@ -1,1 +1,1 @@
-"""Scores that do not depend on blocks, threads or the order of sums, and searches over them."""
+"""Scores that do not depend on blocks, threads or the order of sums, and searches among them."""

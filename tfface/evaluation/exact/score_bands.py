@@ -1,53 +1,67 @@
-"""Blocks of float32 scores in bins, and the exact scores of the few bins around a threshold."""
+"""Blocks of float32 scores in bins, and exact scores in the few bins around a threshold."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tfface.evaluation.exact.similarity import listed_scores, tolerance
+from tfface.evaluation.exact.similarity import UnitVectors, listed_scores, tolerance
 
 BLOCK = 4096
-# Narrower bins would be more than are worth their time; with 512 coordinates they cannot be narrower.
+# Narrower bins are not worth their time; with 512 coordinates they cannot be narrower.
 _NARROWEST = 2.0**-14
 _MOST_VALUES = 1 << 26
 _BATCH = 1 << 20
 
 
 class Band(NamedTuple):
-    """Bins [low, high) that hold the exact score of the highest refused impostor and, if any, the lowest accepted."""
+    """Bins [low, high) that hold the exact scores of the highest refused and, if any, the lowest accepted impostor."""
 
     low: int
     high: int
 
 
 class Blocks:
-    """Blocks of float32 scores of the impostor pairs; in place of others stands -inf. Bins count from below -1."""
+    """Blocks of float32 scores of impostor pairs, with -inf for other pairs; the first bin lies below -1.
 
-    def __init__(self, left, right, person, product):
+    Args:
+      left: `UnitVectors` of the rows.
+      right: `UnitVectors` of the columns.
+      person: int [N], sorted people of both sides, if these are the same vectors; None for distractors.
+      product: as in `highest_scores`.
+    """
+
+    def __init__(
+        self,
+        left: UnitVectors,
+        right: UnitVectors,
+        person: np.ndarray | None,
+        product: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> None:
         self.left, self.right, self._person, self._product = left, right, person, product
         self.error = tolerance(left.dim)
         # A power of two, so that the bin of a float32 score is computed without rounding.
         self.width = max(_NARROWEST, 2.0 ** math.ceil(math.log2(self.error)))
         self._zero = int(1 / self.width) + 2
         self.bins = 2 * self._zero
-        self._row, self._rows = -1, None
+        self._row, self._rows = -1, np.empty([0, left.dim], np.float32)
         self.corners = [
             (row, column)
             for row in range(0, len(left), BLOCK)
             for column in range(0 if person is None else row, len(right), BLOCK)
         ]
 
-    def edge(self, number):
-        """Lower edge of a bin."""
+    def edge(self, number: int) -> float:
+        """Returns the lower edge of a bin."""
         return (number - self._zero) * self.width
 
-    def bin(self, scores):
-        """Bins of finite scores, int64."""
+    def bin(self, scores: np.ndarray) -> np.ndarray:
+        """Returns the bins of finite scores, int64."""
         return np.floor(scores / np.float32(self.width)).astype(np.int64) + self._zero
 
-    def scores(self, number):
-        """A block, float32."""
+    def scores(self, number: int) -> np.ndarray:
+        """Computes a block of scores, float32."""
         row, column = self.corners[number]
         rows, columns = slice(row, row + BLOCK), slice(column, column + BLOCK)
         if row != self._row:
@@ -58,12 +72,12 @@ class Blocks:
             if second[0] <= first[-1]:
                 scores[first[:, None] == second] = -np.inf
             if row == column:
-                place = np.arange(len(first))
-                scores[place[:, None] >= place] = -np.inf
+                index = np.arange(len(first))
+                scores[index[:, None] >= index] = -np.inf
         return scores
 
-    def scores_above(self, number, floor):
-        """Rows, columns and values of all scores of a block at or above the floor."""
+    def scores_above(self, number: int, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns rows, columns and values of all scores of a block at or above the floor."""
         scores = self.scores(number)
         promising = np.flatnonzero(scores.max(axis=1) >= floor)
         row, column = np.divmod(np.flatnonzero(scores[promising] >= floor), scores.shape[1])
@@ -72,25 +86,27 @@ class Blocks:
 
 
 class Near:
-    """The impostor scores in a band, each with how often it occurs, and the number of those above it."""
+    """Exact impostor scores in a band, how often each occurs, and the number of scores above the band."""
 
-    def __init__(self, blocks, band, values=(), times=(), above=0):
+    def __init__(
+        self, blocks: Blocks, band: Band, values: Sequence[float] = (), times: Sequence[int] = (), above: int = 0
+    ) -> None:
         self._blocks, self._bounds = blocks, (blocks.edge(band.low), blocks.edge(band.high))
-        # Outside of these, the float32 score alone decides.
+        # Outside these bounds, the float32 score alone decides.
         self._unsure = blocks.edge(band.low - 1), blocks.edge(band.high + 1)
         self.values, self.times, self.above = np.array(values, float), np.array(times, np.int64), int(above)
         self._waiting = []
 
-    def add(self, row, column, scores):
-        """Takes in float32 scores of the pairs (row, column)."""
+    def add(self, row: np.ndarray, column: np.ndarray, scores: np.ndarray) -> None:
+        """Adds float32 scores of the pairs (row, column)."""
         self.above += int(np.sum(scores >= self._unsure[1]))
         unsure = (scores >= self._unsure[0]) & (scores < self._unsure[1])
         self._waiting.append((row[unsure], column[unsure], scores[unsure]))
         if sum(len(scores) for _, _, scores in self._waiting) > _BATCH:
             self.settle()
 
-    def settle(self):
-        """Scores exactly what was taken in."""
+    def settle(self) -> None:
+        """Computes the exact scores of the added pairs."""
         if not self._waiting:
             return
         row, column, screened = map(np.concatenate, zip(*self._waiting, strict=True))
@@ -100,18 +116,18 @@ class Near:
         self._waiting = []
         self.above += int(np.sum(exact >= self._bounds[1]))
         inside = exact[(exact >= self._bounds[0]) & (exact < self._bounds[1])]
-        self.values, place = np.unique(np.concatenate([self.values, inside]), return_inverse=True)
+        self.values, index = np.unique(np.concatenate([self.values, inside]), return_inverse=True)
         times = np.concatenate([self.times, np.ones(inside.size, np.int64)])
-        self.times = np.bincount(place, times, self.values.size).astype(np.int64)
+        self.times = np.bincount(index, times, self.values.size).astype(np.int64)
         if self.values.size > _MOST_VALUES:
             raise ValueError(
                 f"more than {_MOST_VALUES} different scores lie within {self._bounds}, near the threshold of a FAR; "
-                "lower FARs leave fewer."
+                "ask for lower FARs."
             )
 
 
-def find_band(counts, allowed):
-    """The Band for an accepted number of at most `allowed` impostors, from the counts of float32 scores in all bins.
+def find_band(counts: np.ndarray, allowed: int) -> Band:
+    """Finds the Band where at most `allowed` impostors are accepted, from the counts of float32 scores in all bins.
 
     With A(j) float32 scores at or above the lower edge of bin j, the exact number is from A(j + 1) to A(j - 1).
     """
@@ -119,6 +135,6 @@ def find_band(counts, allowed):
     first = int(np.sum(above > allowed))  # the lowest j with A(j) <= allowed
     high = first + 1
     higher = above[min(high + 1, counts.size)]
-    # Until one impostor is certainly between the old and the new upper edge, or there is none at all.
+    # Raised until an impostor certainly lies between the old and the new upper edge, or none is left.
     high = int(np.argmax(above < higher)) + 1 if higher else counts.size
     return Band(first - 2, high)

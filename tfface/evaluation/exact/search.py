@@ -1,35 +1,45 @@
-"""The highest scores of every probe in a large gallery, exact, in one pass of float32 products.
+"""The exact highest scores of every probe in a large gallery, in one pass of float32 products.
 
-Only float32 scores above a rising floor are looked at: the floor of a probe is the lowest of the highest scores it has
-met so far, a few more than are asked for. The survivors are scored exactly at the end. Where the float32 error could
-have hidden a better one (many equal scores), the probe is searched again in exact arithmetic.
+The pass keeps only float32 scores above a rising floor: the lowest of the highest scores that the probe has met so far,
+a few more than were asked for. The kept pairs are scored exactly at the end. If the float32 error could have hidden a
+better pair (many equal scores), the probe is searched again in exact arithmetic.
 """
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tfface.evaluation.exact.similarity import float32_product, listed_scores, tolerance
+from tfface.evaluation.exact.similarity import UnitVectors, float32_product, listed_scores, tolerance
 
 _ROWS, _COLUMNS, _FIRST_COLUMNS = 4096, 2048, 256
 
 
-def highest_scores(probes, gallery, count, overall=0, mates=None, product=float32_product, progress=iter):
-    """Finds the highest exact scores between probes and gallery, of every probe and of all together.
+def highest_scores(
+    probes: UnitVectors,
+    gallery: UnitVectors,
+    count: int,
+    overall: int = 0,
+    mates: tuple[np.ndarray, np.ndarray] | None = None,
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = float32_product,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the highest exact scores between probes and gallery, per probe and over all probes.
 
     Args:
       probes: UnitVectors of length P.
       gallery: UnitVectors of length N.
-      count: how many are wanted of every probe.
-      overall: how many are wanted of all P N scores together.
-      mates: (int [M], int [M]), rows of probes and gallery whose scores are left out.
+      count: int, number of scores per probe.
+      overall: int, number of scores over all probes.
+      mates: (int [M], int [M]), rows of probes and gallery whose scores are left out, or None.
       product: function of float32 [n, D] and [m, D] that gives all their products [n, m], in float32 arithmetic or
         better (on a GPU: without TF32).
       progress: function around the list of blocks, such as `tfface.progress.bar`.
 
     Returns:
-      (float64 [P, count], float64 [overall]), each falling, padded with -inf where there are fewer scores.
+      (float64 [P, count], float64 [overall]), each in falling order and padded with -inf.
 
     Raises:
-      ValueError: if the product is less accurate than float32.
+      ValueError: the product is less accurate than float32.
     """
     mates = _by_column(mates)
     best, top = _scan(probes, gallery, np.arange(len(probes)), count, overall, mates, product, progress)
@@ -43,20 +53,20 @@ def highest_scores(probes, gallery, count, overall=0, mates=None, product=float3
 
 
 class _Highest:
-    """Running highest scores of some groups of pairs: of each probe, or of all probes as one group.
+    """Running highest scores per group of pairs: a group per probe, or one group of all probes.
 
-    What it refuses or drops never exceeds the floor of its group at the end.
+    No score that it refuses or drops exceeds the final floor of its group.
     """
 
     def __init__(self, groups, count, spare, error):
         self._groups, self._count, self._keep, self._error = groups, count, count + spare, error
-        # Comparing float32 scores with float64 floors would convert each of them.
+        # The floors have the dtype of the scores, because a comparison would otherwise convert every score.
         self.floor = np.full(groups, -np.inf if count else np.inf, np.float32 if error else np.float64)
         self._kept = [(np.empty(0, np.int64),) * 3 + (np.empty(0, self.floor.dtype),)]
         self._waiting = 0
 
     def add(self, group, row, column, scores):
-        """Takes in scores of the pairs (row, column)."""
+        """Adds scores of the pairs (row, column)."""
         good = scores > self.floor[group]
         self._kept.append(tuple(values[good] for values in (group, row, column, scores)))
         self._waiting += len(self._kept[-1][0])
@@ -73,7 +83,7 @@ class _Highest:
         self._waiting = 0
 
     def resolve(self, probes, gallery):
-        """The exact scores [groups, count], falling, and whether something dropped could have been among them."""
+        """Returns exact scores [groups, count], falling, and per group whether a dropped pair could be among them."""
         exact = np.full((self._groups, self._count), -np.inf)
         if not self._count:
             return exact, np.zeros(self._groups, bool)
@@ -92,18 +102,18 @@ class _Highest:
 
 
 def _scan(probes, gallery, rows, count, overall, mates, product, progress):
-    """Goes through all blocks of some probes and the gallery; without a product, in exact arithmetic."""
+    """Scores some probes against the gallery block by block; without a product, in exact arithmetic."""
     error = tolerance(gallery.dim) if product else 0.0
     spares = (0, 0) if product is None else (16 + count // 8, 16 + overall // 8)
     best = _Highest(len(rows), count, spares[0], error)
     top = _Highest(1, overall, spares[1], error)
     blocks = [(start, *columns) for start in range(0, len(rows), _ROWS) for columns in _columns(len(gallery))]
-    place = np.full(len(probes), -1)
+    position = np.full(len(probes), -1)
     for start, first, last in progress(blocks):
         block = rows[start : start + _ROWS]
         if first == 0:
-            place[:] = -1
-            place[block] = np.arange(len(block))
+            position[:] = -1
+            position[block] = np.arange(len(block))
             left = probes.exact(block) if product is None else probes.single(block)
         columns = slice(first, last)
         if product is None:
@@ -111,7 +121,7 @@ def _scan(probes, gallery, rows, count, overall, mates, product, progress):
         else:
             scores = np.require(product(left, gallery.single(columns)), np.float32, "W")
         begin, end = np.searchsorted(mates[1], [first, last])
-        mate_rows = place[mates[0][begin:end]]
+        mate_rows = position[mates[0][begin:end]]
         scores[mate_rows[mate_rows >= 0], mates[1][begin:end][mate_rows >= 0] - first] = -np.inf
         floor = np.minimum(best.floor[start : start + _ROWS], top.floor)
         # Most rows have nothing above their floor, and their maximum is quicker than a look at each score.
@@ -125,7 +135,7 @@ def _scan(probes, gallery, rows, count, overall, mates, product, progress):
 
 
 def _columns(size):
-    """Blocks of the gallery; the first are small, because nothing has raised the floor yet."""
+    """Yields blocks of the gallery; the first are small, because nothing has raised the floor yet."""
     start = 0
     while start < size:
         stop = min(size, start + min(_COLUMNS, max(_FIRST_COLUMNS, start)))
@@ -134,7 +144,7 @@ def _columns(size):
 
 
 def _ranked(group, scores, groups):
-    """The order by group and falling score, and the rank of every element of that order in its group."""
+    """Returns the order by group and falling score, and the rank in its group of every element of that order."""
     order = np.argsort(-scores)
     # NumPy sorts short integers by radix, several times faster than long ones.
     short = group.astype(np.uint16) if groups <= 1 << 16 else group

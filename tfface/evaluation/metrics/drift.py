@@ -1,23 +1,23 @@
-"""How far embeddings of the same images move while the encoder trains: BroadFace's Figure 5a."""
+"""Drift of the embeddings of the same images while the encoder trains: BroadFace's Figure 5a."""
 
 import numpy as np
 
-from tfface.evaluation.metrics.angles import unit_rows
+from tfface.evaluation.metrics.directions import row_lengths, unit_rows
 
 
-def embedding_drift(embeddings, class_weights=None):
-    """Measures how far past embeddings lie from the newest ones of the same images, as mean cosine errors.
+def embedding_drift(embeddings: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
+    """Measures the distance of past embeddings from the newest ones of the same images, as mean cosine errors.
 
     Args:
-      embeddings: float [T, N, D], the embeddings of N images at T successive moments; the last are the newest.
-      class_weights: float [T, N, D], at each moment the weight of each image's class; past embeddings are then
-        compensated by the movement of their class weight before they are compared.
+      embeddings: float [T, N, D], the embeddings of N images at T successive moments, the newest last.
+      class_weights: float [T, N, D], the weight of each image's class at each moment, or None. With them, `compensate`
+        moves past embeddings before the comparison.
 
     Returns:
       float64 [T], the mean over the images of 1 - cosine; the last is 0.
 
     Raises:
-      ValueError: if shapes differ, or a vector is zero or not finite.
+      ValueError: shapes differ, or a vector is zero or not finite.
 
     Reference:
       Kim et al., BroadFace, ECCV 2020, Figure 5a; the compensation is Equation 7.
@@ -38,25 +38,23 @@ def embedding_drift(embeddings, class_weights=None):
     return np.array(errors)
 
 
-def compensate(embeddings, old_weights, new_weights):
-    """Moves embeddings of the past along with the weights of their classes.
+def compensate(embeddings: np.ndarray, old_weights: np.ndarray, new_weights: np.ndarray) -> np.ndarray:
+    """Moves past embeddings along with the weights of their classes.
 
     Args:
-      embeddings: float [N, D], as they were.
-      old_weights: float [N, D], the weight of each one's class at that time.
+      embeddings: float [N, D], past embeddings.
+      old_weights: float [N, D], the weight of each embedding's class at that time.
       new_weights: float [N, D], the same weights now.
 
     Returns:
       float64 [N, D]: e + |e| / |W_old| (W_new - W_old).
 
     Raises:
-      ValueError: if an old weight is zero or not finite.
+      ValueError: an old weight is zero or not finite.
 
     Reference:
       Kim et al., BroadFace, ECCV 2020, Equation 7.
     """
     embeddings, old, new = (np.asarray(array, np.float64) for array in (embeddings, old_weights, new_weights))
-    lengths = np.linalg.norm(old, axis=1, keepdims=True)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ValueError("`old_weights` must be finite and not zero.")
+    lengths = row_lengths(old, "old_weights")
     return embeddings + np.linalg.norm(embeddings, axis=1, keepdims=True) / lengths * (new - old)

@@ -1,19 +1,21 @@
-"""Closed-set identification among labelled images: who is enrolled, and who is searched."""
+"""Closed-set identification among labelled images: the choice of gallery and probes."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from tfface.evaluation.metrics.identification import identify
+from tfface.evaluation.metrics.identification import Identification, identify
 
 
-def first_image_gallery(keys, labels):
-    """Enrols the first image of every identity, by key, so that the order of the rows does not matter.
+def first_image_gallery(keys: Sequence[str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Enrols the image of every identity with the first key, so that the order of the rows does not matter.
 
     Args:
       keys: str [N], all different.
       labels: int [N], identities.
 
     Returns:
-      (gallery, probes): int64 rows of the enrolled images, one an identity, and of all others, both by key.
+      (gallery, probes): int64 rows of the enrolled images, one per identity, and of all others, both sorted by key.
     """
     order = np.argsort(np.asarray(keys, dtype=str), kind="stable")
     first = np.unique(np.asarray(labels)[order], return_index=True)[1]
@@ -21,8 +23,10 @@ def first_image_gallery(keys, labels):
     return order[enrolled], order[~enrolled]
 
 
-def identify_others(embeddings, keys, labels, max_rank=20):
-    """Searches every image among the first images of all identities.
+def identify_others(
+    embeddings: np.ndarray, keys: Sequence[str], labels: np.ndarray, max_rank: int = 20
+) -> tuple[Identification, int]:
+    """Searches every other image in a gallery of the first image per identity.
 
     Args:
       embeddings: float [N, D].
@@ -34,7 +38,7 @@ def identify_others(embeddings, keys, labels, max_rank=20):
       (Identification, number of identities in the gallery).
 
     Raises:
-      ValueError: if every identity has a single image, or an embedding is zero or not finite.
+      ValueError: every identity has a single image, or an embedding is zero or not finite.
     """
     embeddings, labels = np.asarray(embeddings), np.asarray(labels)
     gallery, probes = first_image_gallery(keys, labels)

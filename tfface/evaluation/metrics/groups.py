@@ -1,28 +1,33 @@
-"""Verification by groups of images, such as age, pose or skin tone: who is recognised worse than others."""
+"""Verification by groups of images, such as age, pose or skin tone: which groups have higher error rates."""
 
 import csv
 import dataclasses
 import io
+import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from tfface.evaluation.metrics.pairs import Pairs
+from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.files import Unreadable, read_regular
 
 _MAX_BYTES = 256 << 20
-_MAX_NUMBERS = 8  # A column with more different numbers is cut at its quartiles.
+_MAX_NUMBERS = 8  # A column with more distinct numbers is cut at its quartiles.
 _UNKNOWN = "(unknown)"
 
 
 @dataclasses.dataclass(frozen=True)
 class GroupResult:
-    """How the pairs of one group fare at the thresholds of the whole protocol.
+    """Error rates of the pairs of one group at the thresholds of the whole protocol.
 
     Attributes:
-      name: value of the column; "A | B" for pairs of an image of A and one of B.
-      genuine: int, genuine pairs.
-      impostor: int, impostor pairs.
-      refused: fraction of the genuine pairs that are refused; NaN without any.
-      accepted: fraction of the impostor pairs that are accepted; NaN without any.
+      name: value of the column; "A | B" for pairs of one image of A and one of B.
+      genuine: int, number of genuine pairs.
+      impostor: int, number of impostor pairs.
+      refused: fraction of genuine pairs refused; NaN without genuine pairs.
+      accepted: fraction of impostor pairs accepted; NaN without impostor pairs.
     """
 
     name: str
@@ -32,8 +37,8 @@ class GroupResult:
     accepted: float
 
     @property
-    def accuracy(self):
-        """Mean of the accuracies on genuine and on impostor pairs, however many of each; NaN where one is missing."""
+    def accuracy(self) -> float:
+        """Balanced accuracy, the mean of those on genuine and on impostor pairs; NaN if either kind is missing."""
         return 1 - (self.refused + self.accepted) / 2
 
 
@@ -42,21 +47,21 @@ class GroupTable:
     """Results of all groups of one column.
 
     Attributes:
-      column: its name.
+      column: str, name of the column.
       groups: list of GroupResult in the order of the values.
     """
 
     column: str
-    groups: list
+    groups: list[GroupResult]
 
     @property
-    def worst(self):
-        """The GroupResult of the lowest accuracy, the first of equal ones; None unless two have both kinds of pairs."""
+    def worst(self) -> GroupResult | None:
+        """The first group of the lowest accuracy; None unless two groups have both kinds of pairs."""
         measured = [group for group in self.groups if group.accuracy == group.accuracy]
         return min(measured, key=lambda group: group.accuracy) if len(measured) > 1 else None
 
-    def to_dict(self):
-        """The table as JSON values; NaN becomes None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the table as JSON values; NaN becomes None."""
         groups = [
             {name: None if value != value else value for name, value in dataclasses.asdict(group).items()}
             for group in self.groups
@@ -64,26 +69,26 @@ class GroupTable:
         return {"column": self.column, "worst": self.worst and self.worst.name, "groups": groups}
 
 
-def group_results(result, pairs, column, values):
-    """Judges every pair as in the protocol's accuracy, at the threshold of its fold, and counts errors by group.
+def group_results(result: VerificationResult, pairs: Pairs, column: str, values: Mapping[str, str]) -> GroupTable:
+    """Judges every pair at the threshold of its fold, as the protocol's accuracy does, and counts errors by group.
 
-    One threshold serves all groups, as in use; a threshold a group would hide that one is refused more than another.
+    All groups share a threshold, as in deployment; a threshold per group would hide that one is refused more often.
 
     Args:
       result: VerificationResult of the pairs.
-      pairs: tfface.data.protocols.pair_lists.Pairs.
-      column: str, name of what divides the images.
-      values: dict from key to value (str); "" is unknown.
+      pairs: the pairs of the protocol.
+      column: str, name of the column that groups the images.
+      values: dict from key to the value of the column, str; "" is unknown.
 
     Returns:
-      GroupTable. If all values are numbers and more than eight differ, groups are quarters of the images by value.
+      GroupTable. If there are more than eight distinct values, all numbers, groups are quarters of the images by value.
 
     Raises:
-      ValueError: if the result is of other pairs, or an image of the pairs has no value.
+      ValueError: the result belongs to other pairs, or an image of the pairs has no value.
     """
     if len(pairs) != len(result.genuine_scores) + len(result.impostor_scores):
-        raise ValueError(f"the result is not of these {len(pairs)} pairs.")
-    keys, place = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+        raise ValueError(f"the result does not belong to these {len(pairs)} pairs.")
+    keys, index = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
     missing = [key for key in keys.tolist() if key not in values]
     if missing:
         raise ValueError(
@@ -91,7 +96,7 @@ def group_results(result, pairs, column, values):
         )
     group_of_value, names = _divide(values.values())
     group_of_image = np.array([group_of_value[values[key]] for key in keys.tolist()])
-    lower, upper = np.sort(group_of_image[place].reshape(2, -1), axis=0)
+    lower, upper = np.sort(group_of_image[index].reshape(2, -1), axis=0)
 
     scores = np.empty(len(pairs))
     scores[pairs.same], scores[~pairs.same] = result.genuine_scores, result.impostor_scores
@@ -107,18 +112,18 @@ def group_results(result, pairs, column, values):
     return GroupTable(column, groups)
 
 
-def read_groups(path):
-    """Reads a CSV file whose first column holds the keys of images, and each other column something that groups them.
+def read_groups(path: str | os.PathLike) -> dict[str, dict[str, str]]:
+    """Reads a CSV file whose first column holds the keys of images and whose other columns group them.
 
     Args:
-      path: of the file, UTF-8, with a header.
+      path: CSV file in UTF-8, with a header.
 
     Returns:
       dict from column name to dict from key to value, all str.
 
     Raises:
-      ValueError: if it is no such file, a key repeats, or a row has another number of cells than the header.
-      OSError: if it cannot be read.
+      ValueError: the file has another form, a key repeats, or a row and the header differ in their number of cells.
+      OSError: the file cannot be read.
     """
     try:
         text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
@@ -128,7 +133,7 @@ def read_groups(path):
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a CSV file of groups ({error}).") from None
     if len(header) < 2 or len(set(header)) < len(header):
-        raise ValueError(f"{path}: expected a header of a key and differently named columns, got {str(header)[:200]}.")
+        raise ValueError(f"{path}: expected a header with a key and distinct column names, got {str(header)[:200]}.")
     tables = {column: {} for column in header[1:]}
     seen = set()
     for row in rows:

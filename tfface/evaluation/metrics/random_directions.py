@@ -1,25 +1,25 @@
-"""Angles between uniformly random directions: what the angles of class weights and centres are compared with."""
+"""Angles between uniformly random directions, a baseline for those of class weights and centres."""
 
 import math
 
 import numpy as np
 
 
-def closest_pair_angle(count, dim):
-    """Approximates the expected angle of the closest two among random directions, for large counts.
+def closest_pair_angle(count: int, dim: int) -> float:
+    """Approximates the expected angle of the closest pair of random directions, for large counts.
 
     ArcFace calls it the expected nearest-neighbour separation. It is the smallest of all angles, so it falls with the
-    square of the count; `nearest_neighbour_angle` is what W-Inter of Table 3 would be for random class weights.
+    square of the count; for random class weights, W-Inter of Table 3 would be `nearest_neighbour_angle`.
 
     Args:
       count: int n > 1, number of directions.
       dim: int d > 1, dimension of the space.
 
     Returns:
-      Degrees, float. The formula is the limit of small angles: much too small where it gives tens of degrees.
+      Degrees, float. The formula is the limit of small angles; a result of tens of degrees is much too small.
 
     Raises:
-      ValueError: if `count` or `dim` is less than 2.
+      ValueError: `count` or `dim` is less than 2.
 
     Reference:
       Deng et al., ArcFace, arXiv 1801.07698, Equation 7.
@@ -30,8 +30,8 @@ def closest_pair_angle(count, dim):
     return math.degrees(math.exp(exponent) * math.gamma(1 + 1 / (dim - 1)))
 
 
-def nearest_neighbour_angle(count, dim):
-    """Computes the expected angle between a random direction and the nearest of the others, exactly.
+def nearest_neighbour_angle(count: int, dim: int) -> float:
+    """Computes exactly the expected angle between a random direction and the nearest of the others.
 
     The angle t between two directions has the density sin(t)^(d-2); the nearest of n - 1 is farther than t with
     probability (1 - F(t))^(n-1), whose integral is the expectation.
@@ -44,7 +44,7 @@ def nearest_neighbour_angle(count, dim):
       Degrees, float, to about six digits.
 
     Raises:
-      ValueError: if `count` or `dim` is less than 2.
+      ValueError: `count` or `dim` is less than 2.
     """
     _check(count, dim)
     angles = np.linspace(0, np.pi, 200_001)

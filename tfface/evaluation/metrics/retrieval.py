@@ -1,46 +1,54 @@
-"""Retrieval: how high the images of a query's identity stand in its ranking of a gallery."""
+"""Retrieval: the ranks of a query's own identity in its ranking of a gallery."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfface.evaluation.exact.similarity import UnitVectors, checked_labels
 from tfface.evaluation.metrics.identification import checked_ranks
 
-# Exact scores of a block of queries: 0.25 GB.
+# Number of exact scores in a block of queries: 0.25 GB.
 _BLOCK_SCORES = 1 << 25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Retrieval:
-    """Retrieval metrics, means over the queries that have something to find.
+    """Retrieval metrics, means over the queries that have a relevant item.
 
     Attributes:
       recall_at: dict from K to the fraction of queries with a relevant item among the K best.
       map: mean average precision over the whole ranking.
       map_at: dict from K to the mean average precision at K: the sum of the precisions at the relevant items among the
-        K best, divided by the number of all relevant items. This is the measure of iQIYI-VID with K = 100. A query
-        with more than K relevant items cannot reach 1.
-      map_at_r: mean of (1/R) times the sum of precisions at the relevant items among the R best, R being the number of
-        the query's relevant items.
-      queries: int, number of queries that have something to find.
-      without_match: int, number of queries left out because no item is relevant.
+        K best, divided by the number of all relevant items. iQIYI-VID measures it with K = 100. A query with more than
+        K relevant items cannot reach 1.
+      map_at_r: mean of (1/R) times the sum of precisions at the relevant items among the R best, where R is the number
+        of the query's relevant items.
+      queries: int, number of queries with a relevant item.
+      without_match: int, number of queries left out because they have no relevant item.
     """
 
-    recall_at: dict
+    recall_at: dict[int, float]
     map: float
-    map_at: dict
+    map_at: dict[int, float]
     map_at_r: float
     queries: int
     without_match: int
 
 
-def retrieve(queries, query_labels, gallery=None, gallery_labels=None, recall_at=(1, 10, 100), map_at=(100,)):
-    """Ranks a gallery for every query by exact cosine similarity and measures where the relevant items stand.
+def retrieve(
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    gallery: np.ndarray | None = None,
+    gallery_labels: np.ndarray | None = None,
+    recall_at: Iterable[int] = (1, 10, 100),
+    map_at: Iterable[int] = (100,),
+) -> Retrieval:
+    """Ranks a gallery for every query by exact cosine similarity and measures the ranks of the relevant items.
 
-    Relevant are the items with the query's label. Ties count against us: an irrelevant item stands before a relevant
-    one of the same score. In-Shop and iQIYI-VID have a gallery (in iQIYI-VID the queries are people, such as the
-    centres of their training videos); without one every query searches all other queries, as in SOP.
+    Items with the query's label are relevant. Ties count as errors: an irrelevant item ranks above a relevant one of
+    the same score. In-Shop and iQIYI-VID have a gallery (in iQIYI-VID the queries are people, such as the centres of
+    their training videos); without one, every query searches all other queries, as in SOP.
 
     Args:
       queries: float [Q, D], of any positive lengths.
@@ -54,7 +62,7 @@ def retrieve(queries, query_labels, gallery=None, gallery_labels=None, recall_at
       Retrieval.
 
     Raises:
-      ValueError: if no query has a relevant item, a K is out of its range, shapes or types do not fit, or an embedding
+      ValueError: no query has a relevant item, a K is out of its range, shapes or types do not fit, or an embedding
         is zero or not finite.
 
     Reference:
@@ -63,11 +71,11 @@ def retrieve(queries, query_labels, gallery=None, gallery_labels=None, recall_at
       Metric Learning Reality Check, ECCV 2020 (MAP@R).
     """
     if (gallery is None) != (gallery_labels is None):
-        raise ValueError("`gallery` and `gallery_labels` belong together, got only one of them.")
+        raise ValueError("`gallery` and `gallery_labels` must be given together, got only one of them.")
     vectors = UnitVectors(queries, "queries")
     labels = checked_labels(query_labels, len(vectors), "query_labels")
     items, item_labels, itself = vectors, labels, True
-    if gallery is not None:
+    if gallery is not None and gallery_labels is not None:
         items = UnitVectors(gallery, "gallery", dim=vectors.dim)
         item_labels, itself = checked_labels(gallery_labels, len(items), "gallery_labels"), False
     recall_at, map_at = checked_ranks(recall_at), checked_ranks(map_at)
@@ -90,7 +98,7 @@ def retrieve(queries, query_labels, gallery=None, gallery_labels=None, recall_at
 
 
 def _positions(queries, labels, items, item_labels, itself):
-    """Yields, for every query with relevant items, their places in its ranking, int from 1 up, rising."""
+    """Yields per query with relevant items their rising ranks, int from 1 up."""
     height = max(1, _BLOCK_SCORES // len(items))
     for start in range(0, len(queries), height):
         rows = slice(start, start + height)

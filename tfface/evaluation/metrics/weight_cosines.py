@@ -1,10 +1,10 @@
-"""How cosines between class weights are distributed: the picture of D-Softmax's Figure 4."""
+"""Distribution of the cosines between class weights: D-Softmax's Figure 4."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from tfface.evaluation.metrics.angles import unit_rows
+from tfface.evaluation.metrics.directions import unit_rows
 
 _BLOCK_VALUES = 1 << 24
 
@@ -14,9 +14,9 @@ class CosineDistribution(NamedTuple):
 
     Attributes:
       counts: int64 [bins], cosines in each bin.
-      edges: float64 [bins + 1], from -1 to 1; a bin holds its lower edge, the last one both.
-      mean: their mean, float.
-      std: their population standard deviation, float; about 1 / sqrt(D) for random directions.
+      edges: float64 [bins + 1], from -1 to 1; a bin includes its lower edge, and the last bin both edges.
+      mean: float, mean of the cosines.
+      std: float, population standard deviation; about 1 / sqrt(D) for random directions.
     """
 
     counts: np.ndarray
@@ -25,18 +25,18 @@ class CosineDistribution(NamedTuple):
     std: float
 
 
-def pairwise_cosines(class_weights, bins=200):
+def pairwise_cosines(class_weights: np.ndarray, bins: int = 200) -> CosineDistribution:
     """Counts the cosines of all pairs of class weights, in blocks of bounded memory.
 
     Args:
-      class_weights: float [K, D], K > 1, of any positive length.
+      class_weights: float [K, D], K > 1, of any positive lengths.
       bins: int, number of equal bins over [-1, 1].
 
     Returns:
       CosineDistribution.
 
     Raises:
-      ValueError: if there are fewer than two vectors, or one is zero or not finite.
+      ValueError: there are fewer than two vectors, or one is zero or not finite.
 
     Reference:
       He et al., Softmax Dissection, AAAI 2020, Figure 4.
@@ -49,8 +49,8 @@ def pairwise_cosines(class_weights, bins=200):
     rows = max(1, _BLOCK_VALUES // len(unit))
     for start in range(0, len(unit), rows):
         block = unit[start : start + rows] @ unit[start:].T
-        above_diagonal = ~np.tri(*block.shape, dtype=bool)
-        # Rounding may carry a cosine past 1, out of the last bin.
+        above_diagonal = np.logical_not(np.tri(*block.shape))
+        # Rounding may carry a cosine beyond 1, outside the last bin.
         cosines = np.clip(block[above_diagonal], -1, 1)
         counts += np.histogram(cosines, bins, (-1, 1))[0]
         total += cosines.sum()

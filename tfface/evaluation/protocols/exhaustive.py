@@ -1,15 +1,17 @@
 """Exact TAR@FAR over all pairs of a large set, up to 10^12 of them, in bounded memory.
 
 A first pass counts float32 scores of impostors in narrow bins. An exact score lies within the float32 error of its
-float32 score and the bins are wider than that error, so that a few bins are certain to hold the threshold of a FAR. The
-second pass scores exactly what falls into those bins and counts what lies above. Threshold and TAR are then those of
-the exact scores, whatever the blocks, the machine or the device of the products, even if the passes had different ones.
-Both passes look only at scores above a floor, which rises as soon as enough higher ones are known, and the second
-leaves out blocks without a score of interest.
+float32 score, and the bins are wider than that error, so a few bins certainly hold the threshold of a FAR. The second
+pass computes exact scores in those bins and counts the scores above them. Threshold and TAR are then those of the exact
+scores, for any blocks, machine or device of the products, even if the two passes used different ones. Both passes skip
+scores below a floor, which rises as soon as enough higher scores are known, and the second pass skips blocks without a
+score of interest.
 """
 
 import dataclasses
 import math
+import os
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -37,35 +39,35 @@ class ExhaustiveResult:
       impostors: int, number of impostor pairs.
     """
 
-    tar_at_far: dict
+    tar_at_far: dict[float, OperatingPoint]
     genuine: int
     impostors: int
 
 
 def exhaustive_tar_at_far(
-    embeddings,
-    labels,
-    fars,
-    distractors=None,
-    checkpoint=None,
-    save_seconds=300,
-    product=float32_product,
-    progress=iter,
-):
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    fars: Iterable[float],
+    distractors: np.ndarray | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    save_seconds: float = 300,
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = float32_product,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> ExhaustiveResult:
     """Measures `tar_at_far` over every pair of a set, or of a set and its distractors.
 
-    Genuine are all pairs of images with one label. Impostors are all other pairs or, with distractors, every pair of an
-    embedding and a distractor (Trillion-Pairs, MegaFace). Memory beside the arrays: 8 bytes for every genuine pair, and
-    about 0.5 GB.
+    All pairs of images with the same label are genuine. All other pairs are impostors or, with distractors, every pair
+    of an embedding and a distractor (Trillion-Pairs, MegaFace). Memory besides the arrays: 8 bytes per genuine pair
+    and about 0.5 GB.
 
     Args:
       embeddings: float [N, D], an array or a memory map, rows of any lengths from 1e-18 to 1e18.
       labels: int or str [N].
       fars: floats in (0, 1).
-      distractors: float [M, D] that show nobody of the labels.
-      checkpoint: path of a file that holds the state from time to time. A run that finds it goes on from there; it is
+      distractors: float [M, D], images of other people than the labels, or None.
+      checkpoint: path of a file that the state is saved to from time to time. A later run continues from it; it is
         removed at the end.
-      save_seconds: least time between two saves.
+      save_seconds: float, shortest time between two saves, seconds.
       product: as in `highest_scores`.
       progress: function around the list of blocks, in each of the two passes, such as `tfface.progress.bar`.
 
@@ -73,15 +75,15 @@ def exhaustive_tar_at_far(
       ExhaustiveResult.
 
     Raises:
-      ValueError: if there is no genuine or no impostor pair, a FAR is out of its range, shapes or types do not fit, an
+      ValueError: there is no genuine or no impostor pair, a FAR is out of its range, shapes or types do not fit, an
         embedding is zero or not finite, the checkpoint belongs to other data, the product is less accurate than
-        float32, or more pairs than memory holds are genuine or have nearly the score of a threshold.
+        float32, or too many pairs to hold in memory are genuine or have nearly the score of a threshold.
 
     Reference:
       Deng et al., ArcFace, CVPR 2019, section 3.4 (Trillion-Pairs).
     """
     labels = checked_labels(labels, len(embeddings), "labels")
-    # By label, so that pairs of one person are in few blocks.
+    # Sorted by label, so that pairs of one person are in few blocks.
     order = np.argsort(labels, kind="stable")
     left = UnitVectors(embeddings, "embeddings", order)
     person = np.unique(labels[order], return_inverse=True)[1]
@@ -104,7 +106,7 @@ def exhaustive_tar_at_far(
         for count, near in zip(wanted, _refine(blocks, bands, counts, peaks, saved, progress), strict=True):
             points[count] = _point(genuine, near, count, pairs)
         saved.remove()
-    return ExhaustiveResult(dict(zip(fars, map(points.get, allowed), strict=True)), genuine.size, pairs)
+    return ExhaustiveResult(dict(zip(fars, [points[count] for count in allowed], strict=True)), genuine.size, pairs)
 
 
 def _genuine_scores(vectors, person):
@@ -121,7 +123,7 @@ def _genuine_scores(vectors, person):
 
 
 def _identity(left, right, person, paired, wanted):
-    """What distinguishes one measurement from another."""
+    """Yields arrays that distinguish one measurement from another."""
     yield np.array([len(left), len(right), left.dim, paired, *wanted], np.int64)
     yield person
     for vectors in (left, right) if left is not right else (left,):
@@ -130,13 +132,13 @@ def _identity(left, right, person, paired, wanted):
 
 
 def _count(blocks, most, saved, progress):
-    """Counts the float32 scores of all bins that matter for up to `most` impostors; also the peak of every block."""
+    """Counts float32 scores per bin, as far as up to `most` impostors need; also finds the peak of every block."""
     state = saved.load()
     counts = state.get("counts", np.zeros(blocks.bins, np.int64))
     peaks = state.get("peaks", np.full(len(blocks.corners), -np.inf, np.float32))
     for number in progress(range(int(state.get("counted", 0)), len(blocks.corners))):
         above = np.cumsum(counts[::-1])[::-1]
-        # More than `most` lie above the highest such bin, whose lower neighbours therefore do not matter.
+        # More than `most` scores lie above the highest such bin, so lower bins do not matter.
         floor = np.float32(blocks.edge(max(np.sum(above > most) - 1, 0)))
         scores = blocks.scores(number)
         highest = scores.max(axis=1)
@@ -149,7 +151,7 @@ def _count(blocks, most, saved, progress):
 
 
 def _refine(blocks, bands, counts, peaks, saved, progress):
-    """Looks for the exact scores in the bands; a list of Near, one for each band."""
+    """Finds the exact scores in the bands: a list of Near, one per band."""
     state = saved.load()
     names = ("values", "times", "above")
     nears = [
@@ -176,9 +178,9 @@ def _refine(blocks, bands, counts, peaks, saved, progress):
 
 
 def _point(genuine, near, allowed, impostors):
-    """The operating point, by the definition of `tar_at_far`."""
+    """Returns the operating point, as `tar_at_far` defines it."""
     accepted = near.above + np.cumsum(near.times[::-1])[::-1]
-    # Values rise, so the numbers accepted with them fall; the last with too many is the highest refused.
+    # Values rise, so the numbers accepted at them fall; the last value that accepts too many is the highest refused.
     refused = int(np.sum(accepted > allowed)) - 1
     lowest = near.values[refused + 1 :][:1].tolist()
     passed = genuine[np.searchsorted(genuine, near.values[refused], "right") :]

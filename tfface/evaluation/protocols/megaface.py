@@ -1,6 +1,7 @@
 """MegaFace: identification and verification of a few probes against a million distractors."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -13,55 +14,55 @@ from tfface.evaluation.exact.similarity import (
     same_label_pairs,
 )
 from tfface.evaluation.metrics.identification import checked_ranks
-from tfface.evaluation.metrics.verification import allowed_impostors, operating_point
+from tfface.evaluation.metrics.verification import OperatingPoint, allowed_impostors, operating_point
 
-# Higher FARs keep more scores of impostors in memory than this; `exhaustive_tar_at_far` has no such bound.
+# Higher FARs would keep more impostor scores in memory; `exhaustive_tar_at_far` has no such bound.
 _MOST_IMPOSTORS = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MegaFaceResult:
-    """What the MegaFace challenge says about a set of embeddings.
+    """Results of the MegaFace challenge for a set of embeddings.
 
     Attributes:
-      version: "original", or "refined" where noisy images were removed.
+      version: "original", or "refined" if noisy images were left out.
       rank_rates: dict from rank N to the fraction of searches with the mate among the N best, the CMC.
       tar_at_far: dict from FAR to OperatingPoint.
-      searches: int, number of searches, two for every genuine pair.
+      searches: int, number of searches, two per genuine pair.
       impostors: int, number of impostor pairs.
     """
 
     version: str
-    rank_rates: dict
-    tar_at_far: dict
+    rank_rates: dict[int, float]
+    tar_at_far: dict[float, OperatingPoint]
     searches: int
     impostors: int
 
 
 def megaface_challenge(
-    probes,
-    labels,
-    distractors,
-    ranks=(1, 5, 10),
-    fars=(1e-6,),
-    noisy_probes=(),
-    noisy_distractors=(),
-    product=float32_product,
-    progress=iter,
-):
+    probes: np.ndarray,
+    labels: np.ndarray,
+    distractors: np.ndarray,
+    ranks: Iterable[int] = (1, 5, 10),
+    fars: Iterable[float] = (1e-6,),
+    noisy_probes: Sequence[int] = (),
+    noisy_distractors: Sequence[int] = (),
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = float32_product,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> MegaFaceResult:
     """Runs the MegaFace challenge 1 on embeddings of its probes and distractors.
 
-    Every ordered pair (i, j) of images of one person is a search: probe i, in a gallery of the distractors and j alone.
-    Its rank is one more than the number of distractors that score at least as high as j; a tie is not a hit.
-    Verification takes the same pairs, each once, as genuine and every pair of probe and distractor as impostor.
+    Every ordered pair (i, j) of images of one person is a search: probe i in a gallery of j and all distractors. Its
+    rank is one more than the number of distractors that score at least as high as j; a tie is not a hit. In
+    verification, the same pairs, each once, are genuine, and every pair of a probe and a distractor is an impostor.
 
-    The refined version leaves out the images of the published lists of noise, probes and distractors alike. (The
-    scripts published with ArcFace move noisy probes close to their person's centre instead, where they become hits,
-    because the challenge's own program expects a fixed number of images: their rates are higher.)
+    The refined version leaves out the probes and distractors in the published lists of noise. (The scripts published
+    with ArcFace instead move noisy probes close to their person's centre, where they become hits, because the
+    challenge's own program expects a fixed number of images: their rates are higher.)
 
     Args:
       probes: float [P, D], of any positive lengths.
-      labels: int or str [P], the people of the probes.
+      labels: int or str [P], identities of the probes.
       distractors: float [N, D], an array or a memory map; it is never copied as a whole.
       ranks: ints from 1 up, such as range(1, 101) for a CMC curve.
       fars: floats in (0, 1].
@@ -74,8 +75,8 @@ def megaface_challenge(
       MegaFaceResult.
 
     Raises:
-      ValueError: if no person has two probes, a FAR admits too many impostors to hold, shapes, types or ranges do not
-        fit, or an embedding that is not left out is zero or not finite.
+      ValueError: no person has two probes, a FAR admits too many impostors to hold, shapes, types or ranges do not fit,
+        or a used embedding is zero or not finite.
 
     Reference:
       Kemelmacher-Shlizerman et al., The MegaFace Benchmark: 1 Million Faces for Recognition at Scale, CVPR 2016; Deng
@@ -84,24 +85,22 @@ def megaface_challenge(
     probe_rows = _without(noisy_probes, len(probes), "noisy_probes")
     distractor_rows = _without(noisy_distractors, len(distractors), "noisy_distractors")
     labels = checked_labels(labels, len(probes), "labels")[slice(None) if probe_rows is None else probe_rows]
-    probes = UnitVectors(probes, "probes", probe_rows)
-    distractors = UnitVectors(distractors, "distractors", distractor_rows, probes.dim)
+    left = UnitVectors(probes, "probes", probe_rows)
+    right = UnitVectors(distractors, "distractors", distractor_rows, left.dim)
     ranks, fars = checked_ranks(ranks), [float(far) for far in fars]
     probe, mate = same_label_pairs(labels, labels)
     probe, mate = probe[probe != mate], mate[probe != mate]
     if not probe.size:
-        raise ValueError(f"none of the {len(probes)} probes has another image of the same person.")
-    genuine = listed_scores(probes, probes, probe, mate)
-    impostors = len(probes) * len(distractors)
+        raise ValueError(f"none of the {len(left)} probes has another image of the same person.")
+    genuine = listed_scores(left, left, probe, mate)
+    impostors = len(left) * len(right)
     wanted = max((allowed_impostors(far, impostors) for far in fars), default=0) + 1
     if wanted > _MOST_IMPOSTORS:
         raise ValueError(
             f"`fars` may admit {_MOST_IMPOSTORS} of the {impostors} impostors, got {fars}; "
             "`exhaustive_tar_at_far` measures higher ones."
         )
-    others, top = highest_scores(
-        probes, distractors, max(ranks), min(wanted, impostors), product=product, progress=progress
-    )
+    others, top = highest_scores(left, right, max(ranks), min(wanted, impostors), product=product, progress=progress)
     rank = 1 + np.concatenate(
         [
             np.sum(others[probe[part]] >= genuine[part, None], axis=1)
@@ -119,7 +118,7 @@ def megaface_challenge(
 
 
 def _without(noisy, size, name):
-    """The other rows, or None where nothing is noisy."""
+    """Returns the rows that are not noisy, or None if no row is noisy."""
     noisy = np.asarray(noisy)
     if not noisy.size:
         return None

@@ -1,9 +1,12 @@
-"""State of a long measurement on the disk, so that an interrupted run goes on where it was."""
+"""State of a long measurement on disk, from which an interrupted run continues."""
 
 import hashlib
 import io
+import os
 import pathlib
 import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,25 +17,25 @@ class Checkpoint:
     """Named arrays in one file, saved from time to time.
 
     Args:
-      path: of the file; None keeps nothing.
-      seconds: least time between two saves.
-      parts: arrays and other values that say which measurement this is; another one must not go on from the file.
+      path: path of the file; None saves nothing.
+      seconds: float, shortest time between two saves, seconds.
+      parts: arrays and other values that identify the measurement; another one must not continue from the file.
     """
 
-    def __init__(self, path, seconds, parts):
+    def __init__(self, path: str | os.PathLike | None, seconds: float, parts: Iterable[np.ndarray]) -> None:
         self._path = None if path is None else pathlib.Path(path)
         self._seconds, self._saved = seconds, time.monotonic()
         if self._path is not None:
             digest = hashlib.blake2b(digest_size=16)
             for part in parts:
-                digest.update(np.ascontiguousarray(part))
+                digest.update(np.ascontiguousarray(part).tobytes())
             self._key = np.frombuffer(digest.digest(), np.uint8)
 
-    def load(self):
-        """The saved arrays, an empty dict if there are none.
+    def load(self) -> dict[str, np.ndarray]:
+        """Returns the saved arrays, or an empty dict.
 
         Raises:
-          ValueError: if the file is of another measurement or not a checkpoint.
+          ValueError: the file belongs to another measurement or is not a checkpoint.
         """
         if self._path is None or not self._path.exists():
             return {}
@@ -44,16 +47,17 @@ class Checkpoint:
             raise ValueError(f"{self._path}: a checkpoint of another measurement; remove it or name another file.")
         return arrays
 
-    def save(self, arrays):
-        """Saves the dict of arrays that the function `arrays` returns, if the last save is long enough ago."""
+    def save(self, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Saves the dict of arrays that the function `arrays` returns, if the last save was long enough ago."""
         if self._path is None or time.monotonic() - self._saved < self._seconds:
             return
         buffer = io.BytesIO()
-        np.savez(buffer, key=self._key, **arrays())
+        named: dict[str, Any] = {"key": self._key, **arrays()}
+        np.savez(buffer, **named)
         files.write_atomically(self._path, buffer.getvalue())
         self._saved = time.monotonic()
 
-    def remove(self):
+    def remove(self) -> None:
         """Removes the file at the end of the measurement."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)

@@ -1,24 +1,26 @@
 """The protocols of IJB-B and IJB-C on templates: verification (1:1) and identification in two galleries (1:N)."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from tfface.evaluation.exact.similarity import float32_product, pair_scores
 from tfface.evaluation.metrics.confidence import wilson_interval
-from tfface.evaluation.metrics.identification import identify
-from tfface.evaluation.metrics.verification import area_under_curve, equal_error_rate, tar_at_far
+from tfface.evaluation.metrics.identification import Identification, identify
+from tfface.evaluation.metrics.verification import OperatingPoint, area_under_curve, equal_error_rate, tar_at_far
+from tfface.evaluation.protocols.templates import Templates
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TemplateVerification:
-    """What a 1:1 template protocol says.
+    """Results of a 1:1 template protocol.
 
     Attributes:
       pooling: str, the mode.
       tar_at_far: dict from FAR to OperatingPoint.
-      intervals: dict from FAR to (low, high), Wilson's 95 % interval of the TAR at its threshold. Pairs of these
-        protocols share templates: `bootstrap_tar_at_far` gives the wider, honest ones where people are known.
+      intervals: dict from FAR to (low, high), Wilson's 95 % interval of the TAR at its threshold. These are too narrow,
+        because pairs of these protocols share templates; if people are known, use `bootstrap_tar_at_far`.
       eer: equal error rate.
       auc: area under the ROC.
       genuine: int, number of genuine pairs.
@@ -26,8 +28,8 @@ class TemplateVerification:
     """
 
     pooling: str
-    tar_at_far: dict
-    intervals: dict
+    tar_at_far: dict[float, OperatingPoint]
+    intervals: dict[float, tuple[float, float]]
     eer: float
     auc: float
     genuine: int
@@ -36,36 +38,42 @@ class TemplateVerification:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TemplateIdentification:
-    """What a 1:N template protocol says.
+    """Results of a 1:N template protocol.
 
     Attributes:
       pooling: str, the mode.
-      galleries: tuple of Identification, one for each gallery.
+      galleries: tuple of Identification, one per gallery.
     """
 
     pooling: str
-    galleries: tuple
+    galleries: tuple[Identification, ...]
 
     @property
-    def rank_rates(self):
+    def rank_rates(self) -> dict[int, float]:
         """Dict from rank to the mean over the galleries."""
         ranks = self.galleries[0].rank_rates
         return {rank: float(np.mean([each.rank_rates[rank] for each in self.galleries])) for rank in ranks}
 
     @property
-    def tpir_at_fpir(self):
-        """Dict from FPIR to the mean TPIR over the galleries; NaN where one of them cannot measure it."""
+    def tpir_at_fpir(self) -> dict[float, float]:
+        """Dict from FPIR to the mean TPIR over the galleries; NaN if one of them cannot measure it."""
         fpirs = self.galleries[0].tpir_at_fpir
         return {fpir: float(np.mean([each.tpir_at_fpir[fpir].tpir for each in self.galleries])) for fpir in fpirs}
 
 
-def verify_templates(templates, left, right, same, fars=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)):
+def verify_templates(
+    templates: Templates,
+    left: np.ndarray,
+    right: np.ndarray,
+    same: np.ndarray,
+    fars: Iterable[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+) -> TemplateVerification:
     """Compares pairs of templates (1:1) by exact cosine similarity.
 
     Args:
       templates: Templates.
       left: int or str [P], id of the first template of every pair.
-      right: int or str [P], id of the second one.
+      right: int or str [P], id of the second template.
       same: bool [P], True for a genuine pair.
       fars: iterable of float in (0, 1].
 
@@ -73,7 +81,7 @@ def verify_templates(templates, left, right, same, fars=(1e-6, 1e-5, 1e-4, 1e-3,
       TemplateVerification.
 
     Raises:
-      ValueError: if an id is unknown, genuine or impostor pairs are missing, or shapes, types or FARs do not fit.
+      ValueError: an id is unknown, genuine or impostor pairs are missing, or shapes, types or FARs do not fit.
 
     Reference:
       Maze et al., IARPA Janus Benchmark - C, ICB 2018.
@@ -97,18 +105,24 @@ def verify_templates(templates, left, right, same, fars=(1e-6, 1e-5, 1e-4, 1e-3,
 
 
 def identify_templates(
-    templates, probes, probe_labels, galleries, ranks=(1, 5, 10), fpirs=(1e-2, 1e-1), product=float32_product
-):
+    templates: Templates,
+    probes: np.ndarray,
+    probe_labels: np.ndarray,
+    galleries: Iterable[tuple[Sequence, np.ndarray]],
+    ranks: Iterable[int] = (1, 5, 10),
+    fpirs: Iterable[float] = (1e-2, 1e-1),
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray] = float32_product,
+) -> TemplateIdentification:
     """Searches probe templates in each gallery (1:N); IJB-B and IJB-C have two, of different people.
 
-    A probe is non-mated in a gallery that lacks its person. Galleries are never merged: each gives its own threshold
-    and rates, and the protocol's figures are their means.
+    A probe is non-mated in a gallery that lacks its person. Galleries are never merged: each has its own threshold and
+    rates, and the protocol reports their means.
 
     Args:
       templates: Templates.
-      probes: int or str [P], ids of the probe templates, all different.
-      probe_labels: int or str [P], their people.
-      galleries: list of (ids [N], labels [N]); the ids of a gallery are all different.
+      probes: int or str [P], distinct ids of the probe templates.
+      probe_labels: int or str [P], identities of the probes.
+      galleries: list of (ids [N], labels [N]); the ids of a gallery are distinct.
       ranks: as in `identify`.
       fpirs: as in `identify`.
       product: as in `identify`.
@@ -117,7 +131,7 @@ def identify_templates(
       TemplateIdentification.
 
     Raises:
-      ValueError: if there is no gallery, an id is unknown or listed twice, or as in `identify`.
+      ValueError: there is no gallery, an id is unknown or listed twice, or as in `identify`.
 
     Reference:
       Whitelam et al., IARPA Janus Benchmark-B Face Dataset, CVPR Workshops 2017; Maze et al., IARPA Janus Benchmark -
@@ -143,7 +157,7 @@ def identify_templates(
 
 
 def _different_rows(templates, ids):
-    """Rows of templates. The lists of IJB name a template once for each of its images, which must not count as many."""
+    """Returns rows of templates; refuses repeated ids, because IJB's files list a template once per image."""
     rows = templates.rows(ids)
     listed, times = np.unique(rows, return_counts=True)
     if np.any(times > 1):

@@ -1,6 +1,7 @@
 """Templates: several images or video frames of one person as one embedding (IJB-B, IJB-C, YTF)."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,17 +12,17 @@ _FLIPS, _LENGTHS, _MEANS = ("none", "sum", "concatenate"), ("unit", "raw"), ("me
 
 @dataclasses.dataclass(frozen=True)
 class Pooling:
-    """How a template's images become one embedding; the numbers of one model differ by it, so results carry its name.
+    """How a template's images become one embedding; results carry its name, because rates depend on it.
 
     Args:
-      flip: what is done with the embedding of the mirrored image: "none" (there is none), "sum" or "concatenate".
-      length: "unit" divides an image's embedding by its length first, "raw" lets its length count.
-      detector: whether the embedding is then multiplied by the detector's score of the face.
+      flip: use of the embedding of the flipped image: "none" (there is none), "sum" or "concatenate".
+      length: "unit" first divides an image's embedding by its length, "raw" keeps its length as a weight.
+      detector: bool, whether to multiply the embedding then by the detector's score of the face.
       mean: "media" averages the images of each medium (video or photograph) and sums over media, as IJB's tools do;
-        "images" averages all images alike, such as the frames of a YTF video.
+        "images" averages all images equally, such as the frames of a YTF video.
 
     Raises:
-      ValueError: if an option is unknown.
+      ValueError: an option is unknown.
     """
 
     flip: str = "none"
@@ -34,7 +35,7 @@ class Pooling:
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {known}, got {getattr(self, name)!r}.")
 
-    def __str__(self):
+    def __str__(self) -> str:
         detector = "detector" if self.detector else "no detector"
         return f"flip {self.flip}, {self.length} length, {detector} score, mean of {self.mean}"
 
@@ -44,7 +45,7 @@ class Templates:
     """Pooled embeddings.
 
     Attributes:
-      ids: int or str [T], different and rising.
+      ids: int or str [T], distinct and rising.
       embeddings: float64 [T, D].
       pooling: str, the mode.
     """
@@ -53,11 +54,11 @@ class Templates:
     embeddings: np.ndarray
     pooling: str
 
-    def rows(self, ids):
-        """Rows of templates, int [n].
+    def rows(self, ids: Sequence | np.ndarray) -> np.ndarray:
+        """Returns the rows of n templates, int [n].
 
         Raises:
-          ValueError: if one is unknown.
+          ValueError: an id is unknown.
         """
         ids = np.asarray(ids)
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
@@ -67,23 +68,30 @@ class Templates:
         return rows
 
 
-def pool_templates(embeddings, templates, media=None, flipped=None, detector=None, pooling=None):
-    """Pools the embeddings of images into those of templates.
+def pool_templates(
+    embeddings: np.ndarray,
+    templates: np.ndarray,
+    media: np.ndarray | None = None,
+    flipped: np.ndarray | None = None,
+    detector: np.ndarray | None = None,
+    pooling: Pooling | None = None,
+) -> Templates:
+    """Pools the embeddings of images into embeddings of templates.
 
     Args:
-      embeddings: float [N, D], of the images.
+      embeddings: float [N, D], embeddings of the images.
       templates: int or str [N], the template of every image.
       media: int or str [N], the medium of every image, only with `mean="media"`. Equal numbers in different templates
         are different media.
-      flipped: float [N, D], of the mirrored images, only with `flip`.
-      detector: float [N], from 0 up, only with `detector=True`.
-      pooling: Pooling, the default one if None.
+      flipped: float [N, D], embeddings of the flipped images, only with `flip`.
+      detector: float [N], detector scores from 0 up, only with `detector=True`.
+      pooling: Pooling; None: the default one.
 
     Returns:
-      Templates, whose embeddings are not yet normalised.
+      Templates; their embeddings are not normalised.
 
     Raises:
-      ValueError: if an array is missing or superfluous, shapes or types do not fit, an embedding is zero or not finite,
+      ValueError: an array is missing or superfluous, shapes or types do not fit, an embedding is zero or not finite,
         or those of a template cancel out.
     """
     pooling = pooling or Pooling()
@@ -105,13 +113,13 @@ def pool_templates(embeddings, templates, media=None, flipped=None, detector=Non
     medium = template if media is None else np.unique(checked_labels(media, size, "media"), return_inverse=True)[1]
     order = np.lexsort((medium, template))
     starts = np.append(np.searchsorted(template[order], np.arange(len(names))), size)
-    pooled = []
+    parts = []
     # Whole templates, about a thousand images at a time.
     cuts = np.unique(np.searchsorted(starts, np.arange(0, size + 1024, 1024)).clip(max=len(names)))
     for first, last in zip(cuts[:-1], cuts[1:], strict=True):
         rows = order[starts[first] : starts[last]]
-        pooled.append(_pool(_features(sources, rows, pooling) * weights[rows, None], template[rows], medium[rows]))
-    pooled = np.concatenate(pooled)
+        parts.append(_pool(_features(sources, rows, pooling) * weights[rows, None], template[rows], medium[rows]))
+    pooled = np.concatenate(parts)
     empty = np.flatnonzero(~pooled.any(axis=1))
     if empty.size:
         raise ValueError(f"the embeddings of template {names[empty[0]].item()!r} cancel out or have no weight.")
@@ -125,12 +133,12 @@ def _features(sources, rows, pooling):
         return features
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     if not lengths.all():
-        raise ValueError(f"image {rows[np.argmin(lengths)]} and its mirror image cancel out.")
+        raise ValueError(f"image {rows[np.argmin(lengths)]} and its flip cancel out.")
     return features / lengths
 
 
 def _pool(features, template, medium):
-    """Means over images of one medium of one template, summed over the template; rows come sorted by both."""
+    """Averages the images of each medium and sums the means per template; rows must be sorted by both."""
     first = np.flatnonzero(np.append(True, (np.diff(template) != 0) | (np.diff(medium) != 0)))
     sizes = np.diff(np.append(first, len(features)))
     means = np.add.reduceat(features, first) / sizes[:, None]

@@ -1,14 +1,16 @@
-"""Several runs and the numbers of papers in one table."""
+"""A table of the numbers of several runs and of papers."""
 
 import csv
 import io
+import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tfface.evaluation.reports.tables import read_results
 from tfface.files import read_regular
 
-# Names that protocols have as files, and what papers call them.
+# File names of protocols, and their names in papers.
 _DATASETS = {
     "FF": "CFP-FF",
     "FP": "CFP-FP",
@@ -26,29 +28,29 @@ _COLUMNS = ["paper", "table", "training", "method", "measure", "percent"]
 
 
 class Numbers(NamedTuple):
-    """What one run, or one line of a paper's table, reached.
+    """Numbers of one run, or of one line of a paper's table.
 
     Attributes:
-      name: str.
+      name: str, name of the run, or method and source of the paper's line.
       values: dict from measure, such as "LFW accuracy" or "IJB-C TAR@1e-4", to its text in percent.
     """
 
     name: str
-    values: dict
+    values: dict[str, str]
 
 
-def read_run(path):
+def read_run(path: str | os.PathLike) -> Numbers:
     """Reads the numbers of a run or an evaluation.
 
     Args:
       path: a `results.json`, or the folder that holds it.
 
     Returns:
-      Numbers; accuracies are followed by their number of pairs, "n/a" marks a FAR that could not be measured.
+      Numbers; the number of pairs follows each accuracy, and "n/a" marks a FAR that could not be measured.
 
     Raises:
-      ValueError: if the file does not hold results.
-      OSError: if it cannot be read.
+      ValueError: the file does not hold results.
+      OSError: the file cannot be read.
     """
     path = pathlib.Path(path)
     file = path / "results.json" if path.is_dir() else path
@@ -63,18 +65,18 @@ def read_run(path):
     return Numbers(str(path), values)
 
 
-def read_papers(path):
+def read_papers(path: str | os.PathLike) -> list[Numbers]:
     """Reads the numbers of papers.
 
     Args:
       path: CSV file with the columns paper, table, training, method, measure and percent.
 
     Returns:
-      list of Numbers, one for each line of a paper's table.
+      list of Numbers, one per line of a paper's table.
 
     Raises:
-      ValueError: if the file is no CSV file of these columns.
-      OSError: if it cannot be read.
+      ValueError: the file is not a CSV file with these columns.
+      OSError: the file cannot be read.
     """
     try:
         text = read_regular(path, _MAX_PAPERS_BYTES).decode()
@@ -92,18 +94,18 @@ def read_papers(path):
     return [Numbers(name, values) for name, values in numbers.items()]
 
 
-def compare(runs, papers=()):
-    """Puts numbers side by side: a line each, a column for each measure that any of the runs has.
+def compare(runs: Sequence[Numbers], papers: Sequence[Numbers] = ()) -> list[list[str]]:
+    """Makes a table of numbers: a row per run or paper, a column per measure that any run has.
 
     Args:
       runs: list of Numbers, at least one.
-      papers: list of Numbers; those that share no measure with the runs are left out.
+      papers: list of Numbers; papers that share no measure with the runs are left out.
 
     Returns:
-      list of lists of str, the first the header; "-" where there is no number.
+      list of lists of str, the header first; "-" marks a missing number.
 
     Raises:
-      ValueError: if there are no runs.
+      ValueError: there are no runs.
     """
     if not runs:
         raise ValueError("a comparison needs at least one run, got none.")

@@ -1,11 +1,14 @@
-"""Parts of a self-contained HTML page: every text is escaped, every picture is inside the page, nothing is fetched."""
+"""Parts of a self-contained HTML page: every text is escaped, every picture is embedded, nothing is fetched."""
 
 import base64
 import html
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tfface import files
 
-# No script runs and nothing is loaded, whatever a name in the data may hold.
+# No script runs and nothing is loaded, even if a name in the data holds HTML.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _STYLE = """
@@ -54,13 +57,13 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fo
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"<?xml": "image/svg+xml"}
 
 
-def write_page(path, title, body):
+def write_page(path: str | os.PathLike, title: str, body: Iterable[str]) -> None:
     """Writes a page.
 
     Args:
       path: HTML file to write; a reader sees the old file or the whole new one.
-      title: str.
-      body: list of str, HTML made by the functions here.
+      title: str, title of the page.
+      body: list of str, HTML made by the functions of this module.
     """
     text = f"""<!DOCTYPE html>
 <html lang="en">
@@ -78,38 +81,38 @@ def write_page(path, title, body):
 </body>
 </html>
 """
-    # Paths may hold bytes that are no UTF-8, which Python keeps as surrogates.
+    # Paths may hold bytes that are not valid UTF-8, which Python keeps as surrogates.
     files.write_atomically(path, text.encode("utf-8", "replace"))
 
 
-def escape(text):
-    """HTML that shows a text as it is, in element content and in quoted attributes."""
+def escape(text: object) -> str:
+    """Makes HTML that shows a text as it is, in element content and in quoted attributes."""
     return html.escape(str(text), quote=True)
 
 
-def section(heading, *parts):
-    """A card with a heading around HTML."""
+def section(heading: str, *parts: str) -> str:
+    """Makes a card with a heading around HTML."""
     return f"<section>\n<h2>{escape(heading)}</h2>\n{''.join(parts)}</section>\n"
 
 
-def heading(text):
-    """A heading within a section."""
+def heading(text: str) -> str:
+    """Makes a heading within a section."""
     return f"<h3>{escape(text)}</h3>\n"
 
 
-def paragraph(text):
-    """A paragraph of quiet text."""
+def paragraph(text: str) -> str:
+    """Makes a paragraph of quiet text."""
     return f'<p class="quiet">{escape(text)}</p>\n'
 
 
-def table(caption, header, rows, worst=None):
-    """A table whose first column is text and whose others are numbers.
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence], worst: int | None = None) -> str:
+    """Makes a table whose first column is text and whose other columns are numbers.
 
     Args:
-      caption: str.
-      header: list of str.
-      rows: list of lists as long as the header.
-      worst: int, the row to mark, or None.
+      caption: str, caption of the table.
+      header: list of str, names of the columns.
+      rows: list of lists, each as long as the header.
+      worst: int, index of the row to mark, or None.
     """
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     lines = []
@@ -117,7 +120,7 @@ def table(caption, header, rows, worst=None):
         mark = ' class="worst"' if number == worst else ""
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
         lines.append(f'<tr{mark}><th scope="row">{escape(first)}</th>{cells}</tr>\n')
-    # With a keyboard, only what takes the focus can be scrolled.
+    # A keyboard can scroll only elements that take the focus.
     return (
         f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">\n<table>\n'
         f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(lines)}</tbody>\n"
@@ -125,24 +128,24 @@ def table(caption, header, rows, worst=None):
     )
 
 
-def charts(*pictures):
-    """Charts side by side where there is room.
+def charts(*pictures: tuple[bytes, str]) -> str:
+    """Makes charts, side by side if there is room.
 
     Args:
-      *pictures: (bytes of the picture, alternative text) of each.
+      *pictures: (bytes of the picture, alternative text) per chart.
     """
     figures = "".join(f"<figure>{image(picture, text)}</figure>\n" for picture, text in pictures)
     return f'<div class="charts">\n{figures}</div>\n'
 
 
-def image(picture, text):
-    """An image from the bytes of an SVG, PNG or JPEG file, with its alternative text."""
+def image(picture: bytes, text: str) -> str:
+    """Makes an image from the bytes of an SVG, PNG or JPEG file, with its alternative text."""
     kind = next(kind for start, kind in _KINDS.items() if picture.startswith(start))
     return f'<img src="data:{kind};base64,{base64.b64encode(picture).decode()}" alt="{escape(text)}">'
 
 
-def face_pairs(pairs):
-    """Pairs of faces with their score.
+def face_pairs(pairs: Iterable[tuple[str, str, float, bytes, bytes]]) -> str:
+    """Makes a grid of pairs of faces with their scores.
 
     Args:
       pairs: list of (left, right, score, left_picture, right_picture): names, number, bytes of image files.
@@ -156,11 +159,11 @@ def face_pairs(pairs):
     return f'<div class="pairs">\n{"".join(figures)}</div>\n'
 
 
-def definitions(values):
-    """Names and what they stand for.
+def definitions(values: Mapping[str, Any]) -> str:
+    """Makes a list of names and their values.
 
     Args:
-      values: dict from str to text, or to a dict of such, which becomes several lines; None and {} are left out.
+      values: dict from str to text, or to a dict that becomes several lines; None and {} are left out.
     """
     lines = []
     for name, value in values.items():

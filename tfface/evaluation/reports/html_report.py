@@ -1,6 +1,15 @@
-"""Everything about an evaluation on one HTML page that needs no network."""
+"""A report of an evaluation on one HTML page that needs no network."""
 
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfface.evaluation.metrics.angles import AngleStatistics
 from tfface.evaluation.metrics.confidence import wilson_interval
+from tfface.evaluation.metrics.groups import GroupTable
+from tfface.evaluation.metrics.hardest import ScoredPair
+from tfface.evaluation.metrics.identification import Identification
+from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.evaluation.reports import html_page, plots
 from tfface.evaluation.reports.tables import table_rows
 
@@ -8,34 +17,34 @@ _RANKS = (1, 5, 10, 20)
 
 
 def html_report(
-    path,
-    title,
-    results,
+    path: str | os.PathLike,
+    title: str,
+    results: Sequence[VerificationResult],
     *,
-    context,
-    identification=None,
-    gallery_size=None,
-    angles=None,
-    groups=None,
-    hardest=None,
-    pictures=None,
-):
-    """Writes a report: tables, curves, histograms, groups, the hardest pairs, and what the numbers are of.
+    context: Mapping[str, Any],
+    identification: Identification | None = None,
+    gallery_size: int | None = None,
+    angles: AngleStatistics | None = None,
+    groups: Mapping[str, Sequence[GroupTable]] | None = None,
+    hardest: Mapping[str, tuple[Sequence[ScoredPair], Sequence[ScoredPair]]] | None = None,
+    pictures: Mapping[str, bytes] | None = None,
+) -> None:
+    """Writes a report: tables, curves, histograms, groups, the hardest pairs, and the origin of the numbers.
 
     Args:
       path: HTML file to write; a reader sees the old file or the whole new one.
-      title: str.
-      results: list of VerificationResult, at least one, of different names.
-      context: dict from str to text, or to a dict of such, that makes the numbers traceable: command, hashes, modes.
-      identification: Identification of the ranks from 1 up, the gallery as in `identify_others`; or None.
-      gallery_size: int, people in that gallery.
+      title: str, title of the page.
+      results: list of VerificationResult, at least one, with distinct names.
+      context: dict from str to text, or to a dict of text, that makes the numbers traceable: command, hashes, modes.
+      identification: Identification with the ranks from 1 up, in the gallery of `identify_others`; or None.
+      gallery_size: int, number of people in that gallery.
       angles: AngleStatistics of the embeddings, or None.
       groups: dict from the name of a result to its list of GroupTable.
       hardest: dict from the name of a result to its (genuine, impostor) lists of ScoredPair.
-      pictures: dict from key to the bytes of a JPEG or PNG file; where one is missing, pairs are listed by name.
+      pictures: dict from key to the bytes of a JPEG or PNG file; if one is missing, pairs are listed by name.
 
     Raises:
-      ValueError: if there are no results.
+      ValueError: there are no results.
     """
     body = [_summary(results), _curves(results, identification)]
     if identification is not None:
@@ -58,13 +67,13 @@ def _summary(results):
         "Summary",
         html_page.table("Verification", header, rows),
         html_page.paragraph(
-            "Accuracy: mean ± standard deviation over the folds, each judged by the threshold chosen on the others. "
-            "EER: equal error rate. TAR: fraction of genuine pairs accepted where at most a fraction FAR of the "
-            "impostor pairs is; n/a marks a FAR below one impostor pair in all, which these pairs cannot measure."
+            "Accuracy: mean ± standard deviation over the folds, each at the threshold chosen on the other folds. "
+            "EER: equal error rate. TAR: fraction of genuine pairs accepted if at most a fraction FAR of the impostor "
+            "pairs is; n/a marks a FAR below one impostor pair in all, which these pairs cannot measure."
         ),
         html_page.table("TAR % and its 95 % interval", ["protocol", *(f"at FAR {far:g}" for far in fars)], intervals),
         html_page.paragraph(
-            "Wilson intervals, as if pairs were independent; pairs that share people make the true ones wider."
+            "Wilson intervals assume independent pairs; because pairs share people, the true intervals are wider."
         ),
     )
 
@@ -102,8 +111,8 @@ def _identification(identification, gallery_size):
     return html_page.section(
         "Identification",
         html_page.paragraph(
-            f"{probes} probes are searched in a gallery of {gallery_size} people: the first image of each person by "
-            "name; the probes are all others. A tie is not a hit."
+            f"{probes} probes are searched in a gallery of {gallery_size} people. The gallery holds the first image of "
+            "each person by name; the probes are all other images. A tie is not a hit."
         ),
         html_page.table(
             "Probes whose person is among the first, and 95 % interval",
@@ -117,15 +126,15 @@ def _angles(angles):
     names = ("W-EC", "W-Inter", "Intra", "Inter")
     known = {name: f"{angle:.2f}" for name, angle in zip(names, angles, strict=True) if angle is not None}
     weights = (
-        "W-EC: between a class weight and the centre of its embeddings. W-Inter: between a class weight and the "
-        "nearest other one. "
+        "W-EC: between a class weight and the centre of its embeddings. W-Inter: between a class weight and its "
+        "nearest neighbour. "
     )
     return html_page.section(
         "Angles",
         html_page.table("Mean angles in degrees", ["", *known], [["embeddings", *known.values()]]),
         html_page.paragraph(
             f"{'' if angles.w_ec is None else weights}Intra: between an embedding and the centre of its person. Inter: "
-            "between a centre and the nearest other one. As in Table 3 of ArcFace."
+            "between a centre and its nearest neighbour. As in Table 3 of ArcFace."
         ),
     )
 
@@ -134,7 +143,7 @@ def _groups(name, tables):
     parts = [
         html_page.paragraph(
             "All groups are judged at the thresholds of the whole protocol. Balanced accuracy: mean of the accuracies "
-            "on genuine and on impostor pairs. With 95 % intervals of the error rates; small groups have wide ones."
+            "on genuine and on impostor pairs. Error rates have 95 % intervals, which are wide for small groups."
         )
     ]
     header = ["group", "genuine", "impostor", "balanced accuracy %", "refused genuine %", "accepted impostor %"]
@@ -151,8 +160,8 @@ def _groups(name, tables):
             for group in table.groups
         ]
         worst = table.worst
-        place = None if worst is None else table.groups.index(worst)
-        parts.append(html_page.table(f"By {table.column}", header, rows, place))
+        index = None if worst is None else table.groups.index(worst)
+        parts.append(html_page.table(f"By {table.column}", header, rows, index))
         if worst is not None:
             parts.append(html_page.paragraph(f"Worst: {worst.name}, {_percent(worst.accuracy)} %."))
     return html_page.section(f"Groups: {name}", *parts)
@@ -173,7 +182,7 @@ def _hardest(name, kinds, pictures):
 
 
 def _rate(rate, trials):
-    """A rate in percent with its interval."""
+    """Formats a rate in percent with its interval."""
     if rate != rate:
         return "n/a"
     low, high = wilson_interval(rate, trials)

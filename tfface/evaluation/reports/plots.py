@@ -1,14 +1,18 @@
-"""Pictures of results: ROC and CMC curves, and how far genuine and impostor pairs lie apart."""
+"""Pictures of results: ROC and CMC curves, and histograms of genuine and impostor scores."""
 
 import io
 import itertools
+import os
+from collections.abc import Iterable, Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from tfface import files
+from tfface.evaluation.metrics.directions import angles_of_cosines
 from tfface.evaluation.metrics.verification import roc
+from tfface.evaluation.metrics.verification_result import VerificationResult
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -16,40 +20,41 @@ _IMPOSTOR_COLOUR = "#8C8C8C"
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
-def plot_report(results, path, title):
-    """Draws the ROC curves of all results and the similarity histograms of each into one PNG.
+def plot_report(results: Iterable[VerificationResult], path: str | os.PathLike, title: str) -> None:
+    """Draws the ROC curves of all results and a similarity histogram per result into one PNG.
 
-    A curve starts at the smallest FAR that its impostor pairs can measure, one in all; dots mark the reported TARs.
+    A curve starts at the smallest FAR that its impostor pairs can measure, that of one impostor; dots mark the reported
+    TARs.
 
     Args:
-      results: iterable of VerificationResult; beyond six, colours come again with other dashes.
+      results: iterable of VerificationResult; after six, colours repeat with other dashes.
       path: PNG file to write; a reader sees the old file or the whole new one.
       title: str above the picture.
 
     Raises:
-      ValueError: if there are no results.
+      ValueError: there are no results.
     """
-    results = _some(results)
-    figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(results))), dpi=130, layout="constrained")
+    drawn = _some(results)
+    figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(drawn))), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=14, parse_math=False)
-    grid = figure.add_gridspec(len(results), 2, width_ratios=(1.05, 1))
-    _draw_roc(figure.add_subplot(grid[:, 0]), results)
-    _draw_histograms([figure.add_subplot(grid[row, 1]) for row in range(len(results))], results)
+    grid = figure.add_gridspec(len(drawn), 2, width_ratios=(1.05, 1))
+    _draw_roc(figure.add_subplot(grid[:, 0]), drawn)
+    _draw_histograms([figure.add_subplot(grid[row, 1]) for row in range(len(drawn))], drawn)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     files.write_atomically(path, picture.getvalue())
 
 
-def roc_figure(results):
+def roc_figure(results: Iterable[VerificationResult]) -> Figure:
     """Draws the ROC curves of results (iterable of VerificationResult, at least one) as a matplotlib Figure."""
-    results = _some(results)
+    drawn = _some(results)
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
-    _draw_roc(figure.add_subplot(), results)
+    _draw_roc(figure.add_subplot(), drawn)
     return figure
 
 
-def histogram_figure(results, degrees=False):
-    """Draws how similarities of genuine and impostor pairs are distributed, a panel for each result.
+def histogram_figure(results: Iterable[VerificationResult], degrees: bool = False) -> Figure:
+    """Draws histograms of the similarities of genuine and impostor pairs, a panel per result.
 
     Args:
       results: iterable of VerificationResult, at least one.
@@ -59,20 +64,20 @@ def histogram_figure(results, degrees=False):
       matplotlib Figure.
 
     Raises:
-      ValueError: if there are no results.
+      ValueError: there are no results.
 
     Reference:
       Wen et al., SphereFace2, ICLR 2022, Figure 5 (similarities); Deng et al., ArcFace, CVPR 2019, Figures 6 and 7
       (angles).
     """
-    results = _some(results)
-    figure = Figure(figsize=(7.5, 1.0 + 2.0 * len(results)), layout="constrained")
-    _draw_histograms(figure.subplots(len(results), squeeze=False)[:, 0], results, degrees)
+    drawn = _some(results)
+    figure = Figure(figsize=(7.5, 1.0 + 2.0 * len(drawn)), layout="constrained")
+    _draw_histograms(figure.subplots(len(drawn), squeeze=False)[:, 0], drawn, degrees)
     return figure
 
 
-def cmc_figure(curves):
-    """Draws cumulative match characteristics: the rate of probes found among the first r of the gallery.
+def cmc_figure(curves: Mapping[str, np.ndarray]) -> Figure:
+    """Draws cumulative match characteristics: the fraction of probes found among the first r of the gallery.
 
     Args:
       curves: dict from name to float [R], the rates at the ranks 1 to R; at least one.
@@ -81,7 +86,7 @@ def cmc_figure(curves):
       matplotlib Figure.
 
     Raises:
-      ValueError: if there are no curves.
+      ValueError: there are no curves.
     """
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     axes = figure.add_subplot()
@@ -98,8 +103,8 @@ def cmc_figure(curves):
     return figure
 
 
-def to_svg(figure):
-    """Renders a figure as SVG; the same figure gives the same bytes, without date or version.
+def to_svg(figure: Figure) -> bytes:
+    """Renders a figure as SVG, without date or version, so that the same figure gives the same bytes.
 
     Args:
       figure: matplotlib Figure.
@@ -121,7 +126,7 @@ def _some(results):
 
 
 def _legend(axes, **options):
-    """A legend whose names are text: those of files may hold dollar signs, which matplotlib takes for formulas."""
+    """Adds a legend of plain text, because matplotlib would read dollar signs in file names as formulas."""
     for text in axes.legend(fontsize=9, **options).get_texts():
         text.set_parse_math(False)
 
@@ -130,7 +135,7 @@ def _draw_roc(axes, results):
     lowest = 1.0
     for result, colour, line in zip(results, *_styles(), strict=False):
         far, tar, _ = roc(result.genuine_scores, result.impostor_scores)
-        # The steps at 500 FARs are all that can be seen of millions of points.
+        # A reader cannot see more than 500 steps of millions of points.
         shown = np.geomspace(1 / len(result.impostor_scores), 1, 500)
         accuracy = f"{100 * result.accuracy.mean:.2f} ± {100 * result.accuracy.std:.2f} %"
         label = f"{result.name}: accuracy {accuracy}, EER {100 * result.eer:.2f} %"
@@ -152,9 +157,9 @@ def _draw_roc(axes, results):
 
 
 def _draw_histograms(panels, results, degrees=False):
-    unit = _angles if degrees else np.asarray
+    unit = angles_of_cosines if degrees else np.asarray
     scores = [unit(values) for result in results for values in (result.genuine_scores, result.impostor_scores)]
-    # The margin keeps bins apart where a collapsed model gives every pair the same score.
+    # The margin keeps bins apart if a collapsed model gives every pair the same score.
     margin = 0.5 if degrees else 0.005
     edges = np.linspace(min(map(np.min, scores)) - margin, max(map(np.max, scores)) + margin, 81)
     for axes, result, colour in zip(panels, results, _styles()[0], strict=False):
@@ -167,7 +172,7 @@ def _draw_histograms(panels, results, degrees=False):
         axes.set_title(result.name, fontsize=10, loc="left", parse_math=False)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylabel("% of pairs per bin")
-        # Beside the panel: inside, it would hide bars or the threshold.
+        # Beside the panel, because inside it would hide bars or the threshold.
         axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         axes.tick_params(labelbottom=axes is panels[-1])
     width = edges[1] - edges[0]
@@ -176,12 +181,8 @@ def _draw_histograms(panels, results, degrees=False):
     )
 
 
-def _angles(cosines):
-    return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
-
-
 def _styles():
-    """Endless colours and line styles; the styles shift by one with every round of the colours."""
+    """Returns endless colours and line styles; the styles shift by one with every round of colours."""
     colours = itertools.cycle(_COLOURS)
     lines = (_LINES[(number + number // len(_COLOURS)) % len(_LINES)] for number in itertools.count())
     return colours, lines

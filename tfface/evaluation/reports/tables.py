@@ -1,26 +1,30 @@
-"""From embeddings and a protocol's pairs to numbers on paper."""
+"""Results of a verification protocol, and their formats: text, JSON and CSV."""
 
-import dataclasses
 import json
 import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfface import csv_files, files, json_files
+from tfface.evaluation.metrics.directions import unit_rows
+from tfface.evaluation.metrics.pairs import Pairs
 from tfface.evaluation.metrics.verification import (
-    FoldAccuracy,
     area_under_curve,
     best_threshold,
     equal_error_rate,
     kfold_accuracy,
     tar_at_far,
 )
+from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.json_files import COUNT, Either, Number
 
 FARS = (1e-2, 1e-3, 1e-4)
 
 _RATE = Number(0, 1, whole=False)
-_MAYBE = Either(None, Number(-2, 2, whole=False))  # A cosine, and room for the threshold that accepts nothing.
+_MAYBE = Either(None, Number(-2, 2, whole=False))  # A cosine, with room for a threshold that accepts nothing.
 _RESULT = {
     "name": str,
     "genuine_pairs": COUNT,
@@ -42,48 +46,28 @@ _RESULT = {
 _MAX_RESULTS_BYTES = 64 << 20
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class VerificationResult:
-    """What a verification protocol says about a set of embeddings.
-
-    Attributes:
-      name: name of the protocol or model, for tables and plots.
-      accuracy: FoldAccuracy, the cross-validated accuracy.
-      auc: area under the ROC, float.
-      eer: equal error rate, float.
-      tar_at_far: dict from FAR to OperatingPoint.
-      threshold: the threshold with the most correct decisions over all pairs, for use on new images; `accuracy` is
-        measured with each fold's own instead.
-      genuine_scores: float64 [G], cosine similarities of the genuine pairs, in the protocol's order.
-      impostor_scores: float64 [I], those of the impostor pairs.
-    """
-
-    name: str
-    accuracy: FoldAccuracy
-    auc: float
-    eer: float
-    tar_at_far: dict
-    threshold: float
-    genuine_scores: np.ndarray
-    impostor_scores: np.ndarray
-
-
-def verify(embeddings, keys, pairs, name="verification", fars=FARS):
-    """Compares the images of every pair by cosine similarity and measures how well genuine pairs are told apart.
+def verify(
+    embeddings: np.ndarray,
+    keys: Sequence[str],
+    pairs: Pairs,
+    name: str = "verification",
+    fars: Iterable[float] = FARS,
+) -> VerificationResult:
+    """Compares the images of every pair by cosine similarity and measures the verification rates.
 
     Args:
       embeddings: float [N, D], one row per image, of any positive length (rows are normalised in float64).
-      keys: str [N], the different keys of the rows.
-      pairs: tfface.data.protocols.pair_lists.Pairs of at least two folds.
-      name: name under which the result is reported.
-      fars: FARs in (0, 1] at which the TAR is reported.
+      keys: str [N], distinct keys of the rows.
+      pairs: pairs of at least two folds, such as `tfface.data.protocols.pair_lists.Pairs`.
+      name: str, name of the result in reports.
+      fars: FARs in (0, 1] at which to report the TAR.
 
     Returns:
       VerificationResult.
 
     Raises:
-      ValueError: if keys repeat or do not cover the pairs, shapes do not fit, an embedding that is needed is zero or
-        not finite, or the pairs do not allow the measurement (a single fold, only one class).
+      ValueError: keys repeat or do not cover the pairs, shapes do not fit, a needed embedding is zero or not finite, or
+        the pairs do not allow the measurement (a single fold, only one class).
     """
     scores = _cosine_similarities(np.asarray(embeddings), keys, pairs)
     genuine, impostor = scores[pairs.same], scores[~pairs.same]
@@ -99,20 +83,20 @@ def verify(embeddings, keys, pairs, name="verification", fars=FARS):
     )
 
 
-def to_table(results):
+def to_table(results: Iterable[VerificationResult]) -> str:
     """Formats results as a fixed-width text table, rates in percent.
 
     Args:
       results: iterable of VerificationResult.
 
     Returns:
-      The table, str without a trailing newline; "n/a" marks a FAR that the impostor pairs are too few to measure.
+      str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs.
     """
     return align(table_rows(results))
 
 
-def table_rows(results):
-    """Makes the rows of `to_table`, lists of str; the first is the header."""
+def table_rows(results: Iterable[VerificationResult]) -> list[list[str]]:
+    """Makes the rows of `to_table`, lists of str, with the header first."""
     results = list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     rows = [
@@ -126,25 +110,30 @@ def table_rows(results):
     return rows
 
 
-def align(rows):
-    """Formats rows of str, the first a header, as text: the first column to the left, numbers to the right."""
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Formats rows of str, the header first, as text: the first column flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
     aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
     return "\n".join("  ".join(row) for row in aligned)
 
 
-def to_json(results, path, context=None, **sections):
-    """Writes results as JSON, without the scores; NaN and infinity in them become null.
+def to_json(
+    results: Iterable[VerificationResult],
+    path: str | os.PathLike,
+    context: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> None:
+    """Writes results as JSON, without the scores; NaN and infinity become null.
 
     Args:
       results: iterable of VerificationResult.
       path: file to write; a reader sees the old file or the whole new one.
       context: dict of JSON values that make the numbers traceable (checkpoint, flip mode, hash of the pairs' file).
-      **sections: further JSON values, by name, such as results of groups.
+      **sections: further JSON values by name, such as results of groups.
 
     Raises:
-      ValueError: if `context` or a section cannot be written as JSON.
+      ValueError: `context` or a section cannot be written as JSON.
     """
     document = {"context": context or {}, "results": [_plain(result) for result in results], **sections}
     try:
@@ -154,25 +143,25 @@ def to_json(results, path, context=None, **sections):
     files.write_atomically(path, (text + "\n").encode())
 
 
-def read_results(path, context=object):
-    """Reads what `to_json` wrote.
+def read_results(path: str | os.PathLike, context: Any = object) -> dict[str, Any]:
+    """Reads a file that `to_json` wrote.
 
     Args:
-      path: of the file.
-      context: form (see `tfface.json_files`) that the context must have.
+      path: path of the file.
+      context: required form of the context (see `tfface.json_files`).
 
     Returns:
-      dict of JSON values, of which `context` and `results` are checked.
+      dict of JSON values; the forms of `context` and `results` are checked.
 
     Raises:
-      ValueError: if the file does not hold results; the message names the place in it.
-      OSError: if it cannot be read.
+      ValueError: the file does not hold results; the message names the wrong field.
+      OSError: the file cannot be read.
     """
     return json_files.read(path, {"context": context, "results": [_RESULT], ...: object}, _MAX_RESULTS_BYTES)
 
 
-def to_csv(results, path):
-    """Writes results as CSV, a line each, rates as fractions; a FAR that cannot be measured is left empty.
+def to_csv(results: Iterable[VerificationResult], path: str | os.PathLike) -> None:
+    """Writes results as CSV, one per line, with rates as fractions; a FAR that cannot be measured is left empty.
 
     Args:
       results: iterable of VerificationResult.
@@ -193,26 +182,21 @@ def to_csv(results, path):
 def _cosine_similarities(embeddings, keys, pairs):
     keys = list(keys)
     if embeddings.ndim != 2 or len(embeddings) != len(keys):
-        raise ValueError(f"`embeddings` must be [{len(keys)}, D], a row for every key, got {embeddings.shape}.")
+        raise ValueError(f"`embeddings` must be [{len(keys)}, D], one row per key, got {embeddings.shape}.")
     row_of = {key: row for row, key in enumerate(keys)}
     if len(row_of) < len(keys):
         repeated = next(key for row, key in enumerate(keys) if row_of[key] != row)
-        raise ValueError(f"`keys` must be different, got {repeated!r} more than once.")
-    needed, place = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+        raise ValueError(f"`keys` must be distinct, got {repeated!r} more than once.")
+    needed, index = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
     missing = [key for key in needed.tolist() if key not in row_of]
     if missing:
         raise ValueError(
             f"{len(missing)} images of the pairs have no embedding, among them {missing[0]!r}; "
             "`pairs.restrict(keys)` leaves their pairs out."
         )
-    unit = embeddings[[row_of[key] for key in needed.tolist()]].astype(np.float64)
-    norms = np.linalg.norm(unit, axis=1)
-    usable = np.isfinite(norms) & (norms > 0)
-    if not usable.all():
-        bad = int(np.argmin(usable))
-        raise ValueError(f"an embedding must be finite and not zero, got length {norms[bad]} for {str(needed[bad])!r}.")
-    unit /= norms[:, None]
-    left, right = np.split(place, 2)
+    rows = embeddings[[row_of[key] for key in needed.tolist()]].astype(np.float64)
+    unit = unit_rows(rows, "embeddings", needed)
+    left, right = np.split(index, 2)
     scores = np.empty(len(pairs))
     # In blocks, because the gathered rows of a large protocol would need far more memory than the embeddings.
     for start in range(0, len(pairs), 4096):

@@ -1,18 +1,26 @@
-"""Pictures of embeddings in two or three dimensions, coloured by class: what a loss does to the space."""
+"""Pictures of embeddings in two or three dimensions, coloured by class, which show the effect of a loss."""
 
 import io
+import os
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from tfface import files
+from tfface.evaluation.metrics.directions import unit_rows
 
 
-def plot_embeddings(embeddings, labels, path, class_weights=None, title=""):
+def plot_embeddings(
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    path: str | os.PathLike,
+    class_weights: np.ndarray | None = None,
+    title: str = "",
+) -> None:
     """Draws every embedding as a dot in the colour of its class, and every class weight as a line from the origin.
 
-    Lengths are kept as they are; pass unit embeddings for the arcs of ArcFace's figure.
+    Lengths are kept; pass unit embeddings for the arcs of ArcFace's figure.
 
     Args:
       embeddings: float [N, 2] or [N, 3].
@@ -22,7 +30,7 @@ def plot_embeddings(embeddings, labels, path, class_weights=None, title=""):
       title: str above the picture.
 
     Raises:
-      ValueError: if shapes do not fit, a label has no class weight, or a value is not finite.
+      ValueError: shapes do not fit, a label has no class weight, or a value is not finite.
 
     Reference:
       Deng et al., ArcFace, CVPR 2019, Figure 3; Wen et al., SphereFace2, ICLR 2022, Figures 7 and 8.
@@ -61,8 +69,4 @@ def _directions(class_weights, classes, embeddings):
         raise ValueError(
             f"`class_weights` must be [more than {classes[-1]}, {embeddings.shape[1]}], got {weights.shape}."
         )
-    chosen = weights[classes]
-    lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ValueError("`class_weights` must be finite and not zero.")
-    return chosen / lengths * np.linalg.norm(embeddings, axis=1).max()
+    return unit_rows(weights[classes], "class_weights", classes) * np.linalg.norm(embeddings, axis=1).max()

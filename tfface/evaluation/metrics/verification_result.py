@@ -1,0 +1,33 @@
+"""Results of a verification protocol."""
+
+import dataclasses
+
+import numpy as np
+
+from tfface.evaluation.metrics.verification import FoldAccuracy, OperatingPoint
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VerificationResult:
+    """Results of a verification protocol for a set of embeddings.
+
+    Attributes:
+      name: str, name of the protocol or model, for tables and plots.
+      accuracy: FoldAccuracy, the cross-validated accuracy.
+      auc: area under the ROC, float.
+      eer: equal error rate, float.
+      tar_at_far: dict from FAR to OperatingPoint.
+      threshold: float, the threshold with the most correct decisions over all pairs, for use on new images; `accuracy`
+        is measured at the threshold of each fold instead.
+      genuine_scores: float64 [G], cosine similarities of the genuine pairs, in the protocol's order.
+      impostor_scores: float64 [I], cosine similarities of the impostor pairs.
+    """
+
+    name: str
+    accuracy: FoldAccuracy
+    auc: float
+    eer: float
+    tar_at_far: dict[float, OperatingPoint]
+    threshold: float
+    genuine_scores: np.ndarray
+    impostor_scores: np.ndarray
