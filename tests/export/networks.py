@@ -1,4 +1,4 @@
-"""Networks as exports are tested with, and the embeddings that are expected of them."""
+"""Networks for tests of exports, and their expected embeddings."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ def expected(encoder, images):
 
 
 def built(build, seed=3):
-    """A network with statistics far from 0 and 1, as trained ones have them: one without its variables shows."""
+    """A network with statistics far from 0 and 1, like a trained one, so that an export without its variables fails."""
     keras.utils.set_random_seed(seed)
     encoder, rng = build(), np.random.default_rng(seed)
     for weight in encoder.weights:

@@ -1,4 +1,4 @@
-"""The check of an export finds what is damaged, what is of other weights, and what computes otherwise."""
+"""The check of an export finds damaged exports, exports of other weights, and exports that compute otherwise."""
 
 import shutil
 

@@ -48,20 +48,20 @@ def faces():
 
 @pytest.fixture(scope="module")
 def similarities(encoder, faces):
-    """Those of the pairs (0, 1), ..., (4, 5) and of (0, 0), with the mirrored images."""
+    """Similarities of the pairs (0, 1), ..., (4, 5) and (0, 0), with the flipped images."""
     vectors = embed(encoder, faces / 127.5 - 1, flip=True)
     return np.sum(vectors[[0, 2, 4, 0]] * vectors[[1, 3, 5, 0]], axis=1)
 
 
 @pytest.fixture(scope="module")
 def threshold(similarities):
-    """One that two of the four pairs reach."""
+    """A threshold that two of the four pairs reach."""
     return float(np.mean(np.sort(similarities)[1:3]))
 
 
 @pytest.fixture(scope="module")
 def flipped(encoder, threshold, tmp_path_factory):
-    """SavedModel of the encoder with the mirrored image and the threshold."""
+    """SavedModel of the encoder with the flipped image and the threshold."""
     path = tmp_path_factory.mktemp("flipped") / "1"
     saved_model(encoder, path, flip=True, threshold=threshold)
     return path
@@ -90,7 +90,7 @@ def test_compare_gives_cosines_and_decisions(export, flipped, faces, encoder, si
     assert "one row for each image" in refused
     assert "Invalid PNG data" in failed
 
-    # Without a threshold there is a similarity alone, and without the mirrored image it is another.
+    # Without a threshold there is only a similarity, and without the flipped image it differs.
     (answer,) = c_api.run_signatures(export, [("compare", pairs)])
     vectors = embed(encoder, faces / 127.5 - 1)
     plain = np.sum(vectors[[0, 2, 4, 0]] * vectors[[1, 3, 5, 0]], axis=1)
@@ -114,7 +114,7 @@ def test_flip_adds_the_mirrored_image_in_every_signature(encoder, flipped, image
     np.testing.assert_allclose(aligned["embedding"], embed(encoder, images, flip=True), atol=1e-5)
     assert none["embedding"].shape == (0, 16)
     np.testing.assert_allclose(files["embedding"], embed(encoder, faces / 127.5 - 1, flip=True), atol=1e-5)
-    # A mirrored photograph gives the mirrored face, but for rounding and the reference that is not quite symmetric.
+    # A flipped photograph gives the flipped face, except for rounding and a reference that is not quite symmetric.
     assert np.sum(np.prod(photographs["embedding"], axis=0)) > 0.99
 
 
@@ -178,7 +178,7 @@ def test_landmarks_that_fix_no_alignment_fail_their_request(export):
         assert "one row for each image" in message
     assert none["embedding"].shape == (0, 16)
     assert good["embedding"].shape == (2, 16)
-    # Of four points the fit is nearly that of five.
+    # The fit to four points is nearly that to five.
     assert 0.9 < np.sum(np.prod(good["embedding"], axis=0)) < 1 - 1e-6
 
 

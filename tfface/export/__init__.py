@@ -1,4 +1,4 @@
-"""Export: what leaves the library for serving, and embeddings from what was exported."""
+"""Export of encoders for serving, and embeddings from encoders and exports."""
 
 from tfface import needs_tensorflow  # noqa: F401
 from tfface.export.card import write_card
@@ -6,11 +6,11 @@ from tfface.export.check import Agreement, check_export
 from tfface.export.embedding.embedder import Embedder, Embeddings, embed_dataset, encoder_embedder
 from tfface.export.embedding.files import load_embeddings, save_embeddings
 from tfface.export.embedding.resumable import embed_resumably
+from tfface.export.flip import with_mirror
 from tfface.export.formats.loading import is_export, load_embedder
 from tfface.export.formats.onnx import onnx
 from tfface.export.formats.saved_model import saved_model
 from tfface.export.formats.tflite import tflite
-from tfface.export.mirror import with_mirror
 from tfface.export.serving_config import served_name, write_serving_config
 from tfface.export.warmup import WARMUP_FILE
 

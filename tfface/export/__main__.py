@@ -8,8 +8,8 @@ from tfface.export import load_embedder
 from tfface.npz_files import read_npy
 
 
-def main(export, images, embeddings):
-    """Embeds the images of one file, float32 [N, H, W, 3], into another, float32 [N, D]."""
+def main(export: str, images: str, embeddings: str) -> None:
+    """Embeds the images of one file, float32 [N, H, W, 3], and writes another, float32 [N, D]."""
     np.save(embeddings, load_embedder(export)(read_npy(images)))
 
 

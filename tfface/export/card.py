@@ -1,24 +1,27 @@
-"""The model card beside an export: what it is, for programs as JSON and for people as Markdown."""
+"""The model card beside an export: JSON for programs, Markdown for people."""
 
 import html
 import json
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from tfface import files
 
 _WORDS = {"auc": "AUC", "eer": "EER", "far": "FAR", "tar": "TAR", "sha256": "SHA-256", "tfface": "tfface version"}
 
 
-def write_card(card, export):
+def write_card(card: Mapping[str, Any], export: str | os.PathLike) -> None:
     """Writes the card of an export, as JSON and as Markdown; equal cards give equal bytes.
 
     Args:
-      card: dict of JSON values. Its values, by the names of the Markdown's sections, are dicts, lists or single values.
-      export: SavedModel folder, which then holds `assets.extra/model_card.json` and `.md`; or a file, beside which
-        `NAME.card.json` and `NAME.card.md` are made.
+      card: dict of dicts, lists or single JSON values; its keys name the sections of the Markdown.
+      export: SavedModel folder, which then holds `assets.extra/model_card.json` and `.md`; or a file, which then has
+        `NAME.card.json` and `NAME.card.md` beside it.
 
     Raises:
-      ValueError: the card holds something else than JSON values.
+      ValueError: the card holds values that are not JSON.
     """
     try:
         text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
@@ -28,7 +31,7 @@ def write_card(card, export):
         files.write_atomically(path, content.encode())
 
 
-def card_files(export):
+def card_files(export: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
     """Returns the paths (JSON, Markdown) of an export's card; a folder is a SavedModel."""
     export = pathlib.Path(export)
     if export.is_dir():
@@ -36,13 +39,13 @@ def card_files(export):
     return export.with_name(f"{export.name}.card.json"), export.with_name(f"{export.name}.card.md")
 
 
-def to_markdown(card):
-    """Formats a card for people, str: a section for each of its values, tables for dicts and lists of dicts."""
+def to_markdown(card: Mapping[str, Any]) -> str:
+    """Formats a card as Markdown: a section per value, and tables for dicts and lists of dicts."""
     return "\n".join([f"# Model card of {_text(card.get('name'))}", "", *_lines(card, 2)])
 
 
 def _lines(values, level):
-    """Lines of a dict: a table of its single values, then a section for each of the others."""
+    """Returns the lines of a dict: a table of its single values, then a section for each other value."""
     single = [name for name, value in values.items() if not _is_section(value)]
     lines = _table(["", ""], [[_title(name), _text(values[name])] for name in single]) if single else []
     for name, value in values.items():
@@ -62,7 +65,7 @@ def _section(value, level):
 
 
 def _is_section(value):
-    """Whether a value needs more room than a cell: text of several lines, dicts, lists of dicts or of texts."""
+    """Whether a value does not fit into a cell: text of several lines, dicts, lists of dicts or of texts."""
     if isinstance(value, list):
         return bool(value) and isinstance(value[0], dict | str)
     return bool(value) and (isinstance(value, dict) or isinstance(value, str) and "\n" in value)

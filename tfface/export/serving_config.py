@@ -1,5 +1,6 @@
-"""Configuration files with which TensorFlow Serving serves an export."""
+"""Configuration files of TensorFlow Serving for an export."""
 
+import os
 import pathlib
 
 from google.protobuf import text_encoding
@@ -7,7 +8,7 @@ from google.protobuf import text_encoding
 from tfface import files
 
 _MODELS = """\
-# For tensorflow_model_server --model_config_file=. Of the versions in base_path the highest number is served.
+# For tensorflow_model_server --model_config_file=. The highest version number in base_path is served.
 model_config_list {{
   config {{
     name: "{name}"
@@ -19,30 +20,30 @@ model_config_list {{
 
 _BATCHING = """\
 # For tensorflow_model_server --enable_batching --batching_parameters_file=, if you want requests to be merged.
-# One undecodable image, or landmarks that fix no alignment, fails the whole batch, the requests of other clients in it
-# too. So merge only what trusted clients send that have checked their images, or requests to the signature `aligned`,
+# One undecodable image, or landmarks that fix no alignment, fails the whole batch, with the requests of other clients.
+# So merge only requests of trusted clients that have checked their images, or requests to the signature `aligned`,
 # which decodes nothing.
 
-# Images in a batch. A request with more is refused.
+# Images per batch. A request with more is refused.
 max_batch_size { value: 32 }
-# How long a request waits for others: not at all, only those that are waiting for a thread already are merged.
+# How long a request waits for others: not at all. Only requests that already wait for a thread are merged.
 batch_timeout_micros { value: 0 }
-# Batches that wait; more are refused as unavailable, instead of queueing for ever.
+# Batches that may wait; more are refused as unavailable, instead of queueing for ever.
 max_enqueued_batches { value: 64 }
-# Batches at a time: the number of cores is usual.
+# Batches that run at a time; usually the number of cores.
 num_batch_threads { value: 4 }
 """
 
 
-def write_serving_config(folder, saved_model):
+def write_serving_config(folder: str | os.PathLike, saved_model: str | os.PathLike) -> None:
     """Writes `models.config` and `batching.config` for TensorFlow Serving.
 
     Args:
-      folder: where to write them; made if absent.
-      saved_model: the export, NAME/VERSION. It is served as NAME, from where it is now.
+      folder: folder to write to; made if absent.
+      saved_model: folder of the export, NAME/VERSION. It is served as NAME, from its current path.
 
     Raises:
-      ValueError: TensorFlow Serving cannot find a folder of that name.
+      ValueError: the folder is not named so that TensorFlow Serving can find it.
     """
     folder = pathlib.Path(folder)
     names = {"name": served_name(saved_model), "base_path": str(pathlib.Path(saved_model).resolve().parent)}
@@ -51,13 +52,13 @@ def write_serving_config(folder, saved_model):
     files.write_atomically(folder / "batching.config", _BATCHING.encode())
 
 
-def served_name(saved_model):
+def served_name(saved_model: str | os.PathLike) -> str:
     """Returns the name under which an export NAME/VERSION is served.
 
     Raises:
-      ValueError: VERSION is no number, as TensorFlow Serving requires.
+      ValueError: VERSION is not a number, as TensorFlow Serving requires.
     """
     path = pathlib.Path(saved_model).resolve()
     if not (path.name.isascii() and path.name.isdecimal()):
-        raise ValueError(f"TensorFlow Serving wants a version number as the last folder, got {str(saved_model)!r}.")
+        raise ValueError(f"TensorFlow Serving needs a version number as the last folder, got {str(saved_model)!r}.")
     return path.parent.name

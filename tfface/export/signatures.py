@@ -1,23 +1,28 @@
-"""What an exported encoder answers: its signatures, as graph functions."""
+"""Signatures of an exported encoder, as graph functions."""
 
+from collections.abc import Callable
+
+import keras
 import tensorflow as tf
 
 from tfface.data.images.alignment import align_image
 from tfface.data.images.decoding import decode_image, ensure_image
 from tfface.export.embedding.embedder import encoder_image_size, unit_embeddings
-from tfface.export.mirror import with_mirror
+from tfface.export.flip import with_mirror
 
 
-def signatures(encoder, flip=False, threshold=None):
+def signatures(
+    encoder: keras.Model, flip: bool = False, threshold: float | None = None
+) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
     """Makes the signatures that `saved_model` describes.
 
     Args:
       encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H, W and D fixed.
-      flip: bool, whether to add the embedding of the mirrored image.
-      threshold: float, similarity from which on `compare` says that two images show one person, or None.
+      flip: bool, whether to add the embedding of the flipped image.
+      threshold: float, smallest similarity at which `compare` says that two images show one person, or None.
 
     Returns:
-      dict from name to (function from tensors to a dict of tensors, list of its `tf.TensorSpec`s).
+      dict from name to (function from tensors to a dict of tensors, list of the `tf.TensorSpec` of its inputs).
 
     Raises:
       ValueError: the encoder has other inputs or outputs.
@@ -27,7 +32,7 @@ def signatures(encoder, flip=False, threshold=None):
     if flip:
         encoder = with_mirror(encoder)
 
-    # A function of its own, so that the graph holds the network once, and not once for each signature.
+    # A function of its own, so that the graph holds the network once and not once per signature.
     @tf.function(input_signature=[tf.TensorSpec([None, *image_size, 3], tf.float32)], autograph=False)
     def embed(image):
         count = tf.shape(image)[0]
@@ -47,7 +52,7 @@ def signatures(encoder, flip=False, threshold=None):
     def detect_free_align(image_bytes, landmarks):
         def cut(photograph):
             encoded, points = photograph
-            # As a picture again, because that is how training saw aligned faces: `decode_image` does the rest.
+            # Encoded again, because training also decodes aligned faces from image files.
             return decode_image(tf.io.encode_png(align_image(ensure_image(encoded), points, face_size)), image_size)
 
         with _same_count(image_bytes, landmarks):
@@ -60,14 +65,14 @@ def signatures(encoder, flip=False, threshold=None):
         similarity = tf.reduce_sum(first * second, axis=-1)
         if threshold is None:
             return {"similarity": similarity}
-        # One for each pair, because TensorFlow Serving divides the rows of a merged batch among its requests.
+        # One threshold per pair, because TensorFlow Serving splits the rows of a merged batch among its requests.
         thresholds = tf.fill(tf.shape(similarity), tf.constant(threshold, tf.float32))
         return {"similarity": similarity, "same": similarity >= thresholds, "threshold": thresholds}
 
     def strings(name):
         return tf.TensorSpec([None], tf.string, name)
 
-    made = {
+    made: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
         "serving_default": (serving_default, [strings("image_bytes")]),
         "aligned": (aligned, [tf.TensorSpec([None, *image_size, 3], tf.float32, "image")]),
         "compare": (compare, [strings("first_bytes"), strings("second_bytes")]),
@@ -79,12 +84,12 @@ def signatures(encoder, flip=False, threshold=None):
 
 
 def _each(decode, rows):
-    # A few at a time, because photographs may be large: one of 64 megapixels takes 0.8 GB while it is aligned.
+    # A few at a time, because photographs may be large: aligning one of 64 megapixels takes 0.8 GB.
     return tf.map_fn(decode, rows, fn_output_signature=tf.float32, parallel_iterations=4)
 
 
 def _same_count(first, second):
-    """Context whose operations run only if two batches are equally long; they would be broadcast, or cut short."""
+    """Context whose operations run only if two batches have equal length; others would be broadcast or cut short."""
     message = "the two inputs of a request must have one row for each image"
     return tf.control_dependencies(
         [tf.debugging.assert_equal(tf.shape(first)[0], tf.shape(second)[0], message=message)]
@@ -92,6 +97,6 @@ def _same_count(first, second):
 
 
 def _face_size(image_size):
-    """Size to which faces are aligned before they are resized to that of the network; None if none has its shape."""
+    """Returns the size to align faces at before they are resized to the network's input; None if no size fits it."""
     height, width = image_size
     return next((size for size in ((112, 112), (112, 96)) if size[0] * width == size[1] * height), None)

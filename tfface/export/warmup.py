@@ -1,6 +1,8 @@
-"""Requests with which TensorFlow Serving warms up a model that it has loaded, before clients reach it."""
+"""Requests with which TensorFlow Serving warms up a loaded model before clients reach it."""
 
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,15 +13,15 @@ WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _BATCH_SIZES = (1, 4)
 
 
-def write_warmup_requests(saved_model, inputs):
-    """Writes requests of one and of several grey images to every signature, a TFRecord of `PredictionLog`.
+def write_warmup_requests(saved_model: str | os.PathLike, inputs: Mapping[str, Sequence[tf.TensorSpec]]) -> bool:
+    """Writes requests of one and of several grey images to every signature, as a TFRecord of `PredictionLog`.
 
     Args:
-      saved_model: SavedModel folder, in which the file is `assets.extra/tf_serving_warmup_requests`.
-      inputs: dict from signature to the list of `tf.TensorSpec`s of its inputs, the first dimension that of images.
+      saved_model: SavedModel folder, which then holds `assets.extra/tf_serving_warmup_requests`.
+      inputs: dict from signature to the list of `tf.TensorSpec` of its inputs, whose first dimension counts images.
 
     Returns:
-      bool, False where nothing was written because the package tensorflow-serving-api is not installed.
+      bool, False if nothing was written because the package tensorflow-serving-api is not installed.
     """
     try:
         from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2

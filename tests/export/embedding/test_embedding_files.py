@@ -1,4 +1,4 @@
-"""Embeddings as TFRecord, and embedding that goes on after an interruption."""
+"""Embeddings as TFRecord, and embedding that continues after an interruption."""
 
 import numpy as np
 import pytest
@@ -55,12 +55,12 @@ NO_UTF8 = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"\xff"]))
 @pytest.mark.parametrize(
     "records, message",
     [
-        ([], "it is empty"),
+        ([], "the file is empty"),
         ([example(key=KEY)], "no feature 'embedding'"),
         ([example(embedding=FLOATS)], "key"),
         ([example(embedding=FLOATS, key=KEY), example(embedding=THREE, key=KEY)], "embedding"),
         ([example(embedding=FLOATS, key=NO_UTF8)], "utf-8"),
-        ([b"\xff\xff\xff"], "no tf.train.Example"),
+        ([b"\xff\xff\xff"], "not a tf.train.Example"),
         ([example(embedding=FLOATS, key=KEY), b"\xff\xff\xff"], ""),
     ],
 )
@@ -150,7 +150,7 @@ def test_interrupted_work_goes_on_where_it_was(embedder, tmp_path, batches, labe
     # Complete pieces of three batches are not embedded again.
     assert counting.calls == 7 - batches // 3 * 3
     assert sum(images) == 13
-    # And once everything is there, nothing is.
+    # Once all pieces exist, nothing is embedded.
     nothing = FailingEmbedder(embedder, 0)
     np.testing.assert_array_equal(embed_resumably(nothing, dataset(labels=labels), **arguments).vectors, whole.vectors)
 

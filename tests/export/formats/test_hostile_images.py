@@ -1,4 +1,4 @@
-"""What the byte signatures answer to images of every kind, in TensorFlow's C++ loader, within bounded memory."""
+"""Byte signatures in TensorFlow's C++ loader answer to images of every kind, within bounded memory."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from tfface.export import saved_model
 
 SIZE = 16
 RNG = np.random.default_rng(0)
-# Smooth, so that what JPEG loses and how chroma is enlarged play no part.
+# Smooth, so that the losses of JPEG and the upsampling of chroma do not matter.
 SMOOTH = np.asarray(Image.fromarray(RNG.integers(40, 216, [3, 3, 3], np.uint8)).resize((SIZE, SIZE), 2))
 OTHER = Image.fromarray(RNG.integers(0, 256, [SIZE, SIZE, 3], np.uint8))
 
@@ -74,7 +74,7 @@ def with_segment(data):
 JPEG, PROGRESSIVE = (encode(smooth(), "JPEG", quality=95, progressive=progressive) for progressive in (False, True))
 PNG = encode(smooth(), "PNG")
 
-# Files that are decoded, to what Pillow makes of them.
+# Files that are decoded, with the pixels that Pillow decodes.
 ACCEPTED = {
     **{f"png {mode}": encode(smooth(mode), "PNG") for mode in ("RGB", "L", "LA", "RGBA", "P", "1")},
     "png palette with transparency": encode(smooth("P"), "PNG", transparency=3),
@@ -142,7 +142,7 @@ REFUSED = {
 
 
 def flipped(data):
-    """The file with one bit flipped, at places all over it."""
+    """Yields the file with one bit flipped, at positions all over it."""
     for position in np.linspace(0, len(data) - 1, 60).astype(int):
         bit = 1 << int(RNG.integers(8))
         yield data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :]
@@ -161,7 +161,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def serve(served):
-    """Function from a list of files to what `serving_default` says to each, in one process of bounded memory."""
+    """Function from a list of files to the answer of `serving_default` to each, in one process of bounded memory."""
 
     def call(files, gigabytes=0.5):
         memory = int(gigabytes * 2**30) if sys.platform == "linux" else None

@@ -62,7 +62,7 @@ def test_embeddings_are_those_of_the_keras_model(name, quantize, tmp_path):
 
 @pytest.mark.slow
 def test_mirrored_network_keeps_its_accuracy_in_int8(tmp_path):
-    # As exports with flip are: the sum of two unit embeddings, of the image and its mirror image, within the network.
+    # Like exports with flip: the network sums the unit embeddings of the image and of its flip.
     encoder, images = built(BUILD["SFNet20"]), smooth_images(5, seed=2)
     image = keras.Input((SIZE, SIZE, 3))
     both = [keras.ops.normalize(encoder(each), axis=-1) for each in (image, keras.ops.flip(image, axis=2))]
@@ -108,8 +108,8 @@ IMAGES = np.zeros([2, SIZE, SIZE, 3], np.float32)
     ("arguments", "message"),
     [
         ({"quantize": "int4"}, "`quantize` must be.*'int4'"),
-        ({"quantize": "int8"}, "needs `calibration`"),
-        ({"quantize": "float16", "calibration": [IMAGES]}, "needs `calibration`"),
+        ({"quantize": "int8"}, "`calibration` belongs to 'int8'"),
+        ({"quantize": "float16", "calibration": [IMAGES]}, "`calibration` belongs to 'int8'"),
         ({"quantize": "int8", "calibration": []}, "no images"),
         ({"quantize": "int8", "calibration": [IMAGES[0]]}, "must give float32 batches"),
         ({"quantize": "int8", "calibration": [IMAGES[:, :50]]}, "must give float32 batches"),
@@ -181,7 +181,7 @@ def test_damaged_files_are_refused(encoder, tmp_path):
         (tmp_path / "bad.tflite").write_bytes(damaged)
         with pytest.raises(ValueError, match="bad.tflite"):
             load_embedder(tmp_path / "bad.tflite")
-    with pytest.raises(ValueError, match="absent.tflite.* is no file"):
+    with pytest.raises(ValueError, match="absent.tflite.* is not a file"):
         load_embedder(tmp_path / "absent.tflite")
 
 

@@ -1,1 +1,1 @@
-"""Embeddings of images: any model as one function, their files, and long work that resumes."""
+"""Embeddings of images: any model as a function, files of embeddings, and long work that resumes."""

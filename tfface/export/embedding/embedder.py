@@ -1,24 +1,27 @@
-"""Embeddings from an encoder, of single batches and of whole datasets."""
+"""Embeddings of single batches and of whole datasets."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfface.export.flip import embed_with_flip
+
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of N images, with what identifies each image.
+    """Embeddings of N images, with their keys and labels.
 
     Attributes:
       vectors: [N, D] float32, finite and of unit length, or zero where the network's output is zero: such an image
-        has the similarity 0 to every other.
+        has similarity 0 to every other.
       keys: N strings, such as file names.
       labels: [N] int64 identities, or None where unknown.
 
     Raises:
-      ValueError: if shapes or dtypes differ from these, or a vector is not finite; the message names the first keys.
+      ValueError: a shape or dtype differs, or a vector is not finite; the message names the first keys.
     """
 
     vectors: np.ndarray
@@ -29,7 +32,7 @@ class Embeddings:
         if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
             raise ValueError(f"vectors must be [N, D] float32, got {self.vectors.shape} {self.vectors.dtype}.")
         if len(self.keys) != len(self.vectors):
-            raise ValueError(f"there must be one key a vector, got {len(self.keys)} for {len(self.vectors)}.")
+            raise ValueError(f"there must be one key per vector, got {len(self.keys)} for {len(self.vectors)}.")
         if self.labels is not None and (self.labels.shape != (len(self.vectors),) or self.labels.dtype != np.int64):
             raise ValueError(
                 f"labels must be [{len(self.vectors)}] int64, got {self.labels.shape} {self.labels.dtype}."
@@ -38,7 +41,7 @@ class Embeddings:
 
 
 class Embedder:
-    """A network as a function from aligned images to unit embeddings, from NumPy or tensors to NumPy.
+    """A network as a function from aligned images, NumPy or tensor, to unit embeddings in NumPy.
 
     Args:
       embed: function from images [N, H, W, 3] to a float32 tensor [N, D] of unit rows.
@@ -46,12 +49,14 @@ class Embedder:
       embedding_dim: int, D.
     """
 
-    def __init__(self, embed, image_size, embedding_dim):
+    def __init__(
+        self, embed: Callable[[tf.Tensor], tf.Tensor], image_size: tuple[int, int], embedding_dim: int
+    ) -> None:
         self._embed = embed
         self.image_size = image_size
         self.embedding_dim = embedding_dim
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray | tf.Tensor) -> np.ndarray:
         """Embeds images.
 
         Args:
@@ -61,18 +66,18 @@ class Embedder:
           NumPy float32 [N, D], of unit length.
 
         Raises:
-          ValueError: another shape or dtype.
+          ValueError: the images have another shape or dtype.
         """
         images = tf.convert_to_tensor(images)
-        # No cast: pixels from 0 to 255 would be embedded without complaint, and wrongly.
+        # Not cast, because pixels from 0 to 255 would be embedded wrongly without an error.
         if images.shape[1:] != [*self.image_size, 3] or images.dtype != tf.float32:
             expected = ["N", *self.image_size, 3]
             raise ValueError(f"images must be {expected} float32, got {images.shape} {images.dtype.name}.")
         return self._embed(images).numpy()
 
 
-def encoder_embedder(encoder):
-    """Makes an `Embedder` of a network in memory; it follows the network's weights.
+def encoder_embedder(encoder: keras.Model) -> Embedder:
+    """Makes an `Embedder` of a network in memory, which follows changes of the network's weights.
 
     Args:
       encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H and W fixed.
@@ -81,25 +86,25 @@ def encoder_embedder(encoder):
     return Embedder(embed, encoder.input_shape[1:3], encoder.output_shape[-1])
 
 
-def unit_embeddings(encoder, images):
+def unit_embeddings(encoder: keras.Model, images: np.ndarray | tf.Tensor) -> tf.Tensor:
     """Returns the encoder's embeddings in inference mode, float32 [N, D] of unit length."""
-    # In float32, because squares of half-precision embeddings overflow from 256 on.
+    # In float32, because in half precision the square of 256 overflows.
     return tf.math.l2_normalize(tf.cast(encoder(images, training=False), tf.float32), axis=-1, epsilon=1e-12)
 
 
-def embedding_function(encoder):
-    """Makes what converters to other formats take: a graph of float32 from `image` to `embedding`.
+def embedding_function(encoder: keras.Model) -> tf.types.experimental.GenericFunction:
+    """Makes a float32 graph from `image` to `embedding`, the input of converters to other formats.
 
     Args:
       encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H, W and D fixed.
 
     Returns:
-      `tf.function` of one signature, from images as above, float32, to a dict with `embedding`, float32 [N, D] of unit
+      `tf.function` with one signature, from float32 images as above to a dict with `embedding`, float32 [N, D] of unit
       length.
 
     Raises:
-      ValueError: the encoder has other inputs or outputs, or computes in another precision: what one format has no
-        operations for loses accuracy in another.
+      ValueError: the encoder has other inputs or outputs, or computes in another precision: one format lacks such
+        operations, and another loses accuracy in them.
     """
     height, width = encoder_image_size(encoder)
     for layer in leaf_layers(encoder):
@@ -112,11 +117,11 @@ def embedding_function(encoder):
     return tf.function(lambda image: {"embedding": unit_embeddings(encoder, image)}, input_signature=[image])
 
 
-def encoder_image_size(encoder):
-    """Returns (H, W) of the images that an encoder takes.
+def encoder_image_size(encoder: keras.Model) -> tuple[int, int]:
+    """Returns (H, W) of an encoder's input images.
 
     Raises:
-      ValueError: the encoder is no keras.Model from [None, H, W, 3] to [None, D] with H, W and D fixed.
+      ValueError: the encoder is not a keras.Model from [None, H, W, 3] to [None, D] with H, W and D fixed.
     """
     # A subclassed model has no fixed shapes, hence no such attributes.
     inputs, outputs = getattr(encoder, "input_shape", None), getattr(encoder, "output_shape", None)
@@ -129,53 +134,54 @@ def encoder_image_size(encoder):
     )
 
 
-def leaf_layers(model):
+def leaf_layers(model: keras.Model) -> Iterator[keras.Layer]:
     """Yields the layers of a keras.Model and of the models within it."""
     for layer in model.layers:
         yield from leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
-def embed_dataset(embedder, dataset, flip=False, progress=None):
+def embed_dataset(
+    embedder: Embedder,
+    dataset: tf.data.Dataset,
+    flip: bool = False,
+    progress: Callable[[Iterable], Iterable] | None = None,
+) -> Embeddings:
     """Embeds every image of a dataset, in the dataset's order.
 
     Args:
       embedder: an `Embedder`.
       dataset: `tf.data.Dataset` of batches, each a dict with `image` ([B, H, W, 3] float32 in [-1, 1]), `key` ([B]
         string) and, optionally, `label` ([B] integers).
-      flip: whether to add the embedding of the mirrored image before normalising, as InsightFace does. (It adds raw
-        embeddings; here both have unit length already, so that image and mirror count the same.)
-      progress: function that wraps the iterable of batches to show progress, such as `tqdm.tqdm`, or None.
+      flip: bool, whether to add the embedding of the flipped image, as `tfface.export.flip` defines.
+      progress: function around the iterable of batches that shows progress, such as `tqdm.tqdm`, or None.
 
     Returns:
       The `Embeddings`, with labels if the dataset has them.
 
     Raises:
-      ValueError: if the dataset's elements are not such dicts, or an embedding is not finite.
+      ValueError: the dataset's elements are not such dicts, or an embedding is not finite.
     """
     check_dataset(dataset)
     parts = [embed_batch(embedder, batch, flip) for batch in (progress(dataset) if progress else dataset)]
     return concatenate(parts, embedder.embedding_dim, "label" in dataset.element_spec)
 
 
-def embed_batch(embedder, batch, flip=False):
-    """Embeds one batch of a dataset: arguments as of `embed_dataset`."""
-    vectors = embedder(batch["image"])
-    if flip:
-        vectors = vectors + embedder(batch["image"][:, :, ::-1])
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def embed_batch(embedder: Embedder, batch: dict[str, tf.Tensor], flip: bool = False) -> Embeddings:
+    """Embeds one batch of a dataset, with the arguments of `embed_dataset`."""
+    vectors = embed_with_flip(embedder, batch["image"], flip)
     keys = [key.decode() for key in batch["key"].numpy().tolist()]
     return Embeddings(vectors, keys, batch["label"].numpy().astype(np.int64) if "label" in batch else None)
 
 
-def check_dataset(dataset):
-    """Raises ValueError unless the elements of a dataset are what `embed_dataset` takes."""
+def check_dataset(dataset: tf.data.Dataset) -> None:
+    """Raises ValueError unless `embed_dataset` can take the elements of a dataset."""
     spec = dataset.element_spec
     if not isinstance(spec, dict) or not {"image", "key"} <= spec.keys() or spec["image"].shape.rank != 4:
         raise ValueError(f"dataset must give batches with keys 'image' and 'key', got elements {spec}.")
 
 
-def check_finite(vectors, keys):
-    """Raises ValueError, naming the first keys, unless all of the vectors [N, D] are finite."""
+def check_finite(vectors: np.ndarray, keys: Sequence[str]) -> None:
+    """Raises ValueError, which names the first keys, unless all vectors [N, D] are finite."""
     wrong = [key for key, finite in zip(keys, np.isfinite(vectors).all(axis=1), strict=True) if not finite]
     if wrong:
         raise ValueError(
@@ -184,8 +190,8 @@ def check_finite(vectors, keys):
         )
 
 
-def concatenate(parts, embedding_dim, labelled):
-    """Joins a list of `Embeddings`, also where it is empty: `embedding_dim` and `labelled` then tell the form."""
+def concatenate(parts: Iterable[Embeddings], embedding_dim: int, labelled: bool) -> Embeddings:
+    """Joins `Embeddings`; if there are none, `embedding_dim` and `labelled` tell the form of the result."""
     vectors = [np.zeros([0, embedding_dim], np.float32), *(part.vectors for part in parts)]
     keys = [key for part in parts for key in part.keys]
     labels = np.concatenate([np.zeros([0], np.int64), *(part.labels for part in parts)]) if labelled else None

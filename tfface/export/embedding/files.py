@@ -1,7 +1,9 @@
 """Files of embeddings: NumPy's .npz, or TFRecord."""
 
 import itertools
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,22 +17,22 @@ _RECORDS = ".tfrecord"
 _RECORDS_AT_ONCE = 4096
 
 
-def save_embeddings(path, embeddings):
+def save_embeddings(path: str | os.PathLike, embeddings: Embeddings) -> None:
     """Writes embeddings into one file, as TFRecord if its name ends in `.tfrecord`, else as .npz.
 
     .npz holds `vectors` float32, `keys` unicode and, if known, `labels` int64. A record is a `tf.train.Example` of
     `embedding` (D floats), `key` (bytes, UTF-8) and, if known, `label` (int64). Equal embeddings give equal bytes. The
-    file appears, or replaces the one that was there, only when it is complete.
+    file appears, or replaces an older one, only when it is complete.
 
     Args:
-      path: file to write, under exactly this name.
+      path: file to write; nothing is appended to its name.
       embeddings: `Embeddings`.
     """
     with files.replacing(path) as unfinished:
         if pathlib.Path(path).suffix == _RECORDS:
             _write_records(unfinished, embeddings)
         else:
-            arrays = {"vectors": embeddings.vectors, "keys": np.array(embeddings.keys, dtype=np.str_)}
+            arrays: dict[str, Any] = {"vectors": embeddings.vectors, "keys": np.array(embeddings.keys, dtype=np.str_)}
             if embeddings.labels is not None:
                 arrays["labels"] = embeddings.labels
             # Opened here, because np.savez appends .npz to a name that lacks it.
@@ -38,7 +40,7 @@ def save_embeddings(path, embeddings):
                 np.savez(file, **arrays)
 
 
-def load_embeddings(path):
+def load_embeddings(path: str | os.PathLike) -> Embeddings:
     """Reads what `save_embeddings` wrote; never unpickles.
 
     Args:
@@ -48,8 +50,8 @@ def load_embeddings(path):
       The `Embeddings`.
 
     Raises:
-      ValueError: if the file holds anything else; the message names the file.
-      OSError: if it cannot be read.
+      ValueError: the file holds anything else; the message names the file.
+      OSError: the file cannot be read.
     """
     try:
         if pathlib.Path(path).suffix == _RECORDS:
@@ -92,16 +94,16 @@ def _read_records(path):
             schema = _schema(batch[0][1][1])
         parts.append(_parse(batch, schema))
     if not parts:
-        raise ValueError("it is empty.")
+        raise ValueError("the file is empty.")
     return concatenate(parts, parts[0].vectors.shape[1], "label" in schema)
 
 
 def _schema(record):
-    """Returns the features of a file by its first record."""
+    """Returns the features of a file, judged by its first record."""
     try:
         example = dict(tf.train.Example.FromString(record).features.feature)
     except DecodeError:
-        raise ValueError("record 0 at byte 0: no tf.train.Example.") from None
+        raise ValueError("record 0 at byte 0: not a tf.train.Example.") from None
     if "embedding" not in example:
         raise ValueError(f"no feature 'embedding', only {sorted(example)}.")
     dim = len(example["embedding"].float_list.value)
@@ -110,13 +112,13 @@ def _schema(record):
 
 
 def _parse(batch, schema):
-    """Returns the `Embeddings` of (number, (offset, data)) of records."""
+    """Parses records, (number, (offset, data)) each, into `Embeddings`."""
     try:
         parsed = tf.io.parse_example([data for _, (_, data) in batch], schema)
         keys = [key.decode() for key in parsed["key"].numpy().tolist()]
     except (tf.errors.OpError, UnicodeDecodeError) as error:
         if len(batch) > 1:
-            # By halves, down to the record that is to be named.
+            # Halved until one record is left, which the error names.
             for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
                 _parse(half, schema)
         number, (offset, _) = batch[0]

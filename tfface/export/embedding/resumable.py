@@ -1,35 +1,48 @@
-"""Embedding a large dataset so that an interruption costs little and changes nothing."""
+"""Embedding of a large dataset that an interruption delays little and does not change."""
 
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
 
 from tfface import files, json_files
-from tfface.export.embedding.embedder import check_dataset, concatenate, embed_batch
+from tfface.export.embedding.embedder import Embedder, Embeddings, check_dataset, concatenate, embed_batch
 from tfface.export.embedding.files import load_embeddings, save_embeddings
 
 _JOB_FILE = "job.json"
 _MAX_JOB_BYTES = 1 << 20
 
 
-def embed_resumably(embedder, dataset, folder, job, flip=False, batches_per_piece=64, advance=None):
-    """Embeds a dataset as `embed_dataset` does, and keeps what is done in a folder, where a later call goes on.
+def embed_resumably(
+    embedder: Embedder,
+    dataset: tf.data.Dataset,
+    folder: str | os.PathLike,
+    job: Mapping[str, Any],
+    flip: bool = False,
+    batches_per_piece: int = 64,
+    advance: Callable[[int], object] | None = None,
+) -> Embeddings:
+    """Embeds a dataset as `embed_dataset` does; a later call continues from the pieces in a folder.
 
-    Batches of a continued call are those of an uninterrupted one, because the last bits of an embedding may depend on
-    what else is in its batch. Batches that are done are read again but not embedded.
+    A resumed call forms the same batches as an uninterrupted one, because the last bits of an embedding may depend on
+    the other images of its batch. Finished batches are read again but not embedded.
 
     Args:
       embedder, dataset, flip: as for `embed_dataset`; the dataset has the same order every time.
-      folder: of the pieces; made if absent. Removing it, once the result is safe, is left to the caller.
-      job: dict of JSON values that tells whether a folder is of the same work: model, images, size of batches, ...
-      batches_per_piece: int, batches after which a piece is written.
-      advance: function that is called with the number of images that have been embedded since its last call, or None.
+      folder: folder of the pieces; made if absent. The caller removes it once the result is safe.
+      job: dict of JSON values that identifies the work: model, images, batch size, ...
+      batches_per_piece: int, number of batches in a piece.
+      advance: function of the number of images embedded since its last call, or None.
 
     Returns:
       The `Embeddings`.
 
     Raises:
-      ValueError: if the folder is of another job, or its pieces are damaged.
-      OSError: if a piece cannot be read or written.
+      ValueError: the folder belongs to another job, or a piece is damaged.
+      OSError: a piece cannot be read or written.
     """
     check_dataset(dataset)
     folder, advance = pathlib.Path(folder), advance or (lambda images: None)
@@ -63,7 +76,7 @@ def _piece(folder, number):
 
 
 def _claim(folder, job):
-    """Makes the folder one of this job, or raises ValueError if it is of another."""
+    """Claims the folder for this job, or raises ValueError if it belongs to another."""
     path = folder / _JOB_FILE
     if not path.is_file():
         files.write_atomically(path, (json.dumps(job, indent=1, sort_keys=True) + "\n").encode())
@@ -73,4 +86,4 @@ def _claim(folder, job):
     except ValueError as error:
         raise ValueError(f"{error} Remove {folder} to begin again.") from None
     if found != job:
-        raise ValueError(f"{folder} holds another job ({found}, not {job}): remove it to begin anew.")
+        raise ValueError(f"{folder} holds another job ({found}, not {job}): remove it to begin again.")

@@ -1,45 +1,48 @@
 """Embedders from exported files: SavedModel, TensorFlow Lite and ONNX."""
 
 import functools
+import os
 import pathlib
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from tfface import progress
+from tfface import files, progress
 from tfface.export.card import card_files
 from tfface.export.embedding.embedder import Embedder
 
-# Where FlatBuffers and Protocol Buffers, the two formats, end; more would be read for nothing.
+# FlatBuffers and Protocol Buffers, the two formats, cannot be larger.
 _MAX_BYTES = 2**31 - 1
 
 
-def load_embedder(path):
+def load_embedder(path: str | os.PathLike) -> Embedder:
     """Loads an export as an `Embedder`.
 
     Args:
-      path: SavedModel folder, or file named `.tflite` or `.onnx`, that this package made. TensorFlow Lite runs in the
-        package ai-edge-litert where that is installed, else in TensorFlow's own copy; ONNX needs onnxruntime. A
-        SavedModel is a program, which may read and write files as it runs; one without a model card of this package is
-        loaded with a warning on stderr.
+      path: SavedModel folder, or file named `.tflite` or `.onnx`, that this package made. TensorFlow Lite files run in
+        the package ai-edge-litert if it is installed, else in TensorFlow's own copy; ONNX files need onnxruntime. A
+        SavedModel is a program, which may read and write files when it runs; one without a model card of this package
+        is loaded with a warning on stderr.
 
     Raises:
-      ValueError: if `path` is no such folder or file, or has other inputs or outputs, or its runtime is missing.
+      ValueError: `path` is not such a folder or file, or has other inputs or outputs, or its runtime is missing.
+      OSError: the file cannot be read.
     """
     path = pathlib.Path(path)
     load = _FILES.get(path.suffix)
     if load is None or path.is_dir():
         return _saved_model(path)
-    if not path.is_file():
-        raise ValueError(f"{str(path)!r} is no file.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise ValueError(f"{str(path)!r} has {path.stat().st_size} bytes, more than the format allows ({_MAX_BYTES}).")
-    return load(path)
+    try:
+        # Read at once, not mapped by its name: a file that changes under a memory map would crash a running network.
+        content = files.read_regular(path, _MAX_BYTES)
+    except FileNotFoundError:
+        raise ValueError(f"{str(path)!r} is not a file.") from None
+    return load(path, content)
 
 
-def is_export(path):
-    """Whether a path looks like what `load_embedder` loads."""
+def is_export(path: str | os.PathLike) -> bool:
+    """Whether a path looks like something that `load_embedder` loads."""
     path = pathlib.Path(path)
     return (path / "saved_model.pb").is_file() or (path.suffix in _FILES and path.is_file())
 
@@ -59,22 +62,21 @@ def _saved_model(path):
     return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
 
 
-@functools.cache  # Once for each.
+@functools.cache  # One warning per folder.
 def _warn_of_stranger(path):
     progress.note(
         f"Warning: SavedModel {str(path)!r} has no model card of tfface. A SavedModel is a program that can read and "
-        "write files: load it only if you trust who made it."
+        "write files: load it only if you trust its maker."
     )
 
 
-def _tflite(path):
+def _tflite(path, content):
     try:
-        # Whole, not by its name: a file that changes under the memory map of a running network would crash it.
-        interpreter = _interpreter(path.read_bytes())
+        interpreter = _interpreter(content)
         signatures = interpreter.get_signature_list()
         run = interpreter.get_signature_runner("serving_default") if "serving_default" in signatures else None
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{str(path)!r} is no TensorFlow Lite file that can be run ({error}).") from None
+        raise ValueError(f"{str(path)!r} is not a TensorFlow Lite file that can be run ({error}).") from None
     if run is None:
         raise ValueError(f"{str(path)!r} has no signature 'serving_default', only {sorted(signatures)}.")
     ends = [
@@ -94,15 +96,15 @@ def _interpreter(content):
         return Interpreter(model_content=content)
 
 
-def _onnx(path):
+def _onnx(path, content):
     try:
         import onnxruntime
     except ImportError:
         raise ValueError(f"{str(path)!r} needs the package onnxruntime: pip install 'tfface[onnx]'.") from None
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # Types of its own, which derive from nothing narrower.
-        raise ValueError(f"{str(path)!r} is no ONNX file that can be run ({error}).") from None
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no narrower base class.
+        raise ValueError(f"{str(path)!r} is not an ONNX file that can be run ({error}).") from None
     ends = [
         {end.name: (end.type, [side if isinstance(side, int) else -1 for side in end.shape]) for end in side}
         for side in (session.get_inputs(), session.get_outputs())
@@ -111,7 +113,7 @@ def _onnx(path):
 
 
 def _embedder(path, run, inputs, outputs):
-    """Makes the `Embedder` of a file, from what it says of its ends: {name: (type, sides, -1 where any)}."""
+    """Makes the `Embedder` of a file from its inputs and outputs: {name: (type, sides, -1 where any)}."""
     match inputs, outputs:
         case {"image": (("float32" | "tensor(float)"), [-1, int(height), int(width), 3])}, {
             "embedding": (("float32" | "tensor(float)"), [-1, int(dim)])
@@ -124,7 +126,7 @@ def _embedder(path, run, inputs, outputs):
             )
 
     def embed(images):
-        # Not every runtime takes an empty batch.
+        # Some runtimes refuse an empty batch.
         return tf.constant(run(images.numpy()) if len(images) else np.zeros([0, dim], np.float32))
 
     return Embedder(embed, (height, width), dim)

@@ -1,19 +1,23 @@
 """ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
 
+import os
+
+import keras
+
 from tfface import files
 from tfface.export.embedding.embedder import embedding_function
 
 
-def onnx(encoder, path, opset=17):
+def onnx(encoder: keras.Model, path: str | os.PathLike, opset: int = 17) -> None:
     """Writes the encoder, without any head, as an `.onnx` file.
 
     Its input is `image` ([N, H, W, 3] float32 in [-1, 1], RGB), its output `embedding` ([N, D] float32, unit length).
 
     Args:
       encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
-        D, which computes in float32. It runs in inference mode.
+        D, that computes in float32. It runs in inference mode.
       path: `.onnx` file to write.
-      opset: int, version of ONNX's set of operations.
+      opset: int, version of the ONNX operator set.
 
     Raises:
       ValueError: the encoder has other inputs or outputs or another precision, tf2onnx does not know the opset, or the
@@ -26,5 +30,5 @@ def onnx(encoder, path, opset=17):
         raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.") from None
     model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
     for end in (*model.graph.input, *model.graph.output):
-        end.type.tensor_type.shape.dim[0].dim_param = "N"  # One size for both, which the converter does not know.
+        end.type.tensor_type.shape.dim[0].dim_param = "N"  # The converter does not know that both share one size.
     files.write_atomically(path, model.SerializeToString())

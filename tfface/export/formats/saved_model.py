@@ -1,6 +1,9 @@
 """SavedModel export of an encoder: images or image bytes in, unit-norm embeddings out."""
 
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -10,10 +13,17 @@ from tfface.export.signatures import signatures
 from tfface.export.warmup import write_warmup_requests
 
 
-def saved_model(encoder, path, *, flip=False, threshold=None, card=None):
+def saved_model(
+    encoder: keras.Model,
+    path: str | os.PathLike,
+    *,
+    flip: bool = False,
+    threshold: float | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> None:
     """Writes the encoder, without any head, as a SavedModel that TensorFlow's C++ loader can run.
 
-    The SavedModel has four signatures, each for any number N of images, none included:
+    The SavedModel has four signatures, each for any number N of images, zero included:
 
     * `serving_default` takes `image_bytes` ([N] string: whole JPEG or PNG files of aligned faces, of any size and with
       any number of channels).
@@ -21,7 +31,7 @@ def saved_model(encoder, path, *, flip=False, threshold=None, card=None):
     * `detect_free_align` takes `image_bytes` ([N] string: JPEG or PNG files of photographs) and `landmarks`
       ([N, 5, 2] float32, x and y in pixels, ordered as in `tfface.data.align`; NaN where a point is unknown). Faces
       are aligned at 112 x 112 or 112 x 96, whichever has the shape of the network's input, and resized to it as
-      aligned pictures are. A network whose input has neither shape gets no such signature.
+      aligned pictures are. A network whose input has neither shape lacks this signature.
     * `compare` takes `first_bytes` and `second_bytes` ([N] string: as `serving_default` does), the images of N pairs.
 
     The first three return `embedding` ([N, D] float32, of unit length; all zeros where the encoder returns zeros),
@@ -29,8 +39,8 @@ def saved_model(encoder, path, *, flip=False, threshold=None, card=None):
     similarity is at least the threshold) and `threshold` ([N] float32). One undecodable image, or landmarks that fix no
     alignment, fails the whole request with an InvalidArgumentError.
 
-    `assets.extra` holds the card and, where the package tensorflow-serving-api is installed, requests to every
-    signature with which TensorFlow Serving can warm up. TensorFlow Serving looks for numbered versions inside a folder
+    `assets.extra` holds the card and, if the package tensorflow-serving-api is installed, requests to every signature
+    with which TensorFlow Serving can warm up. TensorFlow Serving looks for numbered versions inside a folder
     of the model's name, so `path` usually ends in a number: `exported/my_model/1`. The folder appears under its name
     only when it is complete.
 
@@ -38,21 +48,21 @@ def saved_model(encoder, path, *, flip=False, threshold=None, card=None):
       encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
         D. It runs in inference mode; its own precision may be lower than float32.
       path: folder to make; parent folders are made as needed.
-      flip: bool, whether every embedding is the normalised sum of those of the image and of its mirror image, as
-        `embed_dataset` has it.
-      threshold: float, similarity from which on `compare` says that two images show one person, or None. It holds only
-        for the same `flip`.
-      card: dict of JSON values that `write_card` adds, or None.
+      flip: bool, whether every embedding is the normalised sum of the embeddings of the image and of its flip, as in
+        `embed_dataset`.
+      threshold: float, smallest similarity at which `compare` says that two images show one person, or None. It is
+        valid only for the same `flip`.
+      card: dict of JSON values that `write_card` writes, or None.
 
     Raises:
-      ValueError: if `path` exists, or the encoder has other inputs or outputs.
+      ValueError: `path` exists, or the encoder has other inputs or outputs.
     """
     path = pathlib.Path(path)
     if path.exists():
         raise ValueError(f"cannot export to {str(path)!r}: the path exists already.")
     made = signatures(encoder, flip, threshold)
 
-    # Not tf.saved_model.save: what it makes of a Keras 3 model loads in Python only, C++ misses its variables.
+    # Not tf.saved_model.save, whose copy of a Keras 3 model loads in Python only: C++ does not find its variables.
     archive = keras.export.ExportArchive()
     for name, (function, inputs) in made.items():
         archive.add_endpoint(name, function, inputs)

@@ -1,6 +1,9 @@
 """TensorFlow Lite export of an encoder: aligned images in, unit-norm embeddings out."""
 
+import os
 import warnings
+from collections.abc import Iterable
+from typing import Literal
 
 import keras
 import numpy as np
@@ -9,39 +12,46 @@ import tensorflow as tf
 from tfface import files
 from tfface.export.embedding.embedder import embedding_function, leaf_layers
 
-# Operations that int8 export leaves in float: the last one, whose result would have few bits in high dimensions, and
-# the products of attention, which lose more than all other operations together.
+# Operations that int8 export leaves in float: the final normalisation, whose result would have few bits in high
+# dimensions, and the products of attention, which lose more than all other operations together.
 _FLOAT = ["L2_NORMALIZATION", "BATCH_MATMUL"]
-# Of networks that rescale pixels themselves: rounding twice what has eight bits already.
+# Also left in float if a network rescales pixels itself, because these have only eight bits already.
 _FLOAT_RESCALING = ["MUL", "REVERSE_V2"]
 
 
-def tflite(encoder, path, quantize=None, calibration=None):
+def tflite(
+    encoder: keras.Model,
+    path: str | os.PathLike,
+    quantize: Literal["float16", "int8"] | None = None,
+    calibration: Iterable[np.ndarray] | None = None,
+) -> None:
     """Writes the encoder, without any head, as a `.tflite` file.
 
     Its one signature, `serving_default`, takes `image` ([N, H, W, 3] float32 in [-1, 1], RGB) and returns `embedding`
-    ([N, D] float32, of unit length), whatever the precision inside. N is 1 until the input is resized, which signature
-    runners do by themselves.
+    ([N, D] float32, of unit length), whatever the precision inside. N is 1 until the input is resized, as signature
+    runners do automatically.
 
     Args:
       encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
-        D, which computes in float32. It runs in inference mode.
+        D, that computes in float32. It runs in inference mode.
       path: `.tflite` file to write.
       quantize: None; "float16", weights of half the size; or "int8", weights and activations of a quarter, in integer
-        arithmetic but for the products of attention, a rescaling of pixels and the final normalisation.
-      calibration: for "int8": iterable of float32 batches [n, H, W, 3] in [-1, 1], of images like those that will be
-        embedded. A hundred show the range of every activation.
+        arithmetic except for the products of attention, a rescaling of pixels and the final normalisation.
+      calibration: for "int8", iterable of float32 batches [n, H, W, 3] in [-1, 1], of images like those that will be
+        embedded. A hundred images show the range of every activation.
 
     Raises:
-      ValueError: the encoder has other inputs or outputs or another precision, `quantize` is none of these, or there is
-        calibration without "int8" or "int8" without calibration.
+      ValueError: the encoder has other inputs or outputs or another precision, `quantize` is not one of these, or
+        "int8" and calibration are not given together.
     """
     if quantize not in (None, "float16", "int8"):
         raise ValueError(f"`quantize` must be None, 'float16' or 'int8', got {quantize!r}.")
     if (calibration is None) == (quantize == "int8"):
-        raise ValueError(f"'int8', and nothing else, needs `calibration`, got {quantize!r} with {calibration!r}.")
+        raise ValueError(
+            f"`calibration` belongs to 'int8' and must come with it, got {quantize!r} with {calibration!r}."
+        )
     embed = embedding_function(encoder)
-    # The converter finds variables by the attributes of a module, and those of a Keras 3 model are not among them.
+    # The converter finds variables by the attributes of a module, but not those inside a Keras 3 model.
     module = tf.Module()
     module.embed, module.variables_of_encoder = embed, [variable.value for variable in encoder.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()], module)
@@ -66,7 +76,7 @@ def _quantized(converter, encoder, calibration):
     options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_ops=_FLOAT + _FLOAT_RESCALING if rescales else _FLOAT
     )
-    # A debugger by name; it is the converter's only interface that quantises some operations and leaves others.
+    # Despite its name, this debugger is the converter's only interface that leaves some operations in float.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*LiteRT interpreter")
         debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
@@ -75,8 +85,8 @@ def _quantized(converter, encoder, calibration):
 
 def _checked(batch, shape):
     batch = np.asarray(batch)
-    # The range is that of decoded images, whose resizing rounds a little beyond it; pixels from 0 to 255 would be
-    # calibrated without complaint, and wrongly.
+    # Decoded images have this range, up to the rounding of their resizing. Pixels from 0 to 255 would calibrate wrongly
+    # without an error.
     if batch.shape[1:] != shape or batch.dtype != np.float32 or not np.all(np.abs(batch) <= 1 + 1e-5):
         raise ValueError(
             f"`calibration` must give float32 batches {['n', *shape]} in [-1, 1], got {batch.dtype} {batch.shape}"
