@@ -39,7 +39,7 @@ def pixels(person, image):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Folder of 24 people with 5 photos each; names hold what breaks HTML and shells."""
+    """Folder of 24 people with 5 photos each; names hold characters that break HTML and shells."""
     root = tmp_path_factory.mktemp("photos")
     for person in range(24):
         (root / f"p{person:02d} <b>&'\"").mkdir()
@@ -131,7 +131,7 @@ def test_fingerprint_of_a_run_is_of_its_newest_checkpoint(tmp_path):
     assert found[1] == found[2] != found[3]
     (tmp_path / "checkpoints/step-9/variables").write_text("changed")
     assert provenance.model_sha256(tmp_path) == found[3]
-    # What is read is what is hashed: of a damaged checkpoint neither.
+    # The same checkpoint is read and hashed; a damaged one is neither.
     (tmp_path / "checkpoints/step-10/variables").write_text("changed")
     (tmp_path / "checkpoints/step-9/variables").write_text("checkpoints/step-9/variables")
     assert provenance.model_sha256(tmp_path) == found[2]
@@ -193,7 +193,7 @@ def test_embeddings_alone_can_be_evaluated(model, photos, tmp_path):
         ({"images": "nowhere"}, "no file matches 'nowhere'"),
         ({"groups": "CSV"}, "has no row for .* images of the pairs"),
         ({"protocol": ["LFW"]}, "none of the 2 pairs has both images among the 120 keys"),
-        ({"protocol": ["LFW", "LFW"]}, r"told apart by their file names, got \['pairs', 'pairs'\]"),
+        ({"protocol": ["LFW", "LFW"]}, r"must have different file names, got \['pairs', 'pairs'\]"),
         ({"model": "ZERO"}, "must be finite and not zero"),
         ({"model": "NAN"}, r"embeddings of 60 of 120 images are not finite, the first of \['p00"),
     ],
@@ -206,7 +206,7 @@ def test_bad_input_is_named(model, photos, tmp_path, change, message):
     for name, value in (("ZERO", 0), ("NAN", np.nan)):
         vectors = np.random.default_rng(0).normal(size=(120, 8)).astype(np.float32)
         vectors[::2] = value
-        # By NumPy, because the library refuses to make embeddings that are not finite.
+        # Written by NumPy, because the library refuses to make embeddings that are not finite.
         np.savez(tmp_path / f"{name}.npz", vectors=vectors, keys=np.array(keys), labels=labels)
     places = {"CSV": tmp_path / "groups.csv", "LFW": tmp_path / "pairs.txt"}
     places |= {name: tmp_path / f"{name}.npz" for name in ("ZERO", "NAN")}

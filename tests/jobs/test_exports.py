@@ -1,4 +1,4 @@
-"""The export job: cards that say what files say, and nothing under the target's name unless it is right."""
+"""The export job: cards agree with files, and only a correct export appears under the target's name."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ FAR = 0.01
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    """A run folder as `train` leaves it, of a network that has learned nothing, verified on its training records."""
+    """A run folder as `train` leaves it, of an untrained network, verified on its training records."""
     root = tmp_path_factory.mktemp("runs")
     write_folder(root / "faces", identities=8, images_per_identity=6, size=56)
     data.convert_folder(root / "faces", root / "records")
@@ -101,7 +101,7 @@ def test_equal_runs_give_equal_cards(copy, run_dir, encoder, tmp_path):
 def test_thresholds_hold_for_the_same_flip_mode_only(run_dir, encoder, tmp_path):
     card = model_card(run_dir, encoder, flip=True, far=FAR)
     assert card["threshold"] is None
-    assert "export embeds with the mirrored image, the model was verified without" in card["notes"][0]
+    assert "export embeds with the flipped image, the model was verified without" in card["notes"][0]
     jobs.verify_model(run_dir, run_dir.parent / "records", max_pairs=200, flip=True, output=tmp_path)
     results = tmp_path / "results.json"
     card = model_card(run_dir, encoder, flip=True, far=FAR, results=results)
@@ -114,16 +114,16 @@ def test_thresholds_hold_for_the_same_flip_mode_only(run_dir, encoder, tmp_path)
 def test_a_far_that_was_not_measured_has_no_threshold(run_dir, encoder, far):
     card = model_card(run_dir, encoder, far=far)
     assert card["threshold"] is None
-    assert f"FAR {far:g} is not known of 'held-out pairs'; those of 0.01 are" in card["notes"][0]
+    assert f"'held-out pairs' has none for FAR {far:g}; it has those for FAR 0.01" in card["notes"][0]
 
 
 def test_unknown_is_none_not_invented(copy, encoder):
-    # Results and records of other weights and other people do not count.
+    # Results of other weights and records of other people do not count.
     shutil.copytree(copy / "checkpoints" / "step-7", copy / "checkpoints" / "step-8")
     write_identities(copy, list("abcdefgh"))
     card = model_card(copy, encoder, far=FAR)
     assert (card["data"], card["verification"], card["threshold"]) == (None, None, None)
-    assert "of other weights" in card["notes"][0]
+    assert "with other weights" in card["notes"][0]
     assert card["training"]["steps"] == 8
     with pytest.raises(ValueError, match="another model, or of other weights"):
         model_card(copy, encoder, results=copy / "results.json")
@@ -141,7 +141,7 @@ def test_damaged_results_are_named(copy, encoder, content):
 
 
 def test_refuses_unknown_protocols_and_fars(run_dir, encoder):
-    with pytest.raises(ValueError, match="no result is called 'lfw', only .'held-out pairs'"):
+    with pytest.raises(ValueError, match="there is no result named 'lfw', only .'held-out pairs'"):
         model_card(run_dir, encoder, protocol="lfw")
     with pytest.raises(ValueError, match="FAR must be in"):
         model_card(run_dir, encoder, far=0.0)
@@ -166,14 +166,14 @@ def test_exported_threshold_gives_the_far_of_the_card(run_dir, tmp_path):
     card = json.loads((result.path / "assets.extra" / "model_card.json").read_text(encoding="utf-8"))
     assert card == result.card
     assert f'base_path: "{tmp_path}/face"' in (tmp_path / "serving" / "models.config").read_text()
-    # Measured anew, with the export, on the pairs of the verification.
+    # Measured again, with the export, on the pairs of the verification.
     images = data.eval_dataset(run_dir.parent / "records", 16, 56)
     embeddings = export.embed_dataset(export.load_embedder(result.path), images)
     (pairs,) = verification_pairs(embeddings, (), 200, 0).values()
     row = dict(zip(embeddings.keys, embeddings.vectors, strict=True))
     scores = np.array([row[a] @ row[b] for a, b in zip(pairs.left, pairs.right, strict=True)])
     (point, *_) = card["verification"]["thresholds"]
-    # Half a rounding below, because a threshold is itself a score.
+    # Half a rounding step lower, because a threshold is itself a score.
     accepted = scores >= card["threshold"]["value"] - 1e-6
     assert np.mean(accepted[~pairs.same]) == pytest.approx(point["measured_far"])
     assert np.mean(accepted[pairs.same]) == pytest.approx(point["tar"])

@@ -1,1 +1,1 @@
-"""Command-line programs: flags, one call of `tfface.jobs` or of a room below, and what is printed."""
+"""Command-line programs: each defines flags, calls one function of the library, and prints the result."""

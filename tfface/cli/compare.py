@@ -1,10 +1,10 @@
-"""Puts several runs and the numbers of papers side by side.
+"""Puts the numbers of several runs and of papers side by side.
 
 Example:
   python scripts/compare.py --runs=runs/cfp,evaluation/results.json --output=comparison.csv
 
-A paper's line appears where it shares a dataset and a measure with the runs. Its numbers are in percent, of the whole
-protocol; a run's accuracy is followed by the number of its pairs, which tells whether it is of the whole protocol too.
+A paper's line appears if it shares a dataset and a measure with the runs. Its numbers are percentages over the whole
+protocol; a run's accuracy is followed by its number of pairs, which shows whether it covers the whole protocol too.
 """
 
 import pathlib
@@ -15,12 +15,12 @@ from tfface.cli import program
 
 _PAPERS_FILE = str(pathlib.Path(__file__).with_name("paper_results.csv"))
 
-_RUNS = flags.DEFINE_list("runs", None, "Run folders, folders of evaluations, or their results.json.", required=True)
-_PAPERS = flags.DEFINE_string("papers", _PAPERS_FILE, "CSV of numbers of papers; empty: none.")
-_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write, beside what is printed.")
+_RUNS = flags.DEFINE_list("runs", None, "Run folders, evaluation folders, or results.json files.", required=True)
+_PAPERS = flags.DEFINE_string("papers", _PAPERS_FILE, "CSV file with the numbers of papers; empty: none.")
+_OUTPUT = flags.DEFINE_string("output", None, "CSV file to write; the table is printed as well.")
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import csv_files
     from tfface.evaluation.reports import comparison, tables

@@ -1,10 +1,11 @@
-"""Embeds images with a model: one vector an image, in a file.
+"""Embeds images with a model and writes one vector per image to a file.
 
 Examples:
   python scripts/embed.py --model=runs/quickstart/export/1 --data=photos --output=photos.npz
   python scripts/embed.py --model=runs/cfp --data=records/cfp/heldout --output=heldout.tfrecord --flip
 
-An interrupted run leaves its work in OUTPUT.partial; the same command goes on from there and writes the same bytes.
+An interrupted run leaves its work in OUTPUT.partial; the same command continues from there and writes the same
+bytes as an uninterrupted run.
 """
 
 from absl import flags
@@ -16,12 +17,12 @@ _DATA = flags.DEFINE_string(
     "data", None, "Records (dataset folder or glob), or a folder root/identity/image.jpg.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "File to write: NAME.npz or NAME.tfrecord.", required=True)
-_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images embedded at a time.", lower_bound=1)
+_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch.", lower_bound=1)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records.")
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import jobs
 

@@ -17,14 +17,16 @@ _MODEL = flags.DEFINE_string(
     "model", None, "SavedModel folder, run folder, .keras file, or .npz or .tfrecord file of embeddings.", required=True
 )
 _DATA = flags.DEFINE_string("data", None, "Records (dataset folder or glob), or a folder root/identity/image.jpg.")
-_PROTOCOL = flags.DEFINE_list("protocol", [], "Official pairs: LFW pairs.txt, CFP Split/FF. Default: pairs are drawn.")
-_PAIRS = flags.DEFINE_integer("pairs", 6000, "Pairs drawn at most, where there is no protocol.", lower_bound=4)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draw.", lower_bound=0)
-_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
-_GROUPS = flags.DEFINE_string("groups", None, "CSV: keys of images, then columns to group by (age, pose, ...).")
-_HARDEST = flags.DEFINE_integer("hardest", 8, "Hardest pairs of each kind on the page.", lower_bound=0)
+_PROTOCOL = flags.DEFINE_list("protocol", [], "Official pairs: LFW pairs.txt, CFP Split/FF. Default: random pairs.")
+_PAIRS = flags.DEFINE_integer("pairs", 6000, "Largest number of random pairs, without --protocol.", lower_bound=4)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random pairs.", lower_bound=0)
+_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
+_GROUPS = flags.DEFINE_string("groups", None, "CSV file: keys of images, then columns to group by (age, pose, ...).")
+_HARDEST = flags.DEFINE_integer("hardest", 8, "Number of hardest pairs of each kind on the page.", lower_bound=0)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records; the report names them.")
-_REPORT = flags.DEFINE_string("report", None, "HTML page; the other files go beside it. Default: OUTPUT/report.html.")
+_REPORT = flags.DEFINE_string(
+    "report", None, "HTML page to write; the other files go beside it. Default: OUTPUT/report.html."
+)
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
@@ -32,7 +34,7 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import evaluation, jobs
 

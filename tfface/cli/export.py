@@ -1,11 +1,11 @@
-"""Exports a trained encoder for serving: a SavedModel, or a file of TensorFlow Lite or ONNX, by the name of --output.
+"""Exports a trained encoder for serving as a SavedModel, TensorFlow Lite or ONNX; the name of --output selects which.
 
 Examples:
   python scripts/export.py --model=runs/quickstart --output=exported/quickstart/1 --serving_config=exported
   python scripts/export.py --model=runs/quickstart --output=face.tflite --quantize=int8 --calibration=records/photos
   python scripts/export.py --model=runs/quickstart --output=face.onnx --flip
 
-Before it appears under its name, an export is loaded in a process of its own and must give the model's embeddings.
+An export appears under its name only after a separate process has loaded it and got the embeddings of the model.
 """
 
 from absl import flags
@@ -14,24 +14,24 @@ from tfface.cli import program
 
 _MODEL = flags.DEFINE_string("model", None, "Run folder of scripts/train.py, or .keras file.", required=True)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "What to make: NAME.tflite, NAME.onnx, or a SavedModel folder such as NAME/1.", required=True
+    "output", None, "Path to make: NAME.tflite, NAME.onnx, or a SavedModel folder such as NAME/1.", required=True
 )
-_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the mirrored image.")
-_FAR = flags.DEFINE_float("far", 1e-3, "FAR at whose threshold the signature `compare` decides.", 0.0, 1.0)
-_PROTOCOL = flags.DEFINE_string("protocol", None, "Result of which that threshold is taken. Default: the first.")
+_FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
+_FAR = flags.DEFINE_float("far", 1e-3, "FAR whose threshold the signature `compare` uses.", 0.0, 1.0)
+_PROTOCOL = flags.DEFINE_string("protocol", None, "Name of the result whose threshold is used. Default: the first.")
 _RESULTS = flags.DEFINE_string(
-    "results", None, "results.json of scripts/evaluate.py, of this model. Default: that of the run."
+    "results", None, "results.json that scripts/evaluate.py wrote for this model. Default: that of the run."
 )
 _QUANTIZE = flags.DEFINE_enum("quantize", "none", ["none", "float16", "int8"], "Precision of a .tflite file.")
 _CALIBRATION = flags.DEFINE_string(
-    "calibration", None, "Records of faces like those to be embedded, for --quantize=int8: dataset folder or glob."
+    "calibration", None, "For --quantize=int8: records (dataset folder or glob) of faces like those to be embedded."
 )
 _SERVING_CONFIG = flags.DEFINE_string(
-    "serving_config", None, "Folder for TensorFlow Serving's models.config and batching.config."
+    "serving_config", None, "Folder to write TensorFlow Serving's models.config and batching.config to."
 )
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import jobs
 

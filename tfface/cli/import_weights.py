@@ -1,4 +1,4 @@
-"""Turns weights of InsightFace's arcface_torch into a .keras file, and an encoder back into a state dict.
+"""Converts weights of InsightFace's arcface_torch to a .keras file, and an encoder back to a state dict.
 
 Examples:
   python scripts/import_weights.py --source=backbone.pth --backbone=IResNet100 --output=iresnet100.keras
@@ -13,18 +13,20 @@ from absl import flags
 from tfface.cli import program
 from tfface.config.train_config import BACKBONES
 
-# Layers of ResNet50 are Keras' own: arcface_torch has no such network.
+# ResNet50 is Keras' own network; arcface_torch has none like it.
 _NAMES = [name for name in BACKBONES if name != "ResNet50"]
 _SOURCE = flags.DEFINE_string(
-    "source", None, "State dict or .onnx file; to export: run folder or .keras file.", required=True
+    "source", None, "To import: state dict or .onnx file. To export: run folder or .keras file.", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "A .keras file; to export: a .pt or .pth file.", required=True)
-_BACKBONE = flags.DEFINE_enum("backbone", None, _NAMES, "Network of the weights.", case_sensitive=False)
-_EMBEDDING_DIM = flags.DEFINE_integer("embedding_dim", 512, "Size of the embedding.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "To import: .keras file to write. To export: .pt or .pth file to write.", required=True
+)
+_BACKBONE = flags.DEFINE_enum("backbone", None, _NAMES, "Backbone architecture of the weights.", case_sensitive=False)
+_EMBEDDING_DIM = flags.DEFINE_integer("embedding_dim", 512, "Embedding dimension.", lower_bound=1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 112, "Side of the input images, pixels.", lower_bound=56)
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import backbones, config, files
     from tfface.backbones.weights import insightface
@@ -37,7 +39,7 @@ def main():
         model = getattr(backbones, _BACKBONE.value)(_EMBEDDING_DIM.value, _IMAGE_SIZE.value)
         insightface.load_weights(model, _SOURCE.value)
         with files.replacing(_OUTPUT.value) as temporary:
-            # Keras insists on the ending.
+            # Keras saves only to names that end in .keras.
             model.save(temporary.with_suffix(".keras"))
             temporary.with_suffix(".keras").rename(temporary)
     else:

@@ -1,12 +1,13 @@
-"""How every command-line program of tfface starts and fails."""
+"""Start and failure of every command-line program: one sentence on stderr and an exit status."""
 
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 from tfface import interrupts
 
-# Programs import this module first. Until they run nothing is open, and a signal need not be more than an end.
+# Programs import this module first. Nothing is open until they run, so a signal may simply end the process.
 interrupts.default()
 
 from absl import app, logging  # noqa: E402
@@ -18,12 +19,12 @@ from tfface.config import migrations  # noqa: E402
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def run(main):
+def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
 
-    Expected are `ValueError` (bad input or flag values), `OSError` (files), a lack of memory and TensorFlow's operation
-    errors (its own file access, damaged records); anything else is a bug and keeps its traceback. SIGINT and SIGTERM
-    end in one sentence too, with exit status 130 and 143.
+    Expected failures are `ValueError` (bad input or flag values), `OSError` (files), a lack of memory and TensorFlow's
+    operation errors (its own file access, damaged records); any other error is a bug and keeps its traceback. SIGINT
+    and SIGTERM end in one sentence too, with exit status 130 and 143.
 
     Args:
       main: function without arguments; flags are parsed when it is called.
@@ -35,7 +36,7 @@ def run(main):
         logging.set_verbosity(logging.WARNING)
         try:
             main()
-            interrupts.ignore()  # What was asked for is there; that must not be denied while the interpreter ends.
+            interrupts.ignore()  # The work is complete; a signal while the interpreter ends must not report failure.
         except Exception as error:
             if interruption := interrupts.behind(error):
                 raise interruption from None
@@ -51,18 +52,18 @@ def run(main):
             sys.exit(f"Error: {_sentence(error)}")
         app.run(guarded, arguments)
     except KeyboardInterrupt as error:
-        interrupts.default()  # A second signal ends the program at once, without a word.
+        interrupts.default()  # A second signal ends the program at once, without a message.
         print(f"\nError: {error or 'interrupted.'}", file=sys.stderr)
         sys.exit(getattr(error, "status", 130))
 
 
 def _expected():
-    # Programs that never imported TensorFlow have none of its errors either.
+    # A program that never imported TensorFlow cannot meet its errors.
     tensorflow = sys.modules.get("tensorflow")
     return (ValueError, OSError, *([tensorflow.errors.OpError] if tensorflow else []))
 
 
-# What is raised with these words is of no type of its own: NumPy, threads and shared libraries.
+# NumPy, threads and shared libraries report a lack of memory only in these words, not by a type of error.
 _NO_MEMORY = ("Cannot allocate memory", "Unable to allocate", "can't start new thread", "bad_alloc", "OOM when")
 
 
@@ -77,7 +78,7 @@ def _sentence(error):
     if not isinstance(error, (ValueError, OSError)):
         if (full := error.message.split("; No space left on device")) != [error.message]:
             return f"{full[0].split()[-1]}: no space left on the disk."
-        # The message of a failed operation ends in its reason, after a traceback of the graph.
+        # In the message of a failed operation, the reason follows a traceback of the graph.
         reasons = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
         return reasons[-1].removeprefix("assertion failed: ") if reasons else type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:

@@ -4,44 +4,50 @@ Examples:
   python scripts/serving_client.py --server=http://localhost:8501 --model=faces --images=photos --output=photos.npz
   python scripts/serving_client.py --server=grpc://localhost:8500 --model=faces --compare=a.jpg,b.jpg
 
-Images are aligned faces, or photographs with a table of landmarks. Those that cannot be embedded are listed on stderr;
-the others are written, and the exit status is 1. Over REST nothing here imports TensorFlow before the file is written.
+Images are aligned faces, or photographs with a table of landmarks. If some cannot be embedded, they are listed on
+stderr, the others are written, and the exit status is 1. Over REST, TensorFlow is imported only to write the file.
 """
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfface.cli import program
 
+if TYPE_CHECKING:
+    from tfface import serving
+
 _SERVER = flags.DEFINE_string(
     "server", None, "http://host:8501 or grpc://host:8500; https://host:port or grpcs://host:port.", required=True
 )
-_MODEL = flags.DEFINE_string("model", None, "Name under which the server has the model.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "Name of the model on the server.", required=True)
 _VERSION = flags.DEFINE_integer("version", None, "Version of the model. Default: the newest.", lower_bound=0)
-_IMAGES = flags.DEFINE_list("images", None, "A folder, or files separated by commas.")
+_IMAGES = flags.DEFINE_list("images", None, "Folder of images, or image files separated by commas.")
 _OUTPUT = flags.DEFINE_string("output", None, "File to write: NAME.npz or NAME.tfrecord.")
 _LANDMARKS = flags.DEFINE_string(
-    "landmarks", None, "CSV of path,x1,y1,...,x5,y5 for photographs; paths as given, or relative to the folder."
+    "landmarks", None, "CSV file of path,x1,y1,...,x5,y5 for photographs; paths as given, or relative to the folder."
 )
 _COMPARE = flags.DEFINE_list("compare", None, "Two files of aligned faces, instead of --images.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images a request.", lower_bound=1)
-_CONCURRENCY = flags.DEFINE_integer("concurrency", 4, "Requests under way at a time.", lower_bound=1)
-_DEADLINE = flags.DEFINE_float("deadline", 60.0, "Seconds that a request may take, with its repetitions.")
-_RETRIES = flags.DEFINE_integer("retries", 4, "Repetitions while the server is not available.", lower_bound=0)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per request.", lower_bound=1)
+_CONCURRENCY = flags.DEFINE_integer("concurrency", 4, "Requests in flight at a time.", lower_bound=1)
+_DEADLINE = flags.DEFINE_float("deadline", 60.0, "Seconds that a request may take, retries included.")
+_RETRIES = flags.DEFINE_integer("retries", 4, "Retries per request while the server is unavailable.", lower_bound=0)
 _HEADER = flags.DEFINE_multi_string(
     "header", [], "'Name: value', sent with every request; may be repeated. Other users of this machine can see it."
 )
-_TOKEN_FILE = flags.DEFINE_string("token_file", None, "File of a token, sent as 'Authorization: Bearer TOKEN'.")
-_CA_FILE = flags.DEFINE_string("ca_file", None, "PEM file of the authorities to trust, for https and grpcs.")
+_TOKEN_FILE = flags.DEFINE_string("token_file", None, "File that holds a token, sent as 'Authorization: Bearer TOKEN'.")
+_CA_FILE = flags.DEFINE_string(
+    "ca_file", None, "PEM file of the certificate authorities to trust, for https and grpcs."
+)
 _INSECURE_TOKEN = flags.DEFINE_bool(
     "insecure_token", False, "Send token and headers to another host even without encryption."
 )
-_WAIT = flags.DEFINE_float("wait", 0.0, "Seconds to wait until the server has the model.", lower_bound=0.0)
+_WAIT = flags.DEFINE_float("wait", 0.0, "Seconds to wait until the server has loaded the model.", lower_bound=0.0)
 
 
-def main():
+def main() -> None:
     # Imported here, so that --help and wrong flags answer at once.
     from tfface import serving
 
@@ -65,7 +71,8 @@ def main():
             compare(client)
 
 
-def headers():
+def headers() -> dict[str, str]:
+    """Reads --header into a dict from name to value."""
     pairs = [text.partition(":") for text in _HEADER.value]
     if not all(colon for _, colon, _ in pairs):
         raise ValueError("--header must be 'Name: value'; one has no colon.")
@@ -75,7 +82,8 @@ def headers():
     return made
 
 
-def compare(client):
+def compare(client: "serving.Client") -> None:
+    """Compares the two files of --compare and prints the similarity."""
     from tfface import serving
     from tfface.data.formats.image_files import read_image_file
 
@@ -85,9 +93,8 @@ def compare(client):
         print(f"{'same person' if pair.same[0] else 'different people'} (threshold {pair.threshold:.4f})")
 
 
-def embed(client):
-    import numpy as np
-
+def embed(client: "serving.Client") -> None:
+    """Embeds --images and writes --output."""
     from tfface import serving
     from tfface.data.formats.image_files import read_image_file
     from tfface.data.formats.landmarks import read_landmarks
@@ -95,19 +102,19 @@ def embed(client):
 
     root = _IMAGES.value[0] if len(_IMAGES.value) == 1 and os.path.isdir(_IMAGES.value[0]) else ""
     listing = find_images(root) if root else None
-    keys = listing.keys if root else _IMAGES.value
+    keys = listing.keys if listing else _IMAGES.value
     if not keys:
         raise ValueError(f"{root} holds no images.")
     landmarks = read_landmarks(_LANDMARKS.value) if _LANDMARKS.value else None
     vectors, kept, bad = serving.embed_files(
         client, keys, lambda key: read_image_file(os.path.join(root, key)), landmarks
     )
-    bad.update(listing.unreadable if root else ())
-    # As of scripts/embed.py: the identities of a folder are numbered by name.
-    labels = np.unique([key.split("/")[0] for key in kept], return_inverse=True)[1].astype(np.int64) if root else None
-    # Imported last, because this room needs TensorFlow.
+    bad.update(listing.unreadable if listing else ())
+    # Imported last, because these need TensorFlow.
     from tfface.export import Embeddings, save_embeddings
+    from tfface.jobs.image_folders import folder_labels
 
+    labels = folder_labels(kept) if root else None
     save_embeddings(_OUTPUT.value, Embeddings(vectors, kept, labels))
     print(f"{_OUTPUT.value}: {len(kept)} embeddings of {vectors.shape[1]} dimensions")
     for key, reason in bad.items():

@@ -8,7 +8,7 @@ from tfface.config import train_config
 train_config.define_flags()
 
 
-def main():
+def main() -> None:
     from tfface import evaluation, jobs
 
     settings = train_config.from_flags(flags.FLAGS)
@@ -27,7 +27,7 @@ def main():
     print()
     print("Next: evaluate the export, on your own photos too:")
     heldout = settings.heldout_data or "photos"
-    if settings.train_data == "synthetic":  # Faces are rendered for verification too, whatever else is given.
+    if settings.train_data == "synthetic":  # Held-out faces are rendered as well; --heldout_data is not used.
         heldout = f"{settings.run_dir}/records/heldout"
     print(f"  python scripts/evaluate.py --model={result.saved_model} --data={heldout}")
 

@@ -1,4 +1,4 @@
-"""What the programs do, as functions: train, embed, verify and export, with reports, cards and provenance."""
+"""The programs as functions: train, embed, verify and export, with reports, cards and provenance."""
 
 from tfface import lazy, needs_tensorflow  # noqa: F401
 

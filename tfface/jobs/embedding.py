@@ -6,30 +6,37 @@ import os
 import pathlib
 import shutil
 
-import numpy as np
-
 from tfface import data, export, interrupts, ownership, progress
 from tfface.config.build import load_encoder
+from tfface.jobs.image_folders import folder_labels, is_image_folder
 from tfface.jobs.provenance import images_sha256, model_sha256
 
 
-def embed_images(model, images, output=None, flip=False, batch_size=64, records=None):
+def embed_images(
+    model: str | os.PathLike,
+    images: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    flip: bool = False,
+    batch_size: int = 64,
+    records: data.Records | None = None,
+) -> export.Embeddings:
     """Embeds records or a folder of images, with a progress bar.
 
     Args:
       model: export (SavedModel folder, `.tflite` or `.onnx` file), run folder or `.keras` file.
       images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
-      output: file to write (`.tfrecord`, or anything else for .npz), or None. An interrupted call leaves its pieces in
-        the folder OUTPUT.partial; the same call goes on from there, and writes what an uninterrupted one would.
-      flip: bool, add the embedding of the mirrored image.
-      batch_size: int, images embedded at a time.
-      records: the images as `tfface.data.open_records` has opened them, perhaps without bad ones; default: with all.
+      output: file to write (`.tfrecord`, or any other name for .npz), or None. An interrupted call leaves its pieces
+        in the folder OUTPUT.partial; the same call continues from there, and writes the same bytes as an uninterrupted
+        one.
+      flip: bool, add the embedding of the flipped image.
+      batch_size: int, images per batch.
+      records: the images as `tfface.data.open_records` opened them, such as without bad ones; default: all.
 
     Returns:
       `Embeddings`; the labels of a folder number its identities by name.
 
     Raises:
-      ValueError: the model or the images are not of that form, or OUTPUT.partial is of another model or other images.
+      ValueError: the model or the images are not of that form, or OUTPUT.partial belongs to another model or images.
       OSError: a file cannot be read or written.
     """
     embedder = load_any_embedder(model)
@@ -40,7 +47,7 @@ def embed_images(model, images, output=None, flip=False, batch_size=64, records=
     else:
         records = data.open_records(images) if records is None else records
         dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
-    pieces = None if output is None else pathlib.Path(f"{output}.partial")
+    pieces = pathlib.Path(f"{output}.partial")  # Only made if there is an output.
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress.bar(total=count, desc="embed", unit=" images"))
         stack.enter_context(data.naming_bad_records(records))
@@ -54,16 +61,14 @@ def embed_images(model, images, output=None, flip=False, batch_size=64, records=
                 job["left_out"] = list(map(str, records.bad))
             embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
         if in_folder:
-            identities = [key.split("/")[0] for key in embeddings.keys]
-            labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
-            embeddings = dataclasses.replace(embeddings, labels=labels)
+            embeddings = dataclasses.replace(embeddings, labels=folder_labels(embeddings.keys))
         if output is not None:
             export.save_embeddings(output, embeddings)
             shutil.rmtree(pieces)
     return embeddings
 
 
-def load_any_embedder(model):
+def load_any_embedder(model: str | os.PathLike) -> export.Embedder:
     """Loads an export (SavedModel folder, `.tflite` or `.onnx` file), a run folder or a `.keras` file as an `Embedder`.
 
     Raises:
@@ -74,22 +79,15 @@ def load_any_embedder(model):
     return export.encoder_embedder(load_encoder(model))
 
 
-def skip_bad_records(images):
+def skip_bad_records(images: str | os.PathLike) -> data.Records:
     """Opens records without the bad ones, for `embed_images`.
 
     Raises:
-      ValueError: the images are files in a folder, or as for `tfface.data.open_records`.
+      ValueError: the images are files in a folder, or `tfface.data.open_records` cannot open them.
     """
     if is_image_folder(images):
         raise ValueError(f"skip_bad leaves out records, but {images} is a folder of images.")
     return data.open_records(images, skip_bad=True)
-
-
-def is_image_folder(images):
-    """Whether images are files in a folder, not records."""
-    if isinstance(images, data.Records):
-        return False
-    return os.path.isdir(images) and not os.path.exists(os.path.join(images, data.records.DATASET_FILE))
 
 
 def _counted(batches, bar):

@@ -1,8 +1,9 @@
-"""The export job: from a trained model to files that serve it, with their card, checked."""
+"""The export job: writes a trained model with its card in a format for serving, and checks it."""
 
 import dataclasses
 import os
 import pathlib
+from typing import Any, Literal
 
 from tfface import data, export, files
 from tfface.config.build import load_encoder
@@ -14,46 +15,46 @@ _CALIBRATION_BATCHES, _CALIBRATION_BATCH_SIZE = 8, 16
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-    """What an export job made.
+    """Result of an export job.
 
     Attributes:
       path: path of the export.
       card: dict, its model card.
       agreement: `Agreement` of its embeddings with those of its network.
-      notes: list of str, what was left out and why.
+      notes: list of str, each something that was left out, and why.
     """
 
     path: pathlib.Path
-    card: dict
+    card: dict[str, Any]
     agreement: export.Agreement
-    notes: list
+    notes: list[str]
 
 
 def export_model(
-    model,
-    output,
+    model: str | os.PathLike,
+    output: str | os.PathLike,
     *,
-    flip=False,
-    far=1e-3,
-    protocol=None,
-    results=None,
-    quantize=None,
-    calibration=None,
-    serving_config=None,
-):
-    """Exports a trained model with its card, after a fresh process found its embeddings to be those of the model.
+    flip: bool = False,
+    far: float = 1e-3,
+    protocol: str | None = None,
+    results: str | os.PathLike | None = None,
+    quantize: Literal["float16", "int8"] | None = None,
+    calibration: str | os.PathLike | None = None,
+    serving_config: str | os.PathLike | None = None,
+) -> ExportResult:
+    """Exports a trained model with its card; a fresh process first checks that it gives the model's embeddings.
 
     Args:
       model: run folder or `.keras` file.
-      output: what to make, by its name: `.tflite` file, `.onnx` file, or else SavedModel folder, such as NAME/1. A file
-        is replaced, a folder must not exist. It appears under its name only when it was checked.
-      flip: bool, whether embeddings add that of the mirrored image.
-      far: float in (0, 1], the FAR at whose threshold the signature `compare` decides. Where the verification of the
-        model cannot tell that threshold, the export has none, and its card says why.
-      protocol: str, name of the result of which the threshold is taken; None: the first.
+      output: path to make; its name tells the format: `.tflite` file, `.onnx` file, or else SavedModel folder, such as
+        NAME/1. A file is replaced, a folder must not exist. It appears under its name only after the check.
+      flip: bool, whether to add the embedding of the flipped image.
+      far: float in (0, 1], the FAR whose threshold the signature `compare` uses. Without that threshold in the
+        verification of the model, the export has none, and its card says why.
+      protocol: str, name of the result whose threshold is used; None: the first.
       results: `results.json` of `scripts/evaluate.py`; default: that of the run.
-      quantize: None, "float16" or "int8", of `.tflite`.
-      calibration: records (dataset folder or glob) of faces like those that will be embedded, for "int8".
+      quantize: precision of a `.tflite` file: None, "float16" or "int8".
+      calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
       serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
 
     Returns:
@@ -81,7 +82,7 @@ def export_model(
             agreement = export.check_export(unfinished, encoder, flip=flip, quantize=quantize)
         except ValueError as error:
             raise ValueError(f"{output} was not written: {error}") from None
-        # The export after its card, so that it is there only with it.
+        # The card moves first, so that the export never stands without it.
         for made in sorted(staging.iterdir(), key=lambda path: path.name == output.name):
             os.replace(made, output.parent / made.name)
     if serving_config is not None:

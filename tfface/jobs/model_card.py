@@ -1,8 +1,10 @@
-"""What is known of a trained model, gathered from its files, for the card of its exports."""
+"""The model card of an export, gathered from the files of its model."""
 
 import math
+import os
 import pathlib
 import subprocess
+from typing import Any
 
 import keras
 
@@ -27,30 +29,38 @@ _CONTEXT = {
     ...: object,
 }
 
-# Of a head's configuration: what Keras keeps of every layer says nothing of the loss.
+# Entries of a head's configuration that say nothing about the loss.
 _LAYER = {"name", "trainable", "dtype", "class_weights_initializer", "jit_compile", "chunk_size", "partition"}
 
 
-def model_card(model, encoder, *, flip=False, far=1e-3, protocol=None, results=None):
+def model_card(
+    model: str | os.PathLike,
+    encoder: keras.Model,
+    *,
+    flip: bool = False,
+    far: float = 1e-3,
+    protocol: str | None = None,
+    results: str | os.PathLike | None = None,
+) -> dict[str, Any]:
     """Gathers the card of a model's export; equal files give equal cards.
 
-    Values come from files of the model; what they do not tell is None. Results of a verification count only if they
-    are of these very weights, and their thresholds only if they were measured with the same `flip`.
+    Values come from files of the model; unknown ones are None. Results of a verification count only if they were
+    measured with these very weights, and their thresholds only if they were measured with the same `flip`.
 
     Args:
       model: run folder or `.keras` file.
       encoder: keras.Model, loaded from it.
-      flip: bool, whether the export adds the embedding of the mirrored image.
+      flip: bool, whether the export adds the embedding of the flipped image.
       far: float in (0, 1], the FAR whose threshold is chosen.
-      protocol: str, name of the result of which it is taken; None: the first.
+      protocol: str, name of the result that the threshold comes from; None: the first.
       results: `results.json` of `scripts/evaluate.py`; default: that of the run, where there is one.
 
     Returns:
-      dict of JSON values. `threshold` is None, or a dict with `value`, `far` and `protocol`; `notes` is a list of str
-      that says why something was left out.
+      dict of JSON values. `threshold` is None, or a dict with `value`, `far` and `protocol`; `notes` is a list of str,
+      each of which says why something was left out.
 
     Raises:
-      ValueError: `far` is outside (0, 1], `results` are not of this model, or have no such protocol.
+      ValueError: `far` is outside (0, 1], or `results` belong to another model or have no such protocol.
       OSError: a file cannot be read.
     """
     if not 0 < far <= 1:
@@ -91,14 +101,14 @@ def _of_run(run_dir):
 
 
 def _of_keras_file(path):
-    """The head, where the file holds a `FaceModel`."""
+    """Returns the head as an entry of the card if the file holds a `FaceModel`, else nothing."""
     saved = keras_files.read_config(path)
     head = saved["config"].get("head") if saved["class_name"] == "FaceModel" else None
     return {"head": _plain(head)} if head else {}
 
 
 def _training_data(settings, run_dir, identities):
-    """Of the records of the training, if they are still there and still of its identities."""
+    """Describes the training records; None if they are gone or now hold other identities."""
     location = run_dir / "records" / "train" if settings.train_data == "synthetic" else settings.train_data
     try:
         info, sha256 = data.DatasetInfo.load(location), provenance.images_sha256(location)
@@ -110,7 +120,7 @@ def _training_data(settings, run_dir, identities):
 
 
 def _plain(value):
-    """Serialized Keras objects as {"class": name, setting: value}, without what is not set."""
+    """Returns a serialized Keras object as {"class": name, setting: value}, without settings that are None."""
     if isinstance(value, dict) and "class_name" in value:
         settings = {key: _plain(each) for key, each in value["config"].items() if key not in _LAYER}
         return {"class": value["class_name"], **{key: each for key, each in settings.items() if each is not None}}
@@ -118,11 +128,11 @@ def _plain(value):
 
 
 def _verification(model, sha256, path):
-    """(what `results.json` says, None), or (None, why nothing is known)."""
+    """Returns (content of `results.json`, None), or (None, the reason why there is none)."""
     given = path is not None
     path = pathlib.Path(path) if given else model / RESULTS_FILE
     if not given and not path.is_file():
-        return None, f"No threshold: there is no {RESULTS_FILE}, the model was not verified."
+        return None, f"No threshold: there is no {RESULTS_FILE}, so the model was not verified."
     document = read_results(path, _CONTEXT)
     context = document["context"]
     verification = {
@@ -141,7 +151,10 @@ def _verification(model, sha256, path):
     if not of_these_weights and given:
         raise ValueError(f"{path} holds results of another model, or of other weights of {str(model)!r}.")
     if not of_these_weights:
-        return None, f"No threshold: {RESULTS_FILE} is of other weights than the newest checkpoint."
+        return (
+            None,
+            f"No threshold: {RESULTS_FILE} was measured with other weights than the newest checkpoint has.",
+        )
     return verification, None
 
 
@@ -158,12 +171,12 @@ def _result(result):
 
 
 def _threshold(verification, flip, far, protocol):
-    """(threshold at a FAR, None), or (None, why there is none)."""
+    """Returns (threshold at a FAR, None), or (None, the reason why there is none)."""
     names = [result["protocol"] for result in verification["results"]]
     if protocol is not None and protocol not in names:
-        raise ValueError(f"no result is called {protocol!r}, only {names}.")
+        raise ValueError(f"there is no result named {protocol!r}, only {names}.")
     if verification["flip"] != flip:
-        modes = {True: "with the mirrored image", False: "without the mirrored image"}
+        modes = {True: "with the flipped image", False: "without the flipped image"}
         return None, f"No threshold: the export embeds {modes[flip]}, the model was verified {modes[not flip]}."
     name = names[0] if protocol is None else protocol
     points = [
@@ -173,14 +186,14 @@ def _threshold(verification, flip, far, protocol):
         if math.isclose(point["far"], far):
             return {"value": point["threshold"], "far": point["far"], "protocol": name}, None
     measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
-    return None, f"No threshold: that of FAR {far:g} is not known of {name!r}; those of {measured} are."
+    return None, f"No threshold: {name!r} has none for FAR {far:g}; it has those for FAR {measured}."
 
 
 def _git_commit():
-    """Commit of the checkout that the code runs from, "+changes" after it if files differ; None without a checkout."""
+    """Returns the commit of the checkout that this code runs from, with "+changes" if files differ, or None."""
     root = pathlib.Path(tfface.__file__).parents[1]
     try:
-        # Without .git there, git would find a repository that happens to lie around an installed package.
+        # Without this .git folder, git would find a repository that merely encloses an installed package.
         commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
         return f"{commit}+changes" if commit and _git(root, "status", "--porcelain", "-uno") else commit
     except (OSError, subprocess.CalledProcessError):

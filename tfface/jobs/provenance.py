@@ -1,10 +1,12 @@
-"""Hashes that tell which model and which images a number belongs to."""
+"""Hashes that identify the model and the images behind a number."""
 
 import dataclasses
 import hashlib
 import os
 import pathlib
 import platform
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +15,14 @@ import tensorflow as tf
 import tfface
 from tfface import data, files
 from tfface.config import train_config
+from tfface.jobs.image_folders import is_image_folder
 from tfface.training.checkpoints.saving import latest_checkpoint
 
 
-def provenance(model, images, protocol):
-    """Says what an evaluation is of, as JSON values: version, model, images and pair lists, with their hashes.
+def provenance(
+    model: str | os.PathLike, images: str | os.PathLike | None, protocol: Iterable[str | os.PathLike]
+) -> dict[str, Any]:
+    """Identifies the inputs of an evaluation, as JSON values: version, model, images and pair lists, with hashes.
 
     Args:
       model: SavedModel folder, run folder or file.
@@ -34,8 +39,8 @@ def provenance(model, images, protocol):
     }
 
 
-def training_facts(settings):
-    """Describes a training for its workers to compare: settings, content of the data, versions; JSON values by name.
+def training_facts(settings: train_config.TrainConfig) -> dict[str, Any]:
+    """Describes a training, so that its workers can compare settings, data and versions; JSON values by name.
 
     Args:
       settings: `TrainConfig`.
@@ -57,14 +62,14 @@ def training_facts(settings):
     return facts
 
 
-def sha256(*paths):
-    """Hashes files, and all files of folders with their names, in the order of the names.
+def sha256(*paths: str | os.PathLike) -> str:
+    """Hashes files, and all files of folders with their names, sorted by name.
 
     Args:
       *paths: of files or folders.
 
     Returns:
-      str, SHA-256 in hexadecimal; of a single file that of its content alone.
+      str, SHA-256 in hexadecimal; for a single file, that of its content alone.
 
     Raises:
       OSError: a file cannot be read.
@@ -79,23 +84,24 @@ def sha256(*paths):
     return total.hexdigest()
 
 
-def model_sha256(model):
+def model_sha256(model: str | os.PathLike) -> str:
     """Hashes a SavedModel folder, a file, or the settings and the newest checkpoint of a run folder."""
     model = pathlib.Path(model)
     checkpoint = latest_checkpoint(model / "checkpoints")
     return sha256(model) if checkpoint is None else sha256(model / train_config.FLAGFILE, checkpoint)
 
 
-def images_sha256(images):
-    """Hashes a folder of images, or records; of a dataset folder only its description, which holds their hashes."""
+def images_sha256(images: str | os.PathLike) -> str:
+    """Hashes a folder of images, or records; for a dataset folder only its description, which holds their hashes."""
+    if is_image_folder(images):
+        return sha256(images)
     if os.path.isdir(images):
-        description = os.path.join(images, data.records.DATASET_FILE)
-        return sha256(description if os.path.isfile(description) else images)
+        return sha256(os.path.join(images, data.records.DATASET_FILE))
     return sha256(*data.resolve_shards(images))
 
 
-def records_sha256(records):
-    """Hashes what records hold, from the hashes in `dataset.json` where it lists the shards; paths do not matter."""
+def records_sha256(records: str | os.PathLike) -> str:
+    """Hashes the content of records; shards that `dataset.json` lists are not read, and paths do not matter."""
     shards = data.resolve_shards(records)
     listed = {
         os.path.join(os.path.dirname(path), shard.file): shard.sha256

@@ -1,27 +1,31 @@
-"""The files that an evaluation leaves behind: numbers for programs and spreadsheets, a picture, and a page to read."""
+"""The files of an evaluation: numbers for programs and spreadsheets, a picture, and a page to read."""
 
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from tfface import evaluation
+from tfface import data, evaluation, export
+from tfface.data.protocols.pair_lists import Pairs
 from tfface.jobs.thumbnails import read_thumbnails
 
 
 def write_report(
-    embeddings,
-    protocols,
-    output,
-    context,
-    title,
+    embeddings: export.Embeddings,
+    protocols: Mapping[str, Pairs],
+    output: str | os.PathLike,
+    context: Mapping[str, Any],
+    title: str,
     *,
-    page=None,
-    columns=None,
-    hardest=8,
-    images=None,
-    earlier=(),
-    class_weights=None,
-):
+    page: str | os.PathLike | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
+    hardest: int = 8,
+    images: str | os.PathLike | data.Records | None = None,
+    earlier: Sequence[evaluation.VerificationResult] = (),
+    class_weights: np.ndarray | None = None,
+) -> list[evaluation.VerificationResult]:
     """Verifies embeddings and writes `results.json`, `results.csv`, `report.png` and an HTML page.
 
     Args:
@@ -31,14 +35,14 @@ def write_report(
       context: dict of JSON values that makes the numbers traceable.
       title: str.
       page: path of the HTML page; default: `report.html` in the folder.
-      columns: dict from column to dict from key to value, by which results are grouped; or None.
-      hardest: int, pairs of each kind that the page shows.
-      images: records or folder of images from which those are shown, or None.
-      earlier: list of `VerificationResult` to be shown for comparison, of other names; JSON and CSV leave them out.
+      columns: dict from column to dict from key to value, which group the results; or None.
+      hardest: int, number of pairs of each kind on the page.
+      images: records or folder of images that hold their pictures, or None.
+      earlier: list of `VerificationResult` with other names, shown for comparison; JSON and CSV leave them out.
       class_weights: float [K, D], row k for label k, or None.
 
     Returns:
-      list of `VerificationResult`, one for each protocol.
+      list of `VerificationResult`, one per protocol.
 
     Raises:
       ValueError: the embeddings do not cover the pairs or cannot be measured, or a column lacks images of the pairs.
@@ -84,7 +88,7 @@ def write_report(
 
 
 def _people(embeddings, class_weights):
-    """(Identification, size of its gallery, AngleStatistics), or Nones where the labels do not allow them."""
+    """Returns (Identification, gallery size, AngleStatistics), or three times None if the labels do not allow them."""
     if embeddings.labels is None or not 1 < len(np.unique(embeddings.labels)) < len(embeddings.labels):
         return None, None, None
     found = evaluation.identify_others(embeddings.vectors, embeddings.keys, embeddings.labels)

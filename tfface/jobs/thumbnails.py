@@ -1,22 +1,24 @@
 """Small pictures of some images of a dataset, for reports."""
 
 import io
+import os
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from tfface import data
-from tfface.jobs.embedding import is_image_folder
+from tfface.jobs.image_folders import is_image_folder
 
 
-def read_thumbnails(images, keys, side=112):
-    """Decodes images and encodes them anew, so that nothing but pixels is taken over.
+def read_thumbnails(images: str | os.PathLike | data.Records, keys: Iterable[str], side: int = 112) -> dict[str, bytes]:
+    """Decodes images and encodes them again, so that a report holds their pixels and nothing else of their files.
 
     Args:
       images: records (dataset folder or glob, or `tfface.data.Records`), or a folder of images.
-      keys: iterable of str, which of them; those that are not there are left out.
-      side: int, height and width of the pictures in pixels.
+      keys: iterable of str, the images to read; absent ones are left out.
+      side: int, height and width of the pictures, pixels.
 
     Returns:
       dict from key to the bytes of a JPEG file.
@@ -34,7 +36,7 @@ def read_thumbnails(images, keys, side=112):
         records.read_all()
         .map(data.parse_example)
         .filter(lambda record: tf.reduce_any(record["key"] == wanted))
-        # Not to read on once all are found.
+        # Stops reading once all are found.
         .take(len(keys))
         .map(lambda record: {"image": data.decode_image(record["image"], side), "key": record["key"]})
     )

@@ -1,7 +1,8 @@
-"""Verification of any model: an export, a run folder, or embeddings that exist already."""
+"""Verification of any model: an export, a run folder, or a file of embeddings."""
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 from tfface import evaluation, export
 from tfface.data.protocols import pair_lists
@@ -14,41 +15,41 @@ _EMBEDDINGS = (".npz", ".tfrecord")
 
 
 def verify_model(
-    model,
-    images=None,
-    protocol=(),
-    max_pairs=6000,
-    seed=0,
-    flip=False,
-    output="evaluation",
-    report=None,
-    groups=None,
-    hardest=8,
-    command=None,
-    skip_bad=False,
-):
+    model: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    protocol: Sequence[str | os.PathLike] = (),
+    max_pairs: int = 6000,
+    seed: int = 0,
+    flip: bool = False,
+    output: str | os.PathLike = "evaluation",
+    report: str | os.PathLike | None = None,
+    groups: str | os.PathLike | None = None,
+    hardest: int = 8,
+    command: str | None = None,
+    skip_bad: bool = False,
+) -> list[evaluation.VerificationResult]:
     """Verifies a model on pairs of images and writes `results.json`, `results.csv`, `report.png` and `report.html`.
 
-    Angles between embeddings and class weights are among the numbers where a run meets the records of its training.
+    When a run is verified on its own training records, the report includes angles between embeddings and class weights.
 
     Args:
-      model: SavedModel folder, run folder, `.keras` file, or file of embeddings (`.npz`, `.tfrecord`); with the last,
-        images only serve as pictures of the report.
+      model: SavedModel folder, run folder, `.keras` file, or file of embeddings (`.npz`, `.tfrecord`); for such a file,
+        images serve only as pictures in the report.
       images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
-      protocol: paths of official pair lists (see `pair_lists.read_pairs`), cut down to the images that there are; if
-        there are none, pairs are drawn from the identities of the images.
-      max_pairs: int, pairs drawn at most.
-      seed: int, of the draw.
-      flip: bool, add the embedding of the mirrored image.
+      protocol: paths of official pair lists (see `pair_lists.read_pairs`), restricted to the available images; without
+        any, pairs are drawn from the identities of the images.
+      max_pairs: int, largest number of pairs to draw.
+      seed: int, seed of the draw.
+      flip: bool, add the embedding of the flipped image.
       output: folder to write to.
       report: path of the HTML page; default: `report.html` in the folder.
-      groups: CSV file of the images' keys and of columns to group them by, or None.
-      hardest: int, pairs of each kind that the page shows.
-      command: str, what was run, for the page.
-      skip_bad: bool, leave out damaged records; the context of the report counts and names them.
+      groups: CSV file with the keys of the images and columns to group them by, or None.
+      hardest: int, number of pairs of each kind on the page.
+      command: str, the command line that the page shows.
+      skip_bad: bool, leave out damaged records; the report counts and names them.
 
     Returns:
-      list of `VerificationResult`, one for each protocol.
+      list of `VerificationResult`, one per protocol.
 
     Raises:
       ValueError: the model, the images, a protocol or the groups are not of that form.
@@ -56,16 +57,19 @@ def verify_model(
     """
     columns = evaluation.read_groups(groups) if groups else {}
     ready = pathlib.Path(model).suffix in _EMBEDDINGS
-    if not ready and not images:
-        raise ValueError("the images to embed are missing: give records or a folder.")
     records = skip_bad_records(images) if skip_bad and images else None
-    embeddings = export.load_embeddings(model) if ready else embed_images(model, images, flip=flip, records=records)
+    if ready:
+        embeddings = export.load_embeddings(model)
+    elif images:
+        embeddings = embed_images(model, images, flip=flip, records=records)
+    else:
+        raise ValueError("the images to embed are missing: give records or a folder.")
     protocols = verification_pairs(embeddings, protocol, max_pairs, seed)
     context = {
         "command": command,
         **provenance.provenance(model, images, protocol),
         "pairs": "official, restricted to the images" if protocol else f"drawn with seed {seed}",
-        "flip": "as in the file" if ready else "sum of unit embeddings of image and mirror" if flip else False,
+        "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flip else False,
         "groups": {str(groups): provenance.sha256(groups)} if groups else {},
     }
     if records is not None and records.bad:
@@ -84,27 +88,29 @@ def verify_model(
     )
 
 
-def verification_pairs(embeddings, protocol, max_pairs, seed):
-    """Returns {name: `Pairs`} of official pair lists, or of pairs drawn from labelled embeddings.
+def verification_pairs(
+    embeddings: export.Embeddings, protocol: Sequence[str | os.PathLike], max_pairs: int, seed: int
+) -> dict[str, pair_lists.Pairs]:
+    """Reads official pair lists, or draws pairs from labelled embeddings: {name: `Pairs`}.
 
     Args:
       embeddings: `Embeddings`; only keys and labels matter.
-      protocol: paths of official pair lists; restricted to the keys that there are.
-      max_pairs: int, pairs drawn where there is no protocol; fewer where the images do not allow as many.
-      seed: int, of the draw.
+      protocol: paths of official pair lists; restricted to the keys of the embeddings.
+      max_pairs: int, largest number of pairs to draw without a protocol; fewer if the images do not allow as many.
+      seed: int, seed of the draw.
 
     Raises:
-      ValueError: a list is malformed or shares no pair with the images, or the images do not allow any draw.
+      ValueError: a list is malformed or shares no pair with the images, or no pairs can be drawn from them.
     """
     if protocol:
         names = [pathlib.Path(os.path.abspath(path)).stem for path in protocol]
         if len(set(names)) < len(names):
-            raise ValueError(f"protocols are told apart by their file names, got {names}.")
+            raise ValueError(f"protocols must have different file names, got {names}.")
         lists = [pair_lists.read_pairs(path).restrict(embeddings.keys)[0] for path in protocol]
         return dict(zip(names, lists, strict=True))
     if embeddings.labels is None:
-        raise ValueError("pairs can only be drawn from embeddings with labels; these have none: give a protocol.")
-    # Ten folds need twenty identities; a small album of one's own photos should still get an answer.
+        raise ValueError("pairs can only be drawn from embeddings with labels, and these have none: give a protocol.")
+    # Ten folds need twenty identities; fewer folds let a small album of photos be verified too.
     for folds in (10, 5, 2):
         count = max_pairs // (2 * folds) * (2 * folds)
         while count:
