@@ -9,7 +9,7 @@ import numpy as np
 from tfface.evaluation.exact.similarity import UnitVectors, listed_scores, tolerance
 
 BLOCK = 4096
-# Narrower bins are not worth their time; with 512 coordinates they cannot be narrower.
+# Narrower bins are not worth the time that they take; with 512 coordinates they cannot be narrower.
 _NARROWEST = 2.0**-14
 _MOST_VALUES = 1 << 26
 _BATCH = 1 << 20

@@ -255,7 +255,7 @@ def allowed_impostors(far: float, impostor_count: int) -> int:
 
 
 def operating_point(genuine: np.ndarray, impostor: np.ndarray, impostor_count: int, far: float) -> OperatingPoint:
-    """Does the same as `tar_at_far` on sorted scores; it needs one impostor more than the FAR allows, the highest."""
+    """Does the same as `tar_at_far` on sorted scores; only the highest impostors are needed, one more than allowed."""
     allowed = allowed_impostors(far, impostor_count)
     if allowed == 0:
         return OperatingPoint(np.nan, np.nan, np.nan)

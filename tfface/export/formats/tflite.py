@@ -15,7 +15,7 @@ from tfface.export.embedding.embedder import embedding_function, leaf_layers
 # Operations that int8 export leaves in float: the final normalisation, whose result would have few bits in high
 # dimensions, and the products of attention, which lose more than all other operations together.
 _FLOAT = ["L2_NORMALIZATION", "BATCH_MATMUL"]
-# Also left in float if a network rescales pixels itself, because these have only eight bits already.
+# Also left in float if a network rescales pixels itself, because pixels have only eight bits.
 _FLOAT_RESCALING = ["MUL", "REVERSE_V2"]
 
 
