@@ -72,6 +72,36 @@ def all_gather(value):
     return tf.distribute.get_replica_context().all_gather(value, axis=0)
 
 
+class Integers(typing.NamedTuple):
+    """The integers of all replicas as one vector."""
+
+    values: tf.Tensor  # int32 [N]
+    own: typing.Callable  # function from a tensor [N, ...] to this replica's part [n, ...]
+
+
+def gather_integers(values):
+    """Gathers integers [n] of all replicas, in one message; replicas may have different n.
+
+    Returns:
+      `Integers`.
+    """
+    size = tf.shape(values)[0]
+    # As the bits of floats, as in `gather_batch`.
+    whole = tf.bitcast(all_gather(tf.bitcast(_with_replica_index(values), tf.float32)), tf.int32)
+    start = _first_own(whole[:, 1])
+    return Integers(whole[:, 0], lambda tensor: tensor[start : start + size])
+
+
+def _with_replica_index(values):
+    """Integers [n] beside the index of the replica that they come from, int32 [n, 2]."""
+    return tf.stack([tf.cast(values, tf.int32), tf.fill(tf.shape(values), replica_index())], axis=1)
+
+
+def _first_own(replicas):
+    """Where the part of this replica begins in what was gathered, from the index of the replica of each entry."""
+    return tf.reduce_sum(tf.cast(replicas < replica_index(), tf.int32))
+
+
 class Batch(typing.NamedTuple):
     """The batches of all replicas as one."""
 
@@ -96,9 +126,9 @@ def gather_batch(embeddings, labels, sample_weight=None):
     Raises:
       tf.errors.InvalidArgumentError: a replica has no example, or the gradients of its losses differ.
     """
-    size, dimension, number = tf.shape(embeddings)[0], embeddings.shape[1], replica_index()
+    size, dimension = tf.shape(embeddings)[0], embeddings.shape[1]
     sample_weight = tf.ones([size]) if sample_weight is None else tf.cast(sample_weight, tf.float32)
-    integers = tf.stack([tf.cast(labels, tf.int32), tf.fill([size], number)], axis=1)
+    integers = _with_replica_index(labels)
 
     @tf.custom_gradient
     def gathered_embeddings(embeddings):
@@ -106,7 +136,7 @@ def gather_batch(embeddings, labels, sample_weight=None):
         columns = [embeddings, tf.bitcast(integers, tf.float32), sample_weight[:, None]]
         whole = all_gather(tf.concat(columns, axis=1))
         rest = tf.bitcast(whole[:, dimension : dimension + 2], tf.int32)
-        start = tf.reduce_sum(tf.cast(rest[:, 1] < number, tf.int32))
+        start = _first_own(rest[:, 1])
         owners = tf.math.bincount(rest[:, 1], minlength=replica_count())
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(owners > 0), [_EMPTY, owners], summarize=64)]):
             outputs = whole[:, :dimension], rest[:, 0], whole[:, -1], start

@@ -1,4 +1,4 @@
-"""Class weights of which every replica holds its own classes: the only place that knows where a class's row lives."""
+"""Variables whose rows of classes are divided among the replicas; `class_rows` is how others ask for rows."""
 
 import keras
 import numpy as np

@@ -8,6 +8,7 @@ from tfface.classifier.engine import Engine
 from tfface.classifier.labels import check_labels
 from tfface.classifier.rows import inverse_norms, unit_rows
 from tfface.distribute import collectives
+from tfface.distribute.class_rows import ClassRows
 from tfface.distribute.partitioned_variable import PartitionedVariable
 
 
@@ -99,6 +100,7 @@ class ClassificationHead(keras.layers.Layer):
     def build(self, embeddings_shape, labels_shape=None):
         shape = (self.num_classes * self.sub_centers, embeddings_shape[-1])
         self.class_weights = self.add_class_rows("class_weights", shape, self.class_weights_initializer)
+        self.class_rows = ClassRows(self.class_weights, self.num_classes)
         self.class_bias = None
         if hasattr(self.sampler, "build"):
             self._build_samplers(embeddings_shape[-1])
@@ -114,11 +116,11 @@ class ClassificationHead(keras.layers.Layer):
         )
 
     def _build_samplers(self, dimension):
-        """Builds the sampler or, where classes are divided, one for each shard: pairs ((start, stop), sampler)."""
-        ranges = self.class_weights.ranges if isinstance(self.class_weights, PartitionedVariable) else []
-        self.samplers = [((0, self.num_classes), self.sampler)]
-        if len(ranges) > 1:
-            self.samplers = [(each, type(self.sampler).from_config(self.sampler.get_config())) for each in ranges]
+        """Builds the sampler or, for a partitioned head, one for each shard: pairs ((start, stop), sampler)."""
+        ranges = self.class_rows.ranges
+        self.samplers = [(each, type(self.sampler).from_config(self.sampler.get_config())) for each in ranges]
+        if len(ranges) == 1:
+            self.samplers = [(ranges[0], self.sampler)]
         for (start, stop), sampler in self.samplers:
             sampler.build(stop - start, dimension)
 
@@ -130,19 +132,6 @@ class ClassificationHead(keras.layers.Layer):
             initializer = keras.initializers.get(initializer)
             return PartitionedVariable(initializer, shape, self.num_classes, on_host, **options)
         return self.add_weight(shape=shape, initializer=initializer, **options)
-
-    @property
-    def sharded(self):
-        """Whether this replica has only some of the classes, and others have the rest."""
-        return self.classes != (0, self.num_classes)
-
-    @property
-    def classes(self):
-        """The classes (start, stop) that this replica has rows of."""
-        everything = (0, self.num_classes)
-        if not isinstance(self.class_weights, PartitionedVariable):
-            return everything
-        return self.class_weights.classes() or everything
 
     def call(self, embeddings, labels, training=None, reach="both", sample_weight=None):
         """Computes the per-example losses.
@@ -168,7 +157,7 @@ class ClassificationHead(keras.layers.Layer):
         if reach == "weights":
             embeddings = tf.stop_gradient(embeddings)
         labels = check_labels(labels, self.num_classes)
-        if self.sharded:
+        if self.class_rows.partial:
             batch = collectives.gather_batch(embeddings, labels, sample_weight)
             losses = self.losses(batch.embeddings, batch.labels, training, reach)
             return batch.own(losses * batch.sample_weight)
@@ -179,38 +168,32 @@ class ClassificationHead(keras.layers.Layer):
         """Losses [B] of checked float32 embeddings and labels; of a sharded head, those of all replicas."""
         context = self.context(embeddings, labels, training)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
-        shard_sum = collectives.sum_over_replicas if self.sharded else None
-        # The classes of this replica count from 0; a label that is no one's here must not be -1, the void class.
-        start, stop = self.classes
-        if self.sharded:
-            here = (labels >= start) & (labels < stop)
-            labels = tf.where(here, labels - tf.cast(start, labels.dtype), self.num_classes)
+        rows, shard_sum = self.class_rows, collectives.sum_over_replicas if self.class_rows.partial else None
+        # The engine takes -1 for a void class, so a label of another shard must be another number.
+        labels = rows.local(labels, elsewhere=self.num_classes)
         if self.sampler is None or training is False:
             weights = tf.convert_to_tensor(self.class_weights)
             return self._engine(embeddings, weights, labels, context, bias, reach=reach, shard_sum=shard_sum)
+        start, stop = rows.classes
         seed = self.seed_generator.next()
-        if self.sharded:
+        if rows.partial:
             seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int32), start)
         sampler = dict(self.samplers).get((start, stop), self.sampler)
         sample = sampler(labels, stop - start, seed, tf.stop_gradient(embeddings))
-        rows = sample.rows[:, None] * self.sub_centers + tf.range(self.sub_centers)
-        # Gathered from the variable, not from its value: once rows were updated, TensorFlow copies what it reads whole.
-        weights = tf.gather(self.class_weights.value, tf.reshape(rows, [-1]))
+        weights = rows.take_local(sample.rows)
         bias = None if bias is None else tf.gather(bias, sample.rows)
         return self._engine(
             embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach, shard_sum=shard_sum
         )
 
     def target_cosines(self, embeddings, labels, reach="both"):
-        """Cosines [B] between embeddings [B, d] and the weights of their own classes."""
-        start, stop = self.classes
-        weights = tf.reshape(tf.convert_to_tensor(self.class_weights), [stop - start, self.sub_centers, -1])
-        here = (labels >= start) & (labels < stop)
-        labels = tf.where(here, labels - tf.cast(start, labels.dtype), 0)
-        rows = tf.gather(tf.stop_gradient(weights) if reach == "embeddings" else weights, labels)
-        rows *= inverse_norms(rows)
-        cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], rows), axis=1)
-        return collectives.sum_over_shards(tf.where(here, cosines, 0.0)) if self.sharded else cosines
+        """Computes the cosines [B] between embeddings [B, d] and the weights of their own classes."""
+        rows = self.class_rows
+        weights = tf.stop_gradient(rows.by_class()) if reach == "embeddings" else rows.by_class()
+        own = tf.gather(weights, rows.local(labels, elsewhere=0))
+        own *= inverse_norms(own)
+        cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], own), axis=1)
+        return rows.sum_over_shards(tf.where(rows.here(labels), cosines, 0.0))
 
     def logits(self, embeddings, labels=None):
         """Computes logits for a cross-entropy of the caller's; gradients are those of automatic differentiation.

@@ -100,33 +100,19 @@ class BroadFace(keras.layers.Layer):
     def _class_rows(self, embeddings, labels, past_rows):
         """The rows of class weights of the batch as (numbers [B], weights [B, d]), and those of the queue [Q, d].
 
-        Of a class with sub-centers an example has the nearest. Weights are None where nothing is compensated.
+        With sub-centers, each example uses its nearest one. Weights are None where nothing is compensated.
         """
-        rows = labels[:, None] * self.sub_centers + tf.range(self.sub_centers, dtype=labels.dtype)
+        class_rows = self.head.class_rows
+        rows = class_rows.numbers(labels)
         if not self.compensate:
             return (rows[:, 0], None), None
         numbers = tf.concat([tf.reshape(tf.cast(rows, tf.int32), [-1]), tf.cast(past_rows, tf.int32)], axis=0)
-        weights = self._gather(numbers)
+        weights = class_rows.fetch(numbers)
         count = tf.size(rows)
         candidates = tf.reshape(weights[:count], [-1, self.sub_centers, embeddings.shape[1]])
         nearest = tf.argmax(tf.einsum("bd,bsd->bs", embeddings, candidates * inverse_norms(candidates)), axis=1)
         own = tf.gather(rows, nearest, batch_dims=1), tf.gather(candidates, nearest, batch_dims=1)
         return own, weights[count:]
-
-    def _gather(self, numbers):
-        """Rows [n, d] of the class weights, from wherever they are; without gradient."""
-        head = self.head
-        if not head.sharded:
-            return tf.stop_gradient(tf.gather(head.class_weights.value, numbers))
-        start, stop = (self.sub_centers * bound for bound in head.classes)
-        size, number = tf.shape(numbers)[0], collectives.replica_index()
-        # Labels are numbers of rows here, and weights the number of the replica that asks.
-        every = collectives.gather_batch(tf.zeros([size, 0]), numbers, tf.fill([size], float(number)))
-        here = (every.labels >= start) & (every.labels < stop)
-        rows = tf.stop_gradient(tf.gather(head.class_weights.value, tf.where(here, every.labels - start, 0)))
-        rows = collectives.sum_over_replicas(tf.where(here[:, None], rows, 0.0))
-        first = tf.reduce_sum(tf.cast(every.sample_weight < number, tf.int32))
-        return rows[first : first + size]
 
     def _past_batch(self, past, current, embeddings, labels):
         """Compensated embeddings [Q, d] and labels [Q]; void places get examples of the batch, to weigh nothing."""
@@ -135,7 +121,7 @@ class BroadFace(keras.layers.Layer):
             ratio = tf.norm(moved, axis=1, keepdims=True) * inverse_norms(past.class_weights)
             moved += ratio * (current - past.class_weights)
         void = tf.range(self.queue_size) % tf.shape(labels)[0]
-        past_labels = tf.cast(past.rows // self.sub_centers, labels.dtype)
+        past_labels = tf.cast(self.head.class_rows.classes_of(past.rows), labels.dtype)
         return (
             tf.where(past.valid[:, None], moved, tf.gather(embeddings, void)),
             tf.where(past.valid, past_labels, tf.gather(labels, void)),

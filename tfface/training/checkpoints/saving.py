@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfface import progress
 from tfface.distribute import collectives
-from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.distribute.class_rows import shards
 from tfface.training.checkpoints.checksums import find_damage, write_checksums
 from tfface.training.checkpoints.variable_files import read_shapes, read_variables, write_variables
 
@@ -220,9 +220,8 @@ def _numbered(group, variables, short=str):
 def _is_finite(variable):
     if not tf.as_dtype(variable.dtype).is_floating:
         return True
-    # Where the rows are; the others are looked at by their own workers.
-    shards = [shard for _, shard in variable.shards()] if isinstance(variable, PartitionedVariable) else [variable]
-    return all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(shard)))) for shard in shards)
+    # Each worker looks at its own rows.
+    return all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(shard)))) for _, shard in shards(variable))
 
 
 def _read(path, variables):

@@ -9,6 +9,7 @@ import pathlib
 import tensorflow as tf
 
 from tfface.distribute import collectives
+from tfface.distribute.class_rows import shards
 from tfface.distribute.partitioned_variable import PartitionedVariable
 
 
@@ -40,8 +41,8 @@ def write_variables(prefix, variables):
         write(shared)
     # One by one, for a copy that TensorFlow may make of what it saves.
     for name, variable in partitioned.items():
-        for start, shard in variable.shards():
-            write([(name, _slice(variable.shape, start, shard.shape[0]), shard.value())])
+        for start, shard in shards(variable):
+            write([(name, _slice(variable.shape, start, shard.shape), shard.value())])
     collectives.barrier()
     if collectives.is_chief():
         parts = sorted(str(path.with_suffix("")) for path in folder.glob("part-*.index"))
@@ -65,12 +66,10 @@ def read_variables(prefix, variables):
                 found = f"there has shape {shapes[name]}" if name in shapes else "is not there"
                 raise ValueError(f"{name}, here of shape {list(variable.shape)}, {found}.")
         for name, variable in variables.items():
-            if isinstance(variable, PartitionedVariable):
-                for start, shard in variable.shards():
-                    # Assigned without another copy.
-                    shard.assign(read_rows(prefix, name, variable.shape, start, shard.shape[0], shard.dtype))
-            else:
-                variable.assign(_restore(prefix, name, "", variable.value.dtype))
+            for start, shard in shards(variable):
+                # Each shard gets its own rows, without another copy.
+                part = _slice(variable.shape, start, shard.shape)
+                shard.assign(_restore(prefix, name, part, tf.as_dtype(shard.dtype)))
     except tf.errors.OpError as error:
         raise _damaged(error) from None
 
@@ -87,9 +86,9 @@ def _damaged(error):
     return ValueError(str(error).strip().splitlines()[0])
 
 
-def read_rows(prefix, name, shape, start, rows, dtype=tf.float32):
-    """Reads rows from `start` of the variable `name` of this shape."""
-    return _restore(prefix, name, _slice(shape, start, rows), dtype)
+def read_rows(prefix, name, shape, start, rows):
+    """Reads float32 rows from `start` of the variable `name` of this shape."""
+    return _restore(prefix, name, _slice(shape, start, [rows, *shape[1:]]), tf.float32)
 
 
 def _restore(prefix, name, slice_, dtype):
@@ -99,7 +98,12 @@ def _restore(prefix, name, slice_, dtype):
         ]
 
 
-def _slice(shape, start, rows):
-    """TensorFlow's notation: the full shape, then start,length of each axis or - for all of it."""
+def _slice(shape, start, part):
+    """TensorFlow's notation of a part of this shape: the full shape, then start,length of each axis or - for all of it.
+
+    The whole variable, which may be a scalar, is "".
+    """
+    if tuple(part) == tuple(shape):
+        return ""
     full = " ".join(map(str, shape))
-    return f"{full} " + ":".join([f"{start},{rows}", *["-"] * (len(shape) - 1)])
+    return f"{full} " + ":".join([f"{start},{part[0]}", *["-"] * (len(shape) - 1)])

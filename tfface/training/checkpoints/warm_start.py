@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from tfface import files, json_files
-from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.distribute.class_rows import shards
 from tfface.training import keras_files
 from tfface.training.checkpoints.saving import checkpoint_files, head_variables, restore_encoder
 from tfface.training.checkpoints.variable_files import read_rows, read_shapes
@@ -86,14 +86,10 @@ def _copy_class_weights(model, identities, prefix, names):
             continue
         rows = sources[:, None] * rows_per_class + np.arange(rows_per_class)
         rows = np.where(sources[:, None] < 0, -1, rows).ravel()
-        for start, shard in _shards(variable):
+        for start, shard in shards(variable):
             values = shard.numpy()
             _copy_rows(prefix, name, old_shape, rows[start : start + len(values)], values)
             shard.assign(values)
-
-
-def _shards(variable):
-    return variable.shards() if isinstance(variable, PartitionedVariable) else [(0, variable)]
 
 
 def _copy_rows(prefix, name, shape, rows, values):
