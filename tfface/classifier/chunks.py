@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfface import keras_private
+
 
 def walk(add, state, length, chunk_size):
     """Folds `add` over the chunks of an axis, one after the other.
@@ -48,4 +50,4 @@ def write(buffer, block, start, size):
     """
     if size == buffer.shape[0]:
         return block
-    return tf.raw_ops.InplaceUpdate(x=buffer, i=start + tf.range(size), v=block)
+    return keras_private.replace_rows(buffer, start + tf.range(size), block)

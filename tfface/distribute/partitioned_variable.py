@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from tfface import keras_private
 from tfface.distribute import collectives
 
 
@@ -65,22 +65,21 @@ class PartitionedVariable(keras.Variable):
     def _initialize_with_initializer(self, initializer):
         with tf.init_scope():
             with tf.device("CPU:0"):
-                rows = tf.convert_to_tensor(initializer(self._shape, dtype=self._dtype))
+                rows = tf.convert_to_tensor(initializer(tuple(self.shape), dtype=self.dtype))
             self._initialize(rows)
 
     def _initialize(self, value):
         self._shards = {}
         with tf.init_scope():
             for number, device in collectives.local_replicas():
-                # Not tf.Variable: the strategy would make it a variable of all replicas.
                 with tf.device("CPU:0" if self.on_host else device):
                     start, stop = self._rows(number, value.shape)
                     name = f"{self.name}_{number}"
-                    self._shards[number] = ResourceVariable(value[start:stop], trainable=self.trainable, name=name)
+                    self._shards[number] = keras_private.device_variable(value[start:stop], self.trainable, name)
         self._value = next(iter(self._shards.values()))
 
     def _rows(self, number, shape=None):
-        rows_per_class = (shape or self._shape)[0] // self.num_classes
+        rows_per_class = (shape or self.shape)[0] // self.num_classes
         return tuple(rows_per_class * bound for bound in self.ranges[number])
 
     def _replica(self):
@@ -99,14 +98,14 @@ class PartitionedVariable(keras.Variable):
         if number is not None:
             return self._shards[number]
         rows = self._all_rows()
-        # By which Keras' optimizers know a variable, also one that is to be excluded from weight decay.
-        rows._unique_id = self.unique_id
+        # Keras asks for it outside of replicas too, where a variable is excluded from weight decay.
+        keras_private.set_unique_id(rows, self.unique_id)
         return rows
 
     @property
     def unique_id(self):
         """str, the same in all replicas."""
-        return self._value._unique_id
+        return keras_private.unique_id(self._value)
 
     def _all_rows(self):
         if len(self._shards) == len(self.ranges):

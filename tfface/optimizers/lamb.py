@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfface import keras_private
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 
@@ -28,7 +29,7 @@ class LAMB(keras.optimizers.Lamb):
     decays_in_update = True
 
     def update_step(self, gradient, variable, learning_rate):
-        included = self._use_weight_decay(variable)
+        included = keras_private.uses_weight_decay(self, variable)
         decay = self.weight_decay if self.weight_decay and included else 0.0
         update_step(self, gradient, variable, learning_rate, decay, adapt=included)
 
@@ -48,8 +49,7 @@ def update_step(optimizer, gradient, variable, learning_rate, decay=0.0, adapt=T
       adapt: bool, scale the update by the ratio of norms.
     """
     weights = variable.value if isinstance(variable, keras.Variable) else variable
-    index = optimizer._get_variable_index(variable)
-    momentum, velocity = optimizer._momentums[index].value, optimizer._velocities[index].value
+    momentum, velocity = keras_private.lamb_slots(optimizer, variable)
     step = tf.cast(optimizer.iterations + 1, weights.dtype)
     momentum.assign_add((gradient - momentum) * (1 - optimizer.beta_1))
     velocity.assign_add((tf.square(gradient) - velocity) * (1 - optimizer.beta_2))

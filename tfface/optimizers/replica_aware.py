@@ -1,4 +1,4 @@
-"""Keras optimizers that know of all replicas and of partitioned variables; the file of Keras' private hooks.
+"""Keras optimizers that know of all replicas and of partitioned variables.
 
 Keras clips the gradients of each replica before it sums them, looks for infinities on the first replica only, and sums
 the gradients of every variable. Here replicas sum the gradients of the variables they share, and each keeps those of
@@ -11,6 +11,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from tfface import keras_private
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.optimizers import lamb
@@ -84,7 +85,7 @@ class _ReplicaAware(_KnowsVariables):
         name = f"{reference_variable.path.replace('/', '_')}_{name or 'var'}"
         with keras.name_scope(self.name):
             slot = reference_variable.like(keras.initializers.get(initializer), trainable=False, name=name)
-        self._track_variable(slot)
+        keras_private.track_slot(self, slot)
         return slot
 
     def _backend_apply_gradients(self, grads, trainable_variables):
@@ -111,7 +112,7 @@ class _ReplicaAware(_KnowsVariables):
         if getattr(self, "decays_in_update", False):
             return
         for variable in filter(_is_partitioned, variables):
-            if self.weight_decay is not None and self._use_weight_decay(variable):
+            if self.weight_decay is not None and keras_private.uses_weight_decay(self, variable):
                 rows = variable.value
                 rows.assign_sub(rows * (self.weight_decay * tf.cast(self.learning_rate, rows.dtype)))
 

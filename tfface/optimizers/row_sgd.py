@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfface import keras_private
 from tfface.checks import check_option
 
 DECAY_FORMS = ("decoupled", "coupled", "constant")
@@ -59,9 +60,9 @@ class RowSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient, variable, learning_rate):
         weights = variable.value if isinstance(variable, keras.Variable) else variable
-        momentum = self.momentums[self._get_variable_index(variable)].value if self.momentum else None
+        momentum = self.momentums[keras_private.variable_index(self, variable)].value if self.momentum else None
         rate = tf.cast(learning_rate, weights.dtype)
-        decay = self.weight_decay if self.weight_decay and self._use_weight_decay(variable) else 0.0
+        decay = self.weight_decay if self.weight_decay and keras_private.uses_weight_decay(self, variable) else 0.0
         # What of a weight is taken off it, and what is added to its gradient.
         shrinkage = {"decoupled": rate * decay, "constant": tf.constant(decay, weights.dtype)}.get(self.decay_form, 0.0)
         coupling = decay if self.decay_form == "coupled" else 0.0

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfface import keras_private
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.optimizers.replica_aware import make_replica_aware
@@ -74,13 +75,13 @@ class FaceModel(keras.Model):
             or partitioned class weights cannot have.
         """
         optimizer = keras.optimizers.get(optimizer)
-        strategy = getattr(optimizer, "_distribution_strategy", self.distribute_strategy)
-        if optimizer is not None and strategy is not self.distribute_strategy:
-            raise ValueError(
-                f"the optimizer was made under {type(strategy).__name__}, the model under "
-                f"{type(self.distribute_strategy).__name__}: make both in the scope of one strategy."
-            )
         if optimizer is not None:
+            strategy = keras_private.strategy_of(optimizer)
+            if strategy is not self.distribute_strategy:
+                raise ValueError(
+                    f"the optimizer was made under {type(strategy).__name__}, the model under "
+                    f"{type(self.distribute_strategy).__name__}: make both in the scope of one strategy."
+                )
             optimizer = self._prepared(optimizer)
         super().compile(optimizer=optimizer, **kwargs)
 
@@ -160,14 +161,14 @@ class FaceModel(keras.Model):
     def _logs(self, x, y, embeddings, losses, sample_weight):
         total = tf.stack([tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], losses.dtype)])
         total, count = tf.unstack(collectives.sum_over_replicas(total))
-        self._track_loss(tf.add_n([total / count, *self.losses]), count)
+        self._log_loss(tf.add_n([total / count, *self.losses]), count)
         logs = self.compute_metrics(x, y, embeddings, sample_weight=sample_weight)
         # Between workers Keras joins logs along an axis, which scalars lack.
         return {name: tf.reshape(value, [1]) for name, value in logs.items()} if collectives.is_multi_worker() else logs
 
-    def _track_loss(self, mean, count):
+    def _log_loss(self, mean, count):
         """Adds to the logged loss the mean over the `count` examples of all replicas, which each of them knows."""
-        tracker = self._loss_tracker
+        tracker = keras_private.loss_tracker(self)
         if collectives.replica_count() == 1 or getattr(tracker.variables[0], "synchronization", None) == "on_read":
             tracker.update_state(mean, sample_weight=count)
             return
