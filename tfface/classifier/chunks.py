@@ -1,12 +1,14 @@
-"""Walking the classes in chunks of equal size, with a remainder at the end."""
+"""Chunks of classes, all of the same size but the last."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from tfface import keras_private
 
 
-def walk(add, state, length, chunk_size):
-    """Folds `add` over the chunks of an axis, one after the other.
+def walk(add: Callable, state, length: int, chunk_size: int | None):
+    """Folds `add` over the chunks of an axis, one after another.
 
     Args:
       add: function (state, start, size) -> state; `start` is an int or an int32 tensor, `size` an int.
@@ -24,25 +26,25 @@ def walk(add, state, length, chunk_size):
         lambda number, _: number < whole,
         lambda number, state: (number + 1, add(state, number * chunk_size, chunk_size)),
         (0, state),
-        # Side by side, chunks would need the memory that they are to save.
+        # Parallel chunks would need the memory that chunks are meant to save.
         parallel_iterations=1,
     )
     return add(state, whole * chunk_size, rest) if rest else state
 
 
-def take(array, start, size):
+def take(array: tf.Tensor, start: int | tf.Tensor, size: int) -> tf.Tensor:
     """Returns `size` rows from `start`, of a static shape."""
     if size == array.shape[0]:
         return array
     return tf.slice(array, [start] + [0] * (array.shape.rank - 1), [size] + [-1] * (array.shape.rank - 1))
 
 
-def buffer(like):
+def buffer(like: tf.Tensor) -> tf.Tensor:
     """Returns a tensor of the shape of `like` for `write` to fill; its content is undefined until then."""
     return tf.raw_ops.Empty(shape=like.shape, dtype=like.dtype)
 
 
-def write(buffer, block, start, size):
+def write(buffer: tf.Tensor, block: tf.Tensor, start: int | tf.Tensor, size: int | None) -> tf.Tensor:
     """Returns `buffer` with `size` rows from `start` replaced by `block`.
 
     The buffer is changed in place, whatever else refers to it: TensorFlow's other updates copy a loop's state, which

@@ -12,8 +12,8 @@ Automatic differentiation sees F on vectors of B numbers, and u element by eleme
 
 Two phases, the sums and the gradients, walk the classes in chunks, so that a matrix [B, K] need never exist.
 
-Where classes are divided into shards, t_i and a_i are summed over them between the phases. A plain sum enters F as
-F(t, a) = f(t) + a, so that its gradients need no other shard: they do not wait.
+With classes partitioned into shards, t_i and a_i are summed over the shards between the phases. A plain sum enters F as
+F(t, a) = f(t) + a, so its gradients need no other shard and do not wait.
 """
 
 import typing
@@ -21,17 +21,17 @@ import typing
 import tensorflow as tf
 
 from tfface.classifier import chunks
-from tfface.classifier.rows import inverse_norms, unit_rows
+from tfface.geometry import inverse_norms, unit_rows
 
 # XLA repays its compilation where the matrix [B, K] is large.
 _XLA_FROM_CLASSES = 8192
 
-# The smallest normal float64: sums of exponentials over shards reach from here, e^-708, to e^709.
+# The smallest normal float64, e^-708: sums of exponentials over shards lie between it and e^709.
 _SMALLEST = 2.2250738585072014e-308
 
 
 class Operands(typing.NamedTuple):
-    """What both phases read, of all classes or of one chunk."""
+    """The inputs of both phases, for all classes or one chunk."""
 
     x: tf.Tensor  # [B, d], unit rows where cosines are wanted
     weights: tf.Tensor  # [n · sub_centers, d]
@@ -42,7 +42,7 @@ class Operands(typing.NamedTuple):
     counts: tf.Tensor  # bool [n]
 
     def part(self, start, size):
-        """The same for `size` classes from `start`."""
+        """Returns the operands of `size` classes from `start`."""
         if size == self.classes.shape[0]:
             return self
         rows = self.weights.shape[0] // self.classes.shape[0]
@@ -62,7 +62,7 @@ class Engine:
       loss: function F (target [B], a [B], context) -> losses [B], elementwise; context tensors are [B].
       reduction: "logsumexp" or "sum", how a is made of u.
       normalize: bool; False: raw dot products take the place of cosines.
-      sub_centers: int, rows of weights a class; the one with the largest cosine counts.
+      sub_centers: int, rows of weights per class; the one with the largest cosine counts.
       chunk_size: int, classes at a time; None: all at once.
       compute_dtype: dtype that the operands of the matrix products are rounded to; all sums are float32.
       jit_compile: bool, XLA for the two phases; None: where there are many classes.
@@ -114,11 +114,11 @@ class Engine:
           labels: integer [B], classes of the examples.
           context: dict of float32 [B], handed to both functions; gradients reach it.
           bias: float32 [n], added to the products; None: no bias.
-          classes: integer [n], class of each row, or -1 for a row that is none; None: row k is class k.
-          counts: bool [n], classes that count as negatives; None: all. A label never is its own negative.
+          classes: integer [n], class of each row, -1 for a void row; None: row k is class k.
+          counts: bool [n], classes that count as negatives; None: all. A label is never its own negative.
           reach: where gradients go: "both", "embeddings" or "weights" (with the bias). Queued rows of past embeddings
-            reach the weights only; what is not reached costs no matrix product.
-          shard_sum: function from a tensor to its sum over shards, where these classes are one shard of all; gradients
+            reach the weights only. A gradient that is not asked for costs no matrix product.
+          shard_sum: function from a tensor to its sum over the shards, if these classes are one shard; the gradients
             of embeddings, bias and context are then this shard's part. None: these are all classes.
 
         Returns:
@@ -140,7 +140,7 @@ class Engine:
 
         @tf.custom_gradient
         def differentiable(embeddings, weights, bias, *values):
-            # Else an outer tape would record the phases too, and keep their matrices [B, K] for nothing.
+            # Otherwise an outer tape would record the phases too, and keep their matrices [B, K] for nothing.
             embeddings, weights, bias, *values = map(tf.stop_gradient, (embeddings, weights, bias, *values))
             context = dict(zip(names, values, strict=True))
             x, x_scale = unit_rows(embeddings) if self.normalize else (embeddings, None)
@@ -154,7 +154,7 @@ class Engine:
             slopes = tape.gradient(losses, [target, total, *values], unconnected_gradients="zero")
             by_target, by_total, *by_values = slopes
             if shard_sum is not None:
-                # What F itself says of the context counts once, in the shard of the target.
+                # Add F's own context gradient once, on the shard that owns the target.
                 here = tf.cast(tf.reduce_any(labels[:, None] == classes, axis=1), tf.float32)
                 by_values = [here * by_value for by_value in by_values]
                 losses = losses if self.log else self.loss(*whole, context)
@@ -176,7 +176,7 @@ class Engine:
         return differentiable(embeddings, weights, bias, *values)
 
     def _sums(self, operands):
-        """Phase 1: target cosines [B], sums a [B], and the products if they were made at once."""
+        """Phase 1: target cosines [B], sums a [B], and the products unless they were made in chunks."""
         sums_part, _ = self._parts(operands)
         whole = not self._chunked(operands)
         known = []
@@ -212,8 +212,8 @@ class Engine:
         return target, peak, total, known
 
     def _over_shards(self, target, total, shard_sum):
-        """Target cosines and a over all shards from those of this one, in a single sum of [2, B]."""
-        # In float64 the exponentials need no common peak, which no sum could find.
+        """Target cosines and a over all shards from those of this shard, in a single sum of [2, B]."""
+        # In float64 the exponentials need no common peak, which a sum could not find.
         parts = tf.cast(total, tf.float64)
         parts = tf.exp(parts) if self.log else parts
         target, total = tf.unstack(shard_sum(tf.stack([tf.cast(target, tf.float64), parts])))
@@ -221,7 +221,7 @@ class Engine:
         return tf.cast(target, tf.float32), tf.cast(total, tf.float32)
 
     def _gradients(self, operands, known, total, by_target, by_total, upstream, reach):
-        """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context; None where none is asked."""
+        """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context; None if not asked for."""
         _, gradients_part = self._parts(operands)
         to_x, to_weights = reach in ("both", "embeddings"), reach in ("both", "weights")
 
@@ -276,8 +276,10 @@ class Engine:
         return self.chunk_size is not None and self.chunk_size < operands.classes.shape[0]
 
     def _parts(self, operands):
-        """`_sums_part` and `_gradients_part`, compiled or not. Loops over them stay outside of XLA, which copies its
-        loops' inputs, here the class weights."""
+        """`_sums_part` and `_gradients_part`, compiled or not.
+
+        Loops over them stay outside of XLA, which copies the inputs of its loops, here the class weights.
+        """
         at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0] or 0
         return self._compiled[at_once >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
 
@@ -306,7 +308,7 @@ class Engine:
 
 
 def _masks(operands):
-    """Which of [B, n] is the target, and which a negative."""
+    """Returns two masks [B, n], of the targets and of the negatives."""
     is_target = operands.labels[:, None] == operands.classes
     return is_target, operands.counts & ~is_target
 

@@ -3,12 +3,12 @@
 import tensorflow as tf
 
 
-def check_labels(labels, num_classes):
-    """Returns `labels` [B], checked to be integers of [0, num_classes), whatever the device does on a wrong gather.
+def check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Returns `labels` [B], checked to be integers in [0, num_classes); some devices gather zeros for other labels.
 
     Raises:
       ValueError: labels are not integers, or not a vector.
-      tf.errors.InvalidArgumentError: a label is out of range; names the labels and the limit.
+      tf.errors.InvalidArgumentError: a label is out of range; the message has the labels and the limit.
     """
     labels = tf.convert_to_tensor(labels)
     if not labels.dtype.is_integer:

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_range
+from tfface.geometry import angle
 from tfface.heads.margin_softmax import MarginSoftmax
-from tfface.heads.margins import angle
 
 _MAX_COSINE = 1.0 - 1e-3
 _MIN_ANGLE = 1e-3
@@ -15,7 +15,7 @@ _MIN_ANGLE = 1e-3
 
 @keras.saving.register_keras_serializable("tfface")
 class AdaFace(MarginSoftmax):
-    """Angular margin −m·q and cosine margin m + m·q, where q in [−1, 1] says how large an embedding's norm is.
+    """Angular margin −m·q and cosine margin m + m·q, where q in [−1, 1] grows with the norm of the embedding.
 
     q is the norm, standardised by mean and deviation of the batch, times h and clipped; it takes no gradient.
 
@@ -33,14 +33,16 @@ class AdaFace(MarginSoftmax):
       Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", 2022, Eqs. 14-16.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=0.4, concentration=0.333, **kwargs):
+    def __init__(
+        self, num_classes: int, scale: float = 64.0, margin: float = 0.4, concentration: float = 0.333, **kwargs
+    ):
         super().__init__(num_classes, scale, **kwargs)
         check_range("margin", margin, 0, 1)
         check_range("concentration", concentration, 1e-6, math.inf)
         self.margin = float(margin)
         self.concentration = float(concentration)
 
-    def context(self, embeddings, labels, training):
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         norm = tf.clip_by_value(tf.stop_gradient(tf.norm(embeddings, axis=1)), 0.001, 100.0)
         mean = tf.reduce_mean(norm)
         count = tf.cast(tf.size(norm), tf.float32)
@@ -49,10 +51,10 @@ class AdaFace(MarginSoftmax):
         quality = self.concentration * (norm - mean) / (deviation + 1e-3)
         return {"quality": tf.clip_by_value(quality, -1.0, 1.0)}
 
-    def negative(self, cosines, context):
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.scale * tf.clip_by_value(cosines, -_MAX_COSINE, _MAX_COSINE)
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         theta = angle(tf.clip_by_value(target, -_MAX_COSINE, _MAX_COSINE)) - self.margin * context["quality"]
         theta = tf.clip_by_value(theta, _MIN_ANGLE, math.pi - _MIN_ANGLE)
         return tf.cos(theta) - self.margin * (1.0 + context["quality"])

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 
 from tfface.checks import check_option, check_range
 from tfface.heads.margin_softmax import MarginSoftmax
@@ -28,7 +29,15 @@ class ArcFace(MarginSoftmax):
       Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, Eq. 3.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=0.5, gradient="exact", overflow="fallback", **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        gradient: str = "exact",
+        overflow: str = "fallback",
+        **kwargs,
+    ):
         super().__init__(num_classes, scale, **kwargs)
         check_range("margin", margin, 0, math.pi / 2, "radians")
         check_option("gradient", gradient, GRADIENTS)
@@ -37,7 +46,7 @@ class ArcFace(MarginSoftmax):
         self.gradient = gradient
         self.overflow = overflow
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return angular_margin(target, m2=self.margin, gradient=self.gradient, overflow=self.overflow)
 
     def get_config(self):

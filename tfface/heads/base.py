@@ -1,52 +1,53 @@
-"""The layer that every classification head is."""
+"""Base class of the classification heads."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfface.checks import check_option
 from tfface.classifier.engine import Engine
 from tfface.classifier.labels import check_labels
-from tfface.classifier.rows import inverse_norms, unit_rows
 from tfface.distribute import collectives
 from tfface.distribute.class_rows import ClassRows
 from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.geometry import inverse_norms, unit_rows
 
 
 class ClassificationHead(keras.layers.Layer):
-    """Class weights and a loss on cosines; a subclass gives the two functions `negative` and `loss`.
+    """Class weights and a loss on cosines; a subclass defines the two functions `negative` and `loss`.
 
     `head(embeddings, labels)` returns the per-example losses [B], float32 whatever the dtype policy of the network.
 
     Args:
       num_classes: int, identities K, at least 2.
       class_weights_initializer: Keras initializer of the class weights [K, d]; None: normal with deviation 0.01.
-      chunk_size: int, classes at a time; the matrix [B, K] then never exists. None: all at once.
+      chunk_size: int, classes at a time, so that the matrix [B, K] never exists. None: all at once.
       sampler: sampler of `tfface.classifier.samplers`, which chooses the classes of a training step; None: all classes.
-      jit_compile: bool, XLA for the loss; None: where there are many classes.
-      partition: where the rows of classes live. None: all of them on every replica. "replicas": each replica of the
-        `tf.distribute` strategy has its share of the classes. "host": the same, in host memory, from which each step
-        takes the sampled rows.
-      **kwargs: of `keras.layers.Layer`. `dtype="mixed_bfloat16"` takes the operands of the matrix products in bfloat16;
-        the default is float32 whatever the global policy, because a scale of 64 magnifies the rounding of cosines.
+      jit_compile: bool, XLA for the loss; None: with many classes.
+      partition: where the rows of classes are. None: all of them on every replica. "replicas": each replica of the
+        `tf.distribute` strategy has its share of the classes. "host": the same in host memory; each step copies the
+        sampled rows.
+      **kwargs: of `keras.layers.Layer`. `dtype="mixed_bfloat16"` rounds operands of matrix products to bfloat16. The
+        default is float32 whatever the global policy, because a scale of 64 magnifies the rounding of cosines.
 
     Raises:
       ValueError: `num_classes` is smaller than 2 or `chunk_size` than 1, `partition` is unknown or "host" without a
         sampler. When built: there are fewer classes than replicas to divide them among.
     """
 
-    # How the negatives are summed, and of what: see `Engine`.
+    # Options of `Engine`.
     reduction = "logsumexp"
     normalize = True
     sub_centers = 1
 
     def __init__(
         self,
-        num_classes,
+        num_classes: int,
         class_weights_initializer=None,
-        chunk_size=None,
+        chunk_size: int | None = None,
         sampler=None,
-        jit_compile=None,
-        partition=None,
+        jit_compile: bool | None = None,
+        partition: str | None = None,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")
@@ -68,33 +69,33 @@ class ClassificationHead(keras.layers.Layer):
         self.sampler = sampler
         self.jit_compile = jit_compile
         self.partition = partition
-        self.samplers = []
+        self.samplers: list[tuple] = []
         self.seed_generator = keras.random.SeedGenerator() if sampler is not None else None
-        # Asked by Keras before it compiles a whole model: neither chunks nor samplers can be inside of XLA.
+        # Keras asks before it compiles a whole model: neither chunks nor samplers work inside XLA.
         self.supports_jit = chunk_size is None and sampler is None
 
-    def context(self, embeddings, labels, training):
-        """Numbers [B] of the examples that `negative` and `loss` need beside the cosines, by name."""
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
+        """Returns what `negative` and `loss` need besides the cosines: dict from name to float32 [B]."""
         return {}
 
-    def negative(self, cosines, context):
-        """u: what a negative costs (its exponent, or itself), elementwise on [B, n]; context tensors are [B, 1]."""
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
+        """u: the cost of a negative (or its exponent), elementwise on cosines [B, n]; context tensors are [B, 1]."""
         raise NotImplementedError
 
-    def loss(self, target, total, context):
-        """F: losses [B] from target cosines [B] and the log-sum (or sum) of the negatives [B]; context is [B]."""
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
+        """F: losses [B] from target cosines t [B] and a [B], the log-sum (or sum) of the negatives; context is [B]."""
         raise NotImplementedError
 
-    def target_logit(self, target, context):
-        """Logit [B] that stands for the target class in `logits`, from target cosines [B]."""
+    def target_logit(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the logits [B] of the target classes from target cosines [B]."""
         raise NotImplementedError
 
-    def negative_logit(self, cosines, context):
-        """Logits [B, K] that stand for the negatives in `logits`."""
+    def negative_logit(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the logits [B, K] of the negatives from cosines."""
         return self.negative(cosines, context)
 
-    def plain_logit(self, cosines):
-        """Logits [B, K] without a margin, from cosines."""
+    def plain_logit(self, cosines: tf.Tensor) -> tf.Tensor:
+        """Returns the logits [B, K] without a margin from cosines."""
         raise NotImplementedError
 
     def build(self, embeddings_shape, labels_shape=None):
@@ -124,8 +125,8 @@ class ClassificationHead(keras.layers.Layer):
         for (start, stop), sampler in self.samplers:
             sampler.build(stop - start, dimension)
 
-    def add_class_rows(self, name, shape, initializer):
-        """Adds a weight whose rows are those of classes, partitioned as the head is."""
+    def add_class_rows(self, name: str, shape: tuple[int, ...], initializer) -> keras.Variable:
+        """Adds a weight with one or more rows per class, partitioned as the head is."""
         options = {"dtype": "float32", "autocast": False, "name": name}
         if self.partition == "host" or self.partition and collectives.replica_count() > 1:
             on_host = self.partition == "host"
@@ -133,7 +134,14 @@ class ClassificationHead(keras.layers.Layer):
             return PartitionedVariable(initializer, shape, self.num_classes, on_host, **options)
         return self.add_weight(shape=shape, initializer=initializer, **options)
 
-    def call(self, embeddings, labels, training=None, reach="both", sample_weight=None):
+    def call(
+        self,
+        embeddings: tf.Tensor,
+        labels: tf.Tensor,
+        training: bool | None = None,
+        reach: str = "both",
+        sample_weight: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:
@@ -142,14 +150,14 @@ class ClassificationHead(keras.layers.Layer):
           training: bool; False: all classes, without sampling.
           reach: where gradients go: "both", "embeddings" or "weights", the class weights; queued embeddings of past
             steps reach the weights only.
-          sample_weight: float [B], factors of the losses; None: ones. What weights the losses of a partitioned head
-            afterwards must be the same for all examples, as in a mean.
+          sample_weight: float [B], factors of the losses; None: ones. A factor that is applied to the losses of a
+            partitioned head afterwards must be the same for all examples, as in a mean.
 
         Returns:
           float32 [B].
 
         Raises:
-          ValueError: wrong rank, labels that are not integers, or another `reach`.
+          ValueError: wrong rank, labels that are not integers, or an unknown `reach`.
           tf.errors.InvalidArgumentError: a label is out of range, or an embedding is not finite.
         """
         check_option("reach", reach, ("both", "embeddings", "weights"))
@@ -164,8 +172,8 @@ class ClassificationHead(keras.layers.Layer):
         losses = self.losses(embeddings, labels, training, reach)
         return losses if sample_weight is None else losses * tf.cast(sample_weight, losses.dtype)
 
-    def losses(self, embeddings, labels, training, reach):
-        """Losses [B] of checked float32 embeddings and labels; of a sharded head, those of all replicas."""
+    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
+        """Computes the losses [B] of checked float32 embeddings and labels; if partitioned, those of all replicas."""
         context = self.context(embeddings, labels, training)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
         rows, shard_sum = self.class_rows, collectives.sum_over_replicas if self.class_rows.partial else None
@@ -186,7 +194,7 @@ class ClassificationHead(keras.layers.Layer):
             embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach, shard_sum=shard_sum
         )
 
-    def target_cosines(self, embeddings, labels, reach="both"):
+    def target_cosines(self, embeddings: tf.Tensor, labels: tf.Tensor, reach: str = "both") -> tf.Tensor:
         """Computes the cosines [B] between embeddings [B, d] and the weights of their own classes."""
         rows = self.class_rows
         weights = tf.stop_gradient(rows.by_class()) if reach == "embeddings" else rows.by_class()
@@ -195,8 +203,8 @@ class ClassificationHead(keras.layers.Layer):
         cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], own), axis=1)
         return rows.sum_over_shards(tf.where(rows.here(labels), cosines, 0.0))
 
-    def logits(self, embeddings, labels=None):
-        """Computes logits for a cross-entropy of the caller's; gradients are those of automatic differentiation.
+    def logits(self, embeddings: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Computes logits for your own cross-entropy; gradients are those of automatic differentiation.
 
         Args:
           embeddings: float [B, d].
@@ -219,7 +227,7 @@ class ClassificationHead(keras.layers.Layer):
         return tf.where(is_target, target[:, None], logits)
 
     def _products(self, embeddings):
-        """Cosines (or raw products) [B, K] of all classes."""
+        """Computes the cosines (or raw products) [B, K] of all classes."""
         weights = tf.convert_to_tensor(self.class_weights)
         if self.normalize:
             embeddings, weights = unit_rows(embeddings)[0], weights * inverse_norms(weights)
@@ -227,11 +235,11 @@ class ClassificationHead(keras.layers.Layer):
         products = tf.reduce_max(tf.reshape(products, [-1, self.num_classes, self.sub_centers]), axis=2)
         return products if self.class_bias is None else products + self.class_bias
 
-    def get_class_weights(self):
+    def get_class_weights(self) -> np.ndarray:
         """Returns the class weights as NumPy float32 [K, d] (with sub-centers [K · sub_centers, d])."""
         return self.class_weights.numpy()
 
-    def set_class_weights(self, class_weights):
+    def set_class_weights(self, class_weights: np.ndarray) -> None:
         """Replaces the class weights by an array of the shape that `get_class_weights` returns.
 
         Raises:
@@ -262,7 +270,7 @@ class ClassificationHead(keras.layers.Layer):
         return cls(**{**config, "sampler": keras.saving.deserialize_keras_object(config["sampler"])})
 
 
-def as_embeddings(embeddings):
+def as_embeddings(embeddings: tf.Tensor) -> tf.Tensor:
     embeddings = tf.convert_to_tensor(embeddings)
     if embeddings.shape.rank != 2:
         raise ValueError(f"embeddings must have shape [B, d], got {embeddings.shape}.")

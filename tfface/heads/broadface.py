@@ -1,4 +1,4 @@
-"""BroadFace: embeddings of past steps teach the class weights of any head."""
+"""BroadFace: embeddings of past steps also train the class weights, for any head."""
 
 import typing
 
@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfface.classifier.labels import check_labels
-from tfface.classifier.rows import inverse_norms
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.geometry import inverse_norms
 from tfface.heads.base import ClassificationHead, as_embeddings
 
 
@@ -16,9 +16,10 @@ from tfface.heads.base import ClassificationHead, as_embeddings
 class BroadFace(keras.layers.Layer):
     """A head whose class weights learn from the batch and a queue of past embeddings, the encoder from the batch alone.
 
-    The losses are those of the batch (Eq. 8). What the gradient of their mean adds to the head's own variables is that
-    of the mean over batch and queue (Eq. 9). A training step (`training=True`) then puts its embeddings into the queue,
-    with the class weights they met, and the oldest leave it. Each replica has a queue of its own examples.
+    The losses are those of the batch (Eq. 8). The gradient of their mean reaches the encoder; the head's own variables
+    get the gradient of the mean over batch and queue (Eq. 9). A training step (`training=True`) then puts its
+    embeddings into the queue, with the current class weights, and the oldest leave it. Each replica has a queue of its
+    own examples.
 
     Args:
       head: `ClassificationHead`.
@@ -27,13 +28,13 @@ class BroadFace(keras.layers.Layer):
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: `head` is of another kind, or `queue_size` is negative.
+      ValueError: `head` is not a `ClassificationHead`, or `queue_size` is negative.
 
     Reference:
       Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Eqs. 7-9.
     """
 
-    def __init__(self, head, queue_size=8192, compensate=True, **kwargs):
+    def __init__(self, head: ClassificationHead, queue_size: int = 8192, compensate: bool = True, **kwargs):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if not isinstance(head, ClassificationHead):
@@ -42,13 +43,13 @@ class BroadFace(keras.layers.Layer):
             raise ValueError(f"queue_size must be an integer of at least 0, got {queue_size!r}.")
         self.queue_size = int(queue_size)
         self.compensate = bool(compensate)
-        # Before the queue, so that the head's variables stand in checkpoints where they stand without one.
+        # Before the queue, so that the head's variables have the same names in checkpoints as without a queue.
         self.head = head
         self.queue = EmbeddingQueue(self.queue_size, self.compensate, name="queue") if queue_size else None
         self.supports_jit = head.supports_jit
 
     @property
-    def class_weights(self):
+    def class_weights(self) -> keras.Variable:
         return self.head.class_weights
 
     @property
@@ -56,7 +57,7 @@ class BroadFace(keras.layers.Layer):
         return self.head.sampler
 
     @property
-    def sub_centers(self):
+    def sub_centers(self) -> int:
         return self.head.sub_centers
 
     def build(self, embeddings_shape, labels_shape=None):
@@ -64,13 +65,19 @@ class BroadFace(keras.layers.Layer):
             if layer is not None and not layer.built:
                 layer.build(embeddings_shape)
 
-    def call(self, embeddings, labels, training=None, sample_weight=None):
+    def call(
+        self,
+        embeddings: tf.Tensor,
+        labels: tf.Tensor,
+        training: bool | None = None,
+        sample_weight: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the per-example losses of the batch.
 
         Args:
           embeddings: float [B, d].
           labels: integer [B].
-          training: bool; only True uses the queue and changes it.
+          training: bool; only True uses and changes the queue.
           sample_weight: float [B], factors of the losses of the batch; those of the queue are ones.
 
         Returns:
@@ -98,7 +105,7 @@ class BroadFace(keras.layers.Layer):
         return _with_gradient_of(losses, share * (losses + tf.reduce_sum(past_losses) / tf.cast(size, tf.float32)))
 
     def _class_rows(self, embeddings, labels, past_rows):
-        """The rows of class weights of the batch as (numbers [B], weights [B, d]), and those of the queue [Q, d].
+        """Returns the rows of the batch as (numbers [B], weights [B, d]), and those of the queue [Q, d].
 
         With sub-centers, each example uses its nearest one. Weights are None where nothing is compensated.
         """
@@ -115,7 +122,7 @@ class BroadFace(keras.layers.Layer):
         return own, weights[count:]
 
     def _past_batch(self, past, current, embeddings, labels):
-        """Compensated embeddings [Q, d] and labels [Q]; void places get examples of the batch, to weigh nothing."""
+        """Returns compensated embeddings [Q, d] and labels [Q]; void places repeat the batch, with weight 0."""
         moved = past.embeddings
         if self.compensate:
             ratio = tf.norm(moved, axis=1, keepdims=True) * inverse_norms(past.class_weights)
@@ -144,24 +151,24 @@ class BroadFace(keras.layers.Layer):
 
 
 class Past(typing.NamedTuple):
-    """What a queue holds; the order of its places means nothing."""
+    """The content of a queue, in no particular order."""
 
     embeddings: tf.Tensor  # [Q, d]
-    rows: tf.Tensor  # int64 [Q], numbers of rows of the class weights
-    class_weights: tf.Tensor | None  # [Q, d], these rows when the embeddings came
-    valid: tf.Tensor  # bool [Q], whether an embedding is in the place
+    rows: tf.Tensor  # int64 [Q], row numbers of the class weights
+    class_weights: tf.Tensor | None  # [Q, d], those rows at the time of the embeddings
+    valid: tf.Tensor  # bool [Q], whether the place holds an embedding
 
 
 class EmbeddingQueue(keras.layers.Layer):
-    """The last `size` examples of each replica, in a ring that each has for itself.
+    """The last `size` examples of each replica, in a ring buffer of its own.
 
     Args:
       size: int.
-      with_class_weights: bool, keeps rows of class weights too.
+      with_class_weights: bool, keep rows of class weights too.
       **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, size, with_class_weights, **kwargs):
+    def __init__(self, size: int, with_class_weights: bool, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.size = size
         self.with_class_weights = with_class_weights
@@ -171,26 +178,26 @@ class EmbeddingQueue(keras.layers.Layer):
         self.pushed = self._add("pushed", (1,), "int64")
         self.rows = self._add("rows", matrix[:1], "int64")
         self.embeddings = self._add("embeddings", matrix, "float32")
-        # By another name than the head's own, which checkpoints are searched for.
+        # Not named like the head's own class weights, because checkpoints are searched for that name.
         self.class_weights = self._add("past_class_weights", matrix, "float32") if self.with_class_weights else None
 
     def _add(self, name, shape, dtype):
         options = {"initializer": "zeros", "dtype": dtype, "trainable": False, "autocast": False, "name": name}
         if not tf.distribute.has_strategy():
             return self.add_weight(shape=shape, **options)
-        # What rows of classes are elsewhere are here those of a replica.
+        # Partitioned like rows of classes, with one "class" per replica.
         replicas = collectives.replica_count()
         initializer = keras.initializers.get(options.pop("initializer"))
         return PartitionedVariable(initializer, (replicas * shape[0], *shape[1:]), replicas, **options)
 
-    def read(self):
+    def read(self) -> Past:
         """Returns `Past` of this replica."""
         rings = (self.embeddings, self.rows, self.class_weights)
         values = [None if ring is None else tf.convert_to_tensor(ring.value) for ring in rings]
         return Past(*values, tf.range(self.size, dtype=tf.int64) < tf.convert_to_tensor(self.pushed.value))
 
-    def push(self, embeddings, rows, class_weights=None):
-        """Puts examples in, in their order, each in the place of the oldest."""
+    def push(self, embeddings: tf.Tensor, rows: tf.Tensor, class_weights: tf.Tensor | None = None):
+        """Adds examples in their order; each replaces the oldest."""
         count = tf.shape(rows, out_type=tf.int64)[0]
         last = tf.range(count, dtype=tf.int64)[-self.size :]
         places = (self.pushed.value + last)[:, None] % self.size
@@ -202,5 +209,5 @@ class EmbeddingQueue(keras.layers.Layer):
 
 
 def _with_gradient_of(value, other):
-    """`value`, whose gradient is that of `other`."""
+    """Returns `value` with the gradient of `other`."""
     return tf.stop_gradient(value) + (other - tf.stop_gradient(other))

@@ -28,7 +28,7 @@ class CircleLoss(ClassificationHead):
       Sun et al., "Circle Loss: A Unified Perspective of Pair Similarity Optimization", 2020, Eq. 6.
     """
 
-    def __init__(self, num_classes, scale=256.0, margin=0.25, **kwargs):
+    def __init__(self, num_classes: int, scale: float = 256.0, margin: float = 0.25, **kwargs):
         super().__init__(num_classes, **kwargs)
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale!r}.")
@@ -36,18 +36,18 @@ class CircleLoss(ClassificationHead):
         self.scale = float(scale)
         self.margin = float(margin)
 
-    def negative(self, cosines, context):
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = tf.stop_gradient(tf.nn.relu(cosines + self.margin))
         return self.scale * weight * (cosines - self.margin)
 
-    def loss(self, target, total, context):
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.math.softplus(total - self.target_logit(target, context))
 
-    def target_logit(self, target, context):
+    def target_logit(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = tf.stop_gradient(tf.nn.relu(1.0 + self.margin - target))
         return self.scale * weight * (target - 1.0 + self.margin)
 
-    def plain_logit(self, cosines):
+    def plain_logit(self, cosines: tf.Tensor) -> tf.Tensor:
         return self.scale * cosines
 
     def get_config(self):

@@ -20,7 +20,7 @@ class CoCo(NormSoftmax):
       Liu et al., "Rethinking Feature Discrimination and Polymerization for Large-scale Recognition", 2017.
     """
 
-    def __init__(self, num_classes, scale=None, **kwargs):
+    def __init__(self, num_classes: int, scale: float | None = None, **kwargs):
         if scale is None:
             scale = math.log(max(num_classes, 2) - 1) / 2 + 3
         super().__init__(num_classes, scale, **kwargs)

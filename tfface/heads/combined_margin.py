@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 
 from tfface.checks import check_option, check_range
 from tfface.heads.margin_softmax import MarginSoftmax
@@ -44,7 +45,15 @@ class CombinedMargin(MarginSoftmax):
     CM2 = {"m1": 0.9, "m2": 0.4, "m3": 0.15}
 
     def __init__(
-        self, num_classes, scale=64.0, m1=1.0, m2=0.3, m3=0.2, gradient="exact", overflow="fallback", **kwargs
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        m1: float = 1.0,
+        m2: float = 0.3,
+        m3: float = 0.2,
+        gradient: str = "exact",
+        overflow: str = "fallback",
+        **kwargs,
     ):
         super().__init__(num_classes, scale, **kwargs)
         check_range("m1", m1, 0.1, 10)
@@ -56,7 +65,7 @@ class CombinedMargin(MarginSoftmax):
         self.gradient = gradient
         self.overflow = overflow
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return angular_margin(target, self.m1, self.m2, self.m3, self.gradient, self.overflow)
 
     def get_config(self):

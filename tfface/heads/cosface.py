@@ -1,6 +1,7 @@
 """CosFace: softmax with an additive cosine margin."""
 
 import keras
+import tensorflow as tf
 
 from tfface.checks import check_range
 from tfface.heads.margin_softmax import MarginSoftmax
@@ -23,12 +24,12 @@ class CosFace(MarginSoftmax):
       Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", 2018, Eq. 4.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=0.35, **kwargs):
+    def __init__(self, num_classes: int, scale: float = 64.0, margin: float = 0.35, **kwargs):
         super().__init__(num_classes, scale, **kwargs)
         check_range("margin", margin, 0, 1)
         self.margin = float(margin)
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return target - self.margin
 
     def get_config(self):

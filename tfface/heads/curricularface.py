@@ -1,4 +1,4 @@
-"""CurricularFace: ArcFace whose hard negatives gain weight as training goes on."""
+"""CurricularFace: ArcFace whose hard negatives gain weight as training continues."""
 
 import math
 
@@ -12,7 +12,7 @@ from tfface.heads.margins import angular_margin
 
 @keras.saving.register_keras_serializable("tfface")
 class CurricularFace(MarginSoftmax):
-    """ArcFace's margin on the target; negatives that come nearer than it cost s·z·(τ + z) instead of s·z.
+    """ArcFace's margin on the target; negatives that are nearer than it cost s·z·(τ + z) instead of s·z.
 
     τ is a running mean of the target cosines, updated before its use in each training step and kept with the weights.
 
@@ -30,7 +30,7 @@ class CurricularFace(MarginSoftmax):
       Huang et al., "CurricularFace: Adaptive Curriculum Learning Loss for Deep Face Recognition", 2020, Eqs. 6, 9.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=0.5, momentum=0.99, **kwargs):
+    def __init__(self, num_classes: int, scale: float = 64.0, margin: float = 0.5, momentum: float = 0.99, **kwargs):
         super().__init__(num_classes, scale, **kwargs)
         check_range("margin", margin, 0, math.pi / 2, "radians")
         check_range("momentum", momentum, 0, 1)
@@ -43,7 +43,7 @@ class CurricularFace(MarginSoftmax):
             name="tau", shape=(), initializer="zeros", trainable=False, autocast=False, aggregation="mean"
         )
 
-    def context(self, embeddings, labels, training):
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         target = tf.stop_gradient(self.target_cosines(embeddings, labels))
         tau = tf.convert_to_tensor(self.tau)
         if training:
@@ -55,11 +55,11 @@ class CurricularFace(MarginSoftmax):
             "threshold": angular_margin(target, m2=self.margin, overflow="none"),
         }
 
-    def negative(self, cosines, context):
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         hard = cosines > context["threshold"]
         return self.scale * tf.where(hard, cosines * (context["tau"] + cosines), cosines)
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return angular_margin(target, m2=self.margin)
 
     def get_config(self):

@@ -12,7 +12,7 @@ INTERS = ("own", "softmax", "arcface")
 
 @keras.saving.register_keras_serializable("tfface")
 class DSoftmax(MarginSoftmax):
-    """Dissected softmax: the target is drawn to cos θ = d whatever the negatives do, and they are repelled regardless.
+    """Dissected softmax: independent terms attract the target up to cos θ = d and repel the negatives.
 
         F(t, a) = softplus(s(d − t)) + softplus(a)          u(z) = s z
 
@@ -35,7 +35,15 @@ class DSoftmax(MarginSoftmax):
       2020, Eqs. 6, 9, 10 and Table 1.
     """
 
-    def __init__(self, num_classes, scale=64.0, termination=0.9, inter="own", margin=0.5, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        termination: float = 0.9,
+        inter: str = "own",
+        margin: float = 0.5,
+        **kwargs,
+    ):
         super().__init__(num_classes, scale, **kwargs)
         check_range("termination", termination, -1, 2)
         check_option("inter", inter, INTERS)
@@ -44,11 +52,11 @@ class DSoftmax(MarginSoftmax):
         self.inter = inter
         self.margin = float(margin)
 
-    def intra(self, target):
-        """Intra-class losses [B] of target cosines [B]: Eq. 6."""
+    def intra(self, target: tf.Tensor) -> tf.Tensor:
+        """Computes the intra-class losses [B] of target cosines [B], Eq. 6."""
         return tf.math.softplus(self.scale * (self.termination - target))
 
-    def loss(self, target, total, context):
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.intra(target) + tf.math.softplus(total - self._blocked(target))
 
     def _blocked(self, target):
@@ -57,7 +65,7 @@ class DSoftmax(MarginSoftmax):
         margin = 0.0 if self.inter == "softmax" else self.margin
         return tf.stop_gradient(self.scale * angular_margin(target, m2=margin))
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return target
 
     def get_config(self):

@@ -23,14 +23,14 @@ class DSoftmaxB(DSoftmax):
       He et al., "Softmax Dissection", 2020, Eq. 12.
     """
 
-    def __init__(self, num_classes, scale=64.0, termination=0.9, rows=4, **kwargs):
+    def __init__(self, num_classes: int, scale: float = 64.0, termination: float = 0.9, rows: int = 4, **kwargs):
         super().__init__(num_classes, scale, termination, **kwargs)
         if int(rows) != rows or rows < 1:
             raise ValueError(f"rows must be a positive integer, got {rows!r}.")
         self.rows = int(rows)
         self.rows_seed = keras.random.SeedGenerator()
 
-    def losses(self, embeddings, labels, training, reach):
+    def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
         if training is False:
             return super().losses(embeddings, labels, training, reach)
         order = tf.argsort(tf.random.stateless_uniform(tf.shape(labels), self.rows_seed.next()), stable=True)

@@ -23,7 +23,9 @@ class DSoftmaxK(DSoftmax):
       He et al., "Softmax Dissection", 2020, Eq. 11.
     """
 
-    def __init__(self, num_classes, scale=64.0, termination=0.9, sampling_rate=1 / 64, **kwargs):
+    def __init__(
+        self, num_classes: int, scale: float = 64.0, termination: float = 0.9, sampling_rate: float = 1 / 64, **kwargs
+    ):
         kwargs["sampler"] = UniformSampler(sampling_rate, batch_classes="excluded")
         super().__init__(num_classes, scale, termination, **kwargs)
         self.sampling_rate = float(sampling_rate)

@@ -6,9 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_range
+from tfface.geometry import norms
 from tfface.heads.margin_softmax import MarginSoftmax
 from tfface.heads.margins import angular_margin
-from tfface.losses.geometry import norms
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -34,13 +34,13 @@ class MagFace(MarginSoftmax):
 
     def __init__(
         self,
-        num_classes,
-        scale=64.0,
-        lower_margin=0.45,
-        upper_margin=0.8,
-        lower_norm=10.0,
-        upper_norm=110.0,
-        norm_weight=20.0,
+        num_classes: int,
+        scale: float = 64.0,
+        lower_margin: float = 0.45,
+        upper_margin: float = 0.8,
+        lower_norm: float = 10.0,
+        upper_norm: float = 110.0,
+        norm_weight: float = 20.0,
         **kwargs,
     ):
         super().__init__(num_classes, scale, **kwargs)
@@ -52,17 +52,17 @@ class MagFace(MarginSoftmax):
         self.lower_norm, self.upper_norm = float(lower_norm), float(upper_norm)
         self.norm_weight = float(norm_weight)
 
-    def context(self, embeddings, labels, training):
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         norm = tf.clip_by_value(norms(embeddings)[:, 0], self.lower_norm, self.upper_norm)
         slope = (self.upper_margin - self.lower_margin) / max(self.upper_norm - self.lower_norm, 1e-6)
         return {"norm": norm, "margin": self.lower_margin + slope * (norm - self.lower_norm)}
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         margin = context["margin"]
         with_margin = angular_margin(target, m2=margin, overflow="none")
         return tf.where(target > -tf.cos(margin), with_margin, target)
 
-    def loss(self, target, total, context):
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         norm = context["norm"]
         return super().loss(target, total, context) + self.norm_weight * (norm / self.upper_norm**2 + 1.0 / norm)
 

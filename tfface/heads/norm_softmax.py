@@ -1,6 +1,7 @@
 """NormSoftmax: softmax on cosines without a margin."""
 
 import keras
+import tensorflow as tf
 
 from tfface.heads.margin_softmax import MarginSoftmax
 
@@ -18,5 +19,5 @@ class NormSoftmax(MarginSoftmax):
       Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017.
     """
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return target

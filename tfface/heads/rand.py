@@ -25,7 +25,7 @@ class RandSoftmax(NormSoftmax):
       via Dynamic Class Selection", 2018.
     """
 
-    def __init__(self, num_classes, scale=64.0, sampling_rate=0.1, **kwargs):
+    def __init__(self, num_classes: int, scale: float = 64.0, sampling_rate: float = 0.1, **kwargs):
         kwargs["sampler"] = UniformSampler(sampling_rate)
         super().__init__(num_classes, scale, **kwargs)
         self.sampling_rate = float(sampling_rate)
@@ -51,7 +51,9 @@ class RandArcFace(ArcFace):
       An et al., "Partial FC: Training 10 Million Identities on a Single Machine", 2021.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=0.5, sampling_rate=0.1, **kwargs):
+    def __init__(
+        self, num_classes: int, scale: float = 64.0, margin: float = 0.5, sampling_rate: float = 0.1, **kwargs
+    ):
         kwargs["sampler"] = UniformSampler(sampling_rate)
         super().__init__(num_classes, scale, margin, **kwargs)
         self.sampling_rate = float(sampling_rate)

@@ -13,7 +13,7 @@ class Softmax(ClassificationHead):
     Args:
       num_classes: int, identities K.
       use_bias: bool, learns b.
-      **kwargs: of `ClassificationHead`; class weights start by Glorot's rule here.
+      **kwargs: of `ClassificationHead`; the default initializer of the class weights is Glorot's.
 
     Reference:
       Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, Eq. 1.
@@ -21,7 +21,7 @@ class Softmax(ClassificationHead):
 
     normalize = False
 
-    def __init__(self, num_classes, use_bias=True, **kwargs):
+    def __init__(self, num_classes: int, use_bias: bool = True, **kwargs):
         kwargs.setdefault("class_weights_initializer", "glorot_uniform")
         super().__init__(num_classes, **kwargs)
         self.use_bias = use_bias
@@ -31,16 +31,16 @@ class Softmax(ClassificationHead):
         if self.use_bias:
             self.class_bias = self.add_class_rows("bias", (self.num_classes,), "zeros")
 
-    def negative(self, cosines, context):
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return cosines
 
-    def loss(self, target, total, context):
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.math.softplus(total - target)
 
-    def target_logit(self, target, context):
+    def target_logit(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         return target
 
-    def plain_logit(self, cosines):
+    def plain_logit(self, cosines: tf.Tensor) -> tf.Tensor:
         return cosines
 
     def get_config(self):

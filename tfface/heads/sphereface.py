@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option, check_range
+from tfface.geometry import angle
 from tfface.heads.margin_softmax import MarginSoftmax
-from tfface.heads.margins import angle, angular_margin
+from tfface.heads.margins import angular_margin
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -37,7 +38,16 @@ class SphereFace(MarginSoftmax):
       Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", 2017, Eq. 7.
     """
 
-    def __init__(self, num_classes, scale=64.0, margin=1.35, form="arccos", annealing=0.0, annealing_min=0.0, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 1.35,
+        form: str = "arccos",
+        annealing: float = 0.0,
+        annealing_min: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(num_classes, scale, **kwargs)
         check_range("margin", margin, 1, 10)
         check_option("form", form, ("arccos", "piecewise"))
@@ -60,7 +70,7 @@ class SphereFace(MarginSoftmax):
                 aggregation="only_first_replica",
             )
 
-    def context(self, embeddings, labels, training):
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         if not self.annealing:
             return {}
         step = tf.cast(tf.convert_to_tensor(self.step), tf.float32)
@@ -69,7 +79,7 @@ class SphereFace(MarginSoftmax):
             self.step.assign_add(1)
         return {"annealing": tf.broadcast_to(strength, tf.shape(labels))}
 
-    def margin_target(self, target, context):
+    def margin_target(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         psi = angular_margin(target, m1=self.margin) if self.form == "arccos" else self._piecewise(target)
         if not self.annealing:
             return psi
@@ -77,7 +87,7 @@ class SphereFace(MarginSoftmax):
 
     def _piecewise(self, target):
         theta = self.margin * angle(target)
-        # At θ = π itself the last piece ends; rounding must not open another.
+        # The last piece ends at θ = π; rounding must not begin another.
         k = tf.minimum(tf.floor(theta / math.pi), math.ceil(self.margin) - 1.0)
         sign = 1.0 - 2.0 * tf.math.floormod(k, 2.0)
         return sign * tf.cos(theta) - 2.0 * k

@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option, check_range
+from tfface.geometry import angle
 from tfface.heads.base import ClassificationHead
-from tfface.heads.margins import GRADIENTS, angle
+from tfface.heads.margins import GRADIENTS
 
 MARGIN_TYPES = ("C", "A", "M")
 
@@ -29,7 +30,7 @@ class SphereFace2(ClassificationHead):
     | angular margin (AM) | `margin` m | `margin=0` |
     | similarity adjustment (SA) | `adjustment` t | `adjustment=1` |
 
-    The bias b is one learned number, which starts where positives and negatives pull alike at cos θ = 0.
+    The bias b is one learned number. It starts where the gradients of positives and negatives balance at cos θ = 0.
 
     Args:
       num_classes: int, identities K.
@@ -55,15 +56,15 @@ class SphereFace2(ClassificationHead):
 
     def __init__(
         self,
-        num_classes,
-        balance=0.7,
-        radius=30.0,
-        margin=0.4,
-        adjustment=3.0,
-        margin_type="C",
-        gradient="exact",
-        use_bias=True,
-        loss_weight=1.0,
+        num_classes: int,
+        balance: float | None = 0.7,
+        radius: float = 30.0,
+        margin: float = 0.4,
+        adjustment: float = 3.0,
+        margin_type: str = "C",
+        gradient: str = "exact",
+        use_bias: bool = True,
+        loss_weight: float = 1.0,
         **kwargs,
     ):
         super().__init__(num_classes, **kwargs)
@@ -91,8 +92,8 @@ class SphereFace2(ClassificationHead):
             start = keras.initializers.Constant(self.initial_bias())
             self.bias = self.add_weight(name="bias", shape=(), initializer=start, dtype="float32", autocast=False)
 
-    def initial_bias(self):
-        """Returns the b at which the gradients of positives and negatives balance where all cosines are 0."""
+    def initial_bias(self) -> float:
+        """Returns the b at which the gradients of positives and negatives balance if all cosines are 0."""
         at_zero = 2 * 0.5**self.adjustment - 1
         margin_angle = {"A": math.pi / 2 + self.margin, "M": self.margin * math.pi / 2}.get(self.margin_type)
         if margin_angle is None:
@@ -105,23 +106,23 @@ class SphereFace2(ClassificationHead):
         root = math.sqrt((1 - z) ** 2 + 4 * z * math.exp(positive - negative))
         return math.log(2 * z) - negative - math.log(1 - z + root)
 
-    def context(self, embeddings, labels, training):
+    def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         return {"bias": tf.broadcast_to(tf.convert_to_tensor(self.bias), tf.shape(labels))}
 
-    def negative(self, cosines, context):
+    def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = 1.0 if self.balance is None else 1.0 - self.balance
         return self.loss_weight * weight / self.radius * tf.math.softplus(self.negative_logit(cosines, context))
 
-    def loss(self, target, total, context):
+    def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = 1.0 if self.balance is None else self.balance
         positive = tf.math.softplus(-self.target_logit(target, context))
         return self.loss_weight * weight / self.radius * positive + total
 
-    def negative_logit(self, cosines, context):
+    def negative_logit(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         margin = self.margin if self.margin_type == "C" else 0.0
         return self.radius * (self._adjusted(cosines, cosines) + margin) + context["bias"]
 
-    def target_logit(self, target, context):
+    def target_logit(self, target: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         if self.margin_type == "C":
             similarity = self._adjusted(target, target) - self.margin
         else:
@@ -129,7 +130,7 @@ class SphereFace2(ClassificationHead):
             similarity = self._adjusted(tf.cos(tf.minimum(theta, math.pi)), target)
         return self.radius * similarity + context["bias"]
 
-    def plain_logit(self, cosines):
+    def plain_logit(self, cosines: tf.Tensor) -> tf.Tensor:
         return self.radius * self._adjusted(cosines, cosines) + self.bias
 
     def _adjusted(self, similarity, cosines):

@@ -1,11 +1,11 @@
 """Losses on embeddings and regularisers of class weights, for use beside any classification head or alone.
 
-Each is a Keras layer in float32 without a weight of its own, so that weights stay visible where losses meet:
+Each is a Keras layer in float32 without a factor of its own, so that the factors are visible in the sum of losses:
 `head(e, y) + 0.1 * losses.TripletLoss()(e, y)`, and `losses.IntraLoss()(e, y, head.class_weights)` for those on class
 weights. `HeadWithLosses(head, [(0.1, losses.IntraLoss())])` is the same sum as one head, for `FaceModel`.
 
-A functional model that is saved and loaded keeps a mere copy of class weights passed as an argument; such models take
-`HeadWithLosses`, which saves the tie.
+A functional model that is saved and loaded would have a copy of the class weights that are passed as an argument; use
+`HeadWithLosses` there, which shares them after loading too.
 """
 
 from tfface import needs_tensorflow  # noqa: F401

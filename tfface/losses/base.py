@@ -1,4 +1,4 @@
-"""The layer that every loss on embeddings is, and the checks of its inputs."""
+"""Base of the losses on embeddings: the layer, the checks of its inputs and the rows that it takes."""
 
 import math
 
@@ -13,8 +13,8 @@ class EmbeddingLoss(keras.layers.Layer):
       **kwargs: of `keras.layers.Layer`.
     """
 
-    # What `call` takes, in order: "embeddings" [B, d], "labels" [B], "class_weights" [K, d].
-    takes = ("embeddings", "labels")
+    # The arguments of `call`, in order: "embeddings" [B, d], "labels" [B], "class_weights" [K, d].
+    takes: tuple[str, ...] = ("embeddings", "labels")
 
     def __init__(self, **kwargs):
         # Distances of near neighbours need float32, so inputs are not cast to the policy's compute dtype.
@@ -22,16 +22,16 @@ class EmbeddingLoss(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
 
 
-def as_matrix(value, name):
-    """Returns float32 [N, d] of `value`, and names it in the ValueError for another rank."""
+def as_matrix(value, name: str) -> tf.Tensor:
+    """Returns float32 [N, d] of `value`, raises ValueError with its name for another rank."""
     value = tf.convert_to_tensor(value)
     if value.shape.rank != 2:
         raise ValueError(f"{name} must be a matrix of row vectors, got shape {value.shape}.")
     return tf.cast(value, tf.float32)
 
 
-def as_identities(labels):
-    """Returns integer labels [B] that are compared with one another only, hence of any range."""
+def as_identities(labels: tf.Tensor) -> tf.Tensor:
+    """Returns integer labels [B] of any range, because they are only compared with each other."""
     labels = tf.convert_to_tensor(labels)
     if not labels.dtype.is_integer:
         raise ValueError(f"labels must be integers, got {labels.dtype.name}.")
@@ -40,8 +40,21 @@ def as_identities(labels):
     return labels
 
 
-def check_margin(margin):
+def check_margin(margin: float) -> float:
     """Returns a finite margin of at least 0 as float."""
     if not 0 <= margin < math.inf:
         raise ValueError(f"margin must be finite and at least 0, got {margin!r}.")
     return float(margin)
+
+
+@tf.custom_gradient
+def take_rows(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Returns x[rows] with a dense gradient.
+
+    IndexedSlices would be added to the dense gradient of a head, and all of it would take an optimizer's sparse update.
+    """
+
+    def gradient(upstream):
+        return tf.math.unsorted_segment_sum(upstream, rows, tf.shape(x)[0]), None
+
+    return tf.gather(x, rows), gradient

@@ -12,9 +12,9 @@ from tfface.losses.base import EmbeddingLoss, as_matrix
 class CenterLoss(EmbeddingLoss):
     """Half the squared distance to the centre of the class: ½‖x_i − c_{y_i}‖².
 
-    Centres are no trainable weights. With `training=True`, each call moves the centres of its batch after the loss:
+    Centres are not trainable weights. With `training=True`, each call moves the centres of its batch after the loss:
     c_j ← c_j − α · Σ_{y_i=j} (c_j − x_i) / (1 + n_j), n_j the examples of class j in the batch. `fit` passes
-    `training`; a custom loop has to. Under a tf.distribute strategy the moves of the replicas are averaged.
+    `training`; a custom loop must. Under a tf.distribute strategy the moves of the replicas are averaged.
 
     Args:
       num_classes: int, identities K.
@@ -29,7 +29,7 @@ class CenterLoss(EmbeddingLoss):
       Wen et al., "A Discriminative Feature Learning Approach for Deep Face Recognition", 2016, Eqs. 2-4.
     """
 
-    def __init__(self, num_classes, center_lr=0.5, centers_initializer="zeros", **kwargs):
+    def __init__(self, num_classes: int, center_lr: float = 0.5, centers_initializer="zeros", **kwargs):
         super().__init__(**kwargs)
         if int(num_classes) != num_classes or num_classes < 1:
             raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}.")
@@ -50,7 +50,7 @@ class CenterLoss(EmbeddingLoss):
             aggregation="mean",
         )
 
-    def call(self, embeddings, labels, training=False):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None = False) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfface.geometry import norms
 from tfface.losses.base import EmbeddingLoss, check_margin
-from tfface.losses.geometry import norms
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -26,11 +26,11 @@ class ContrastiveLoss(EmbeddingLoss):
 
     takes = ("pairs", "genuine")
 
-    def __init__(self, margin=1.0, **kwargs):
+    def __init__(self, margin: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.margin = check_margin(margin)
 
-    def call(self, pairs, genuine):
+    def call(self, pairs, genuine) -> tf.Tensor:
         """Computes the losses of the pairs.
 
         Args:

@@ -1,6 +1,9 @@
 """A classification head and weighted losses as one head."""
 
+from collections.abc import Sequence
+
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -14,11 +17,11 @@ class HeadWithLosses(keras.layers.Layer):
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: a term needs what a head is not given, as pairs for `ContrastiveLoss`, or one row of weights a class
-        where the head has sub-centers.
+      ValueError: a term needs inputs that a head does not have, such as the pairs of `ContrastiveLoss`, or needs one
+        row of weights per class and the head has sub-centers.
     """
 
-    def __init__(self, head, terms, **kwargs):
+    def __init__(self, head: keras.layers.Layer, terms: Sequence[tuple[float, keras.layers.Layer]], **kwargs):
         super().__init__(autocast=False, **kwargs)
         for _, loss in terms:
             if not {*loss.takes} <= {"embeddings", "labels", "class_weights"}:
@@ -34,7 +37,7 @@ class HeadWithLosses(keras.layers.Layer):
             if not layer.built:
                 layer.build(embeddings_shape)
 
-    def call(self, embeddings, labels, training=None):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option
-from tfface.losses.base import EmbeddingLoss, as_matrix
-from tfface.losses.geometry import take_rows, unit
+from tfface.geometry import unit
+from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
 
 # Squared distances below this are rounding errors of float32 cosines.
 _MIN_SQUARED_DISTANCE = 1e-6
@@ -31,7 +31,7 @@ class HypersphericalEnergy(EmbeddingLoss):
 
     takes = ("class_weights",)
 
-    def __init__(self, power=2, sampled_classes=None, seed=None, **kwargs):
+    def __init__(self, power: float = 2, sampled_classes: int | None = None, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         check_option("power", power, (0, 1, 2))
         if sampled_classes is not None and (int(sampled_classes) != sampled_classes or sampled_classes < 2):
@@ -41,7 +41,7 @@ class HypersphericalEnergy(EmbeddingLoss):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, class_weights):
+    def call(self, class_weights: tf.Tensor) -> tf.Tensor:
         """Computes the energy.
 
         Args:

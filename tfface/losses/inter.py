@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfface.classifier.labels import check_labels
-from tfface.losses.base import EmbeddingLoss, as_matrix
-from tfface.losses.geometry import angles, take_rows, unit
+from tfface.geometry import arccos, unit
+from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -23,7 +23,7 @@ class InterLoss(EmbeddingLoss):
 
     takes = ("embeddings", "labels", "class_weights")
 
-    def call(self, embeddings, labels, class_weights):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:
@@ -44,7 +44,7 @@ class InterLoss(EmbeddingLoss):
             raise ValueError(f"class_weights must hold at least 2 classes, got shape {class_weights.shape}.")
         labels = check_labels(labels, num_classes)
         class_weights = unit(class_weights)
-        between = angles(tf.matmul(take_rows(class_weights, labels), class_weights, transpose_b=True))
+        between = arccos(tf.matmul(take_rows(class_weights, labels), class_weights, transpose_b=True))
         # The angle of a class to itself, zero up to rounding, leaves the sum and its gradient.
         others = tf.reduce_sum(between, axis=1) - tf.gather(between, labels, batch_dims=1)
         return -others / (math.pi * (num_classes - 1))

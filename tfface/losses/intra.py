@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfface.classifier.labels import check_labels
-from tfface.losses.base import EmbeddingLoss, as_matrix
-from tfface.losses.geometry import angles, take_rows, unit
+from tfface.geometry import arccos, unit
+from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -23,7 +23,7 @@ class IntraLoss(EmbeddingLoss):
 
     takes = ("embeddings", "labels", "class_weights")
 
-    def call(self, embeddings, labels, class_weights):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:
@@ -40,4 +40,4 @@ class IntraLoss(EmbeddingLoss):
         """
         embeddings, class_weights = as_matrix(embeddings, "embeddings"), as_matrix(class_weights, "class_weights")
         own = take_rows(class_weights, check_labels(labels, class_weights.shape[0]))
-        return angles(tf.reduce_sum(unit(embeddings) * unit(own), axis=1)) / math.pi
+        return arccos(tf.reduce_sum(unit(embeddings) * unit(own), axis=1)) / math.pi

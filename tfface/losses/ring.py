@@ -5,8 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
+from tfface.geometry import norms
 from tfface.losses.base import EmbeddingLoss, as_matrix
-from tfface.losses.geometry import norms
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -24,7 +24,7 @@ class RingLoss(EmbeddingLoss):
       Zheng et al., "Ring loss: Convex Feature Normalization for Face Recognition", 2018, Eq. 2.
     """
 
-    def __init__(self, initial_radius=1.0, **kwargs):
+    def __init__(self, initial_radius: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         if not 0 < initial_radius < math.inf:
             raise ValueError(f"initial_radius must be positive and finite, got {initial_radius!r}.")
@@ -39,7 +39,7 @@ class RingLoss(EmbeddingLoss):
             autocast=False,
         )
 
-    def call(self, embeddings, labels=None):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:

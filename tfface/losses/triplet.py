@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfface.checks import check_option
 from tfface.losses.base import EmbeddingLoss, as_identities, as_matrix, check_margin
-from tfface.losses.geometry import DISTANCES, pairwise_distances
+from tfface.losses.distances import DISTANCES, pairwise_distances
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -29,7 +29,7 @@ class TripletLoss(EmbeddingLoss):
       margin: float, m; radians for "angular".
       mining: "batch_hard", "semi_hard" or "all".
       distance: "angular" (arccos), "cosine" (1 − cos), "euclidean" or "squared_euclidean".
-      soft: bool, softplus(distance to positive − distance to negative) in place of the hinge; the margin has no part.
+      soft: bool, softplus(distance to positive − distance to negative) in place of the hinge, without the margin.
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -41,7 +41,9 @@ class TripletLoss(EmbeddingLoss):
       Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, Eqs. 5 and 6, §2 (soft).
     """
 
-    def __init__(self, margin=0.2, mining="batch_hard", distance="angular", soft=False, **kwargs):
+    def __init__(
+        self, margin: float = 0.2, mining: str = "batch_hard", distance: str = "angular", soft: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         check_option("mining", mining, _MINERS)
         check_option("distance", distance, DISTANCES)
@@ -50,7 +52,7 @@ class TripletLoss(EmbeddingLoss):
         self.distance = distance
         self.soft = bool(soft)
 
-    def call(self, embeddings, labels):
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Computes the per-anchor losses.
 
         Args:
@@ -89,7 +91,7 @@ def _batch_hard(distances, same, cost):
 
 
 def _semi_hard(distances, same, cost):
-    # Negatives from near to far, per anchor: a positive's distance is looked up there, so that memory is of order B².
+    # Per anchor, negatives are sorted and each positive's distance is looked up there: memory is of order B².
     to_negatives = tf.where(same, float("inf"), distances)
     order = tf.argsort(to_negatives, axis=1)
     farther = tf.searchsorted(tf.gather(to_negatives, order, batch_dims=1), distances, side="right")

@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfface.checks import check_option
-from tfface.classifier.rows import unit_rows
-from tfface.classifier.samplers.uniform import with_batch
+from tfface.classifier.samplers.uniform import Sample, with_batch
+from tfface.geometry import unit_rows
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -14,10 +14,10 @@ class HashForestSampler:
     """Draws the classes whose weights are near the embeddings of the batch and adds those of the batch.
 
     A tree halves the classes at the median of their projections until a leaf holds `leaf_size` at most; there is one
-    direction for each tree and level. An embedding walks down each tree and votes for the classes of its leaf; found
-    in k trees, a class gets k² of its votes. The classes with most votes are drawn, ties at random; places left over go
-    to classes without a vote, drawn uniformly. Before the first `rebuild` there are no votes: the draw is uniform.
-    Shapes are static, as those of `UniformSampler`.
+    direction for each tree and level. An embedding walks down each tree and votes for the classes of its leaf; a class
+    that it finds in k trees gets k² of its votes. The classes with the most votes are drawn, ties at random; the
+    remaining places go to classes without a vote, drawn uniformly. Before the first `rebuild` there are no votes: the
+    draw is uniform. Shapes are static, as those of `UniformSampler`.
 
     The forest is not saved: `tfface.training.callbacks.RebuildForest` builds it from the class weights.
 
@@ -35,7 +35,9 @@ class HashForestSampler:
       Zhang et al., "Accelerated Training for Massive Classification via Dynamic Class Selection", AAAI 2018.
     """
 
-    def __init__(self, rate, trees=4, leaf_size=32, batch_classes="included", seed=0):
+    def __init__(
+        self, rate: float, trees: int = 4, leaf_size: int = 32, batch_classes: str = "included", seed: int = 0
+    ):
         if not 0 < rate <= 1:
             raise ValueError(f"sampling rate must be in (0, 1], got {rate!r}.")
         for name, value, smallest in (("trees", trees, 1), ("leaf_size", leaf_size, 2), ("seed", seed, 0)):
@@ -47,7 +49,7 @@ class HashForestSampler:
         self._shape = None
 
     def build(self, num_classes, dimension):
-        """Creates an empty forest, once; `rebuild` and the first call do it. In a `tf.function`, its first trace must.
+        """Creates an empty forest once, in `rebuild` or the first call; in a `tf.function`, in its first trace.
 
         Raises:
           ValueError: the forest exists in another shape.
@@ -58,21 +60,21 @@ class HashForestSampler:
             # The smallest number of halvings after which no leaf is too large.
             self.levels = (-(-num_classes // self.leaf_size) - 1).bit_length()
             leaves = 2**self.levels
-            # Outside of the graph of a function that is being traced, to be there for the next one.
+            # Outside the graph of the function being traced, so that the next one has it too.
             with tf.init_scope():
                 self.directions = tf.Variable(tf.zeros([self.trees, self.levels, dimension]), trainable=False)
                 self.thresholds = tf.Variable(tf.zeros([self.trees, leaves - 1]), trainable=False)
                 self.leaves = tf.Variable(-tf.ones([self.trees, leaves, -(-num_classes // leaves)], tf.int32), False)
             self._shape = (num_classes, dimension)
 
-    def rebuild(self, class_weights):
-        """Builds the forest anew, on the host; functions traced with the sampler see it without a new trace.
+    def rebuild(self, class_weights: np.ndarray) -> None:
+        """Rebuilds the forest, on the host; functions traced with the sampler use it without a new trace.
 
         Args:
           class_weights: float [K, d], any norm, array or tensor.
 
         Raises:
-          ValueError: the shape is not [K, d], or not that of the first call.
+          ValueError: the shape is not [K, d], or differs from that of the first call.
         """
         class_weights = np.asarray(class_weights, np.float32)
         if class_weights.ndim != 2:
@@ -82,11 +84,11 @@ class HashForestSampler:
         for variable, value in zip((self.directions, self.thresholds, self.leaves), forest, strict=True):
             variable.assign(value)
 
-    def __call__(self, labels, num_classes, seed, embeddings):
+    def __call__(self, labels: tf.Tensor, num_classes: int, seed: tf.Tensor, embeddings: tf.Tensor) -> Sample:
         """Chooses the classes of a batch.
 
         Args:
-          labels: int [B]; those outside of [0, K), of classes in other shards, are passed over.
+          labels: int [B]; those outside [0, K) belong to other shards and are ignored.
           num_classes: int K.
           seed: uint32 or int32 [2].
           embeddings: float32 [B, d], any norm.
@@ -102,11 +104,11 @@ class HashForestSampler:
         # How often each is in its row; summed over as many places, the square: the trees agree on what is nearest.
         times = tf.searchsorted(near, near, side="right") - tf.searchsorted(near, near, side="left")
         votes = tf.math.unsorted_segment_sum(tf.cast(times, tf.float32), near, num_classes)
-        # Less than a vote: it orders the classes among equals, and those without any.
+        # Less than one vote: it breaks ties, also among classes without a vote.
         scores = votes + tf.random.stateless_uniform([num_classes], tf.cast(seed, tf.int32))
         ordered = tf.sort(tf.cast(labels, tf.int32))
-        # Last of all, because they have places of their own; they are still reached where the rate is near 1. Labels of
-        # other shards go to a place that is cut off again.
+        # Classes of the batch come last, because they have places of their own; at a rate near 1 they are drawn too.
+        # Labels of other shards go to a place that is cut off again.
         places = tf.where((ordered >= 0) & (ordered < num_classes), ordered, num_classes)
         scores = tf.tensor_scatter_nd_update(
             tf.concat([scores, [0.0]], axis=0), places[:, None], -tf.ones_like(places, tf.float32)
@@ -115,7 +117,7 @@ class HashForestSampler:
         in_batch = scores < 0
         return with_batch(drawn, in_batch, ordered, num_classes, self.batch_classes)
 
-    def near_classes(self, embeddings):
+    def near_classes(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns the classes [B, trees · capacity] of the leaves that embeddings [B, d] reach, and -1."""
         projections = tf.einsum("tld,bd->tlb", self.directions, unit_rows(embeddings)[0])
         node = tf.zeros([self.trees, tf.shape(embeddings)[0]], tf.int32)
@@ -133,7 +135,7 @@ class HashForestSampler:
         return cls(**config)
 
 
-def build_forest(class_weights, trees, levels, seed):
+def build_forest(class_weights: np.ndarray, trees: int, levels, seed: int | None):
     """Halves the classes [K, d] level by level, all nodes of a level at once.
 
     Returns:
@@ -144,7 +146,7 @@ def build_forest(class_weights, trees, levels, seed):
     num_classes, leaf_count = len(class_weights), 2**levels
     norms = np.maximum(np.sqrt(np.einsum("kd,kd->k", class_weights, class_weights)), 1e-12)
     generator = np.random.default_rng(seed)
-    # Differences of two classes vary where the classes do; most directions of space are of no use to tell them apart.
+    # Differences of two classes vary where the classes do; most other directions do not separate classes.
     one = generator.integers(num_classes, size=(trees, levels))
     other = (one + generator.integers(1, num_classes, size=(trees, levels))) % num_classes
     directions = class_weights[one] / norms[one, None] - class_weights[other] / norms[other, None]
@@ -166,7 +168,7 @@ def build_forest(class_weights, trees, levels, seed):
     return directions, thresholds, leaves
 
 
-def bounds(num_classes, nodes):
+def bounds(num_classes: int, nodes):
     """Edges [nodes + 1] of nodes of equal size, within one; they are among the edges of twice as many nodes."""
     return np.arange(nodes + 1) * num_classes // nodes
 
