@@ -1,4 +1,4 @@
-"""What the library takes from Keras and TensorFlow beside their public names is where it was, and does what it did."""
+"""Private parts of Keras and TensorFlow: those that the library uses are still there and behave as it needs."""
 
 import ast
 import importlib
@@ -188,7 +188,7 @@ def test_private_names_of_others_are_used_in_one_file():
     assert found == []
 
 
-# What a class of the library has its private names from, by instances: those have names that their classes lack.
+# Instances of the base classes, because an instance has private names that its class lacks.
 BASES = (
     lambda: keras.layers.Layer(),
     lambda: keras.layers.BatchNormalization(),

@@ -7,7 +7,9 @@ it: what is read back must be the same key. Numbers are left alone in both.
 
 import csv
 import io
+import os
 import re
+from collections.abc import Iterable
 
 from tfface import files
 
@@ -15,7 +17,7 @@ _NUMBER = re.compile(r"-|[+-]\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII)  # "-" stands f
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 
-def write_table(path, header, rows):
+def write_table(path: str | os.PathLike, header: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Writes a CSV file that is read back, atomically.
 
     Args:
@@ -31,7 +33,7 @@ def write_table(path, header, rows):
     files.write_atomically(path, text.getvalue().encode())
 
 
-def write_report(path, header, rows):
+def write_report(path: str | os.PathLike, header: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Writes a CSV file for people as `write_table` does; text that would be a formula gets an apostrophe before it."""
     write_table(path, map(_as_text, header), (map(_as_text, row) for row in rows))
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 
 from tfface import interrupts
 
@@ -16,26 +17,26 @@ _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY"
 
 
 class Unreadable(ValueError):
-    """A file that is not to be read.
+    """A file that cannot be read, or must not be.
 
     Args:
       path: of the file.
       reason: str, why; also an attribute, for messages that name the file themselves.
     """
 
-    def __init__(self, path, reason):
+    def __init__(self, path: str | os.PathLike, reason):
         super().__init__(f"{path}: {reason}.")
         self.reason = reason
 
 
-def write_atomically(path, data):
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Writes bytes to a temporary file beside `path`, then renames it."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, which takes its place when the block ends without an error.
 
     The block writes a file, or makes a folder, at the temporary path. After an error nothing is left of it.
@@ -82,7 +83,7 @@ def _unfinished(path):
     host = socket.gethostname()
     start, end = f".{path.name}.{host}-", ".partial"
     if path.parent.is_dir():
-        # By the names of this host alone: the processes of others cannot be seen.
+        # Only names of this host: the processes of others cannot be seen.
         for other in path.parent.iterdir():
             process = other.name.removeprefix(start).removesuffix(end)
             if other.name == f"{start}{process}{end}" and process.isdigit() and not _is_alive(int(process)):
@@ -94,7 +95,7 @@ def _is_alive(process):
     if os.name != "posix":
         return True  # To ask would end it.
     if process == os.getpid():
-        return False  # What it left itself, or an earlier process of the same number.
+        return False  # Left by this process, or by an earlier one of the same number.
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -104,7 +105,7 @@ def _is_alive(process):
     return True
 
 
-def open_regular(path, limit=None):
+def open_regular(path: str | os.PathLike, limit: int | None = None):
     """Opens a regular file for reading bytes.
 
     A FIFO would wait for ever, and a device may have no end.
@@ -136,7 +137,7 @@ def open_regular(path, limit=None):
         raise
 
 
-def read_regular(path, limit):
+def read_regular(path: str | os.PathLike, limit: int) -> bytes:
     """Returns the bytes of a regular file that has at most `limit` of them; raises as `open_regular` does."""
     with open_regular(path, limit) as file:
         # No more than it has now: that much memory is reserved, and the file may be growing.
@@ -146,7 +147,7 @@ def read_regular(path, limit):
     return data
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike) -> str:
     """Hashes the content of a file, however large: SHA-256 in hexadecimal."""
     digest = hashlib.sha256()
     with open_regular(path) as file:

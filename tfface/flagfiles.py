@@ -1,4 +1,4 @@
-"""Files of flags, a flag a line: on a command line they may include others; the flags of a run include nothing."""
+"""Files of flags, one per line. On a command line they may include others; the flags of a run may not."""
 
 import os
 
@@ -10,7 +10,7 @@ _MAX_FLAGS = 100_000
 _NAME = "flagfile"
 
 
-def read_lines(path):
+def read_lines(path: str | os.PathLike) -> list[str]:
     """Reads the lines of a flagfile, comments included.
 
     Args:
@@ -55,7 +55,7 @@ def expand(arguments, upgrade=flags_of):
     return [*arguments[:1], *_expand(list(arguments[1:]), upgrade, ())]
 
 
-def flag_name(argument):
+def flag_name(argument: str) -> str | None:
     """Returns "name" of "--name", "-name" and "--name=value"; None of what is not a flag."""
     if not argument.startswith("-") or argument in ("-", "--"):
         return None
@@ -66,7 +66,7 @@ def _expand(arguments, upgrade, within):
     found = []
     while arguments:
         argument = arguments.pop(0)
-        if argument == "--":  # What follows are no flags.
+        if argument == "--":  # No flags follow.
             return [*found, argument, *arguments]
         if flag_name(argument) != _NAME:
             found.append(argument)

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM, the requests of users and schedulers that a program end.
+"""SIGINT and SIGTERM, by which users and schedulers ask a program to end.
 
 A program of tfface turns both into `Interrupted`, so that whatever is open is closed and removed on the way out. Work
-that would rather end at a good place than at once asks for the signal in `postponed`.
+that should end at a good place rather than at once asks for the signal in `postponed`.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def raise_interrupted():
 
 
 class Postponed:
-    """What has been asked for in a block of `postponed`.
+    """The signal that came in a block of `postponed`.
 
     Attributes:
       signum: int, number of the signal that came first, or None.

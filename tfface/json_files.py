@@ -1,4 +1,4 @@
-"""JSON that others wrote: read within bounds, and checked against a form.
+"""Untrusted JSON: read within bounds and checked against a form.
 
 A form says what is expected, in the shape of what is expected:
 
@@ -12,6 +12,7 @@ A form says what is expected, in the shape of what is expected:
 
 import json
 import math
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ COUNT = Number(0, MAX_INTEGER)
 POSITIVE = Number(1, MAX_INTEGER)
 
 
-def read(path, form: Any = object, limit: int = MAX_BYTES) -> Any:
+def read(path: str | os.PathLike, form: Any = object, limit: int = MAX_BYTES) -> Any:
     """Reads a file of JSON.
 
     Args:
@@ -72,7 +73,7 @@ def read(path, form: Any = object, limit: int = MAX_BYTES) -> Any:
     return parse(read_regular(path, limit), path, form)
 
 
-def parse(data: bytes, name, form: Any = object) -> Any:
+def parse(data: bytes, name: str | os.PathLike, form: Any = object) -> Any:
     """Reads JSON in UTF-8 as `read` does.
 
     Args:
@@ -104,7 +105,7 @@ def parse(data: bytes, name, form: Any = object) -> Any:
     return value
 
 
-def check(value: Any, form: Any, name, place: str = "") -> None:
+def check(value: Any, form: Any, name: str | os.PathLike, place: str = "") -> None:
     """Checks that a JSON value has a form.
 
     Args:
@@ -173,7 +174,7 @@ def _check_values(value, form, name, place):
 
 def _check_either(value, form, name, place):
     for one in form.forms:
-        # Of the form that is meant, the message tells what is wrong within.
+        # The message describes the fault within the form that is meant.
         if isinstance(one, list | dict) and type(value) is type(one):
             check(value, one, name, place)
             return
@@ -232,7 +233,7 @@ def _check_depth(data, name):
         if len(rest) == len(brackets):
             break
         brackets = rest
-    # What is left of a truncated file is at most as long as that is deep; the parser names the fault.
+    # The rest of a truncated file is at most as long as it is deep; the parser names the fault.
     if len(brackets) > _MAX_DEPTH:
         raise ValueError(f"{name}: not JSON that is read here (nested more than {_MAX_DEPTH} deep, or unbalanced).")
 

@@ -1,4 +1,4 @@
-"""Arrays of NumPy that others wrote, .npy and .npz: what a file claims is checked before memory is reserved for it."""
+"""Untrusted NumPy files, .npy and .npz: sizes are checked before memory is reserved."""
 
 import math
 import os
@@ -14,7 +14,7 @@ _MAX_DIMENSIONS = 32
 _BLOCK = 1 << 20
 
 
-def read_npy(path):
+def read_npy(path: str | os.PathLike) -> np.ndarray:
     """Reads one array.
 
     Args:
@@ -31,7 +31,7 @@ def read_npy(path):
         return _read(path, "the array", file, os.fstat(file.fileno()).st_size)
 
 
-def read_npz(path):
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the arrays of an archive; never unpickles.
 
     Args:
@@ -46,7 +46,7 @@ def read_npz(path):
       OSError: it cannot be read.
     """
     with open_regular(path) as file, open_archive(path, file) as archive:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name == info.filename or name in arrays or len(arrays) == _MAX_MEMBERS:

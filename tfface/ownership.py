@@ -15,7 +15,7 @@ except ImportError:  # Windows has no such locks; there the file's content alone
 
 FILE = ".owner"
 
-# What file systems answer that have no locks.
+# Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _MAX_BYTES = 4096
 

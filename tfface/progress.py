@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 def bar(iterable=None, **options):
-    """Makes a tqdm bar; in a log file it writes a line now and then instead of many a second.
+    """Makes a tqdm bar; in a log file it writes a line now and then instead of many per second.
 
     Args:
       iterable: what is gone through, None where `update` is called.
@@ -16,6 +16,6 @@ def bar(iterable=None, **options):
     return tqdm(iterable, mininterval=0.2 if terminal else 15.0, dynamic_ncols=terminal, **options)
 
 
-def note(text):
+def note(text: str) -> None:
     """Writes a line to stderr for the user, above a progress bar where there is one."""
     tqdm.write(text, file=sys.stderr)

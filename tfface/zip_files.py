@@ -1,4 +1,4 @@
-"""Zip archives that others made: what they claim to hold is bounded by what they are."""
+"""Untrusted zip archives: the size that they claim is bounded by the size that they have."""
 
 import os
 import struct
@@ -10,11 +10,11 @@ from tfface.files import Unreadable
 # Deflate reaches 1000 on zeros. Names in UTF-32 that resemble each other reach 40.
 MAX_RATIO = 100
 
-# What zipfile raises while it reads a member.
+# Exceptions of zipfile while it reads a member.
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError)
 
 
-def open_archive(path, file):
+def open_archive(path: str | os.PathLike, file):
     """Opens a zip archive of which all members may be read whole.
 
     Args:

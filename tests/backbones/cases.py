@@ -6,7 +6,7 @@ import pytest
 from tfface import backbones
 
 IMAGE_SIZE, EMBEDDING_DIM = 56, 16
-PIXELS, TOKENS = 4 * 4, 6 * 6  # What is left of the image before the fully connected layer.
+PIXELS, TOKENS = 4 * 4, 6 * 6  # Size of the features before the fully connected layer.
 
 # name: (builder, its options, network of tests/backbones/torch_networks.py, its options)
 _FAST = {

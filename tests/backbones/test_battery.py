@@ -1,4 +1,4 @@
-"""What every backbone must do: shapes, gradients, files, half precision, replicas, parity with PyTorch."""
+"""Every backbone: shapes, gradients, files, half precision, replicas, parity with PyTorch."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Where rows live, what replicas send, and what is refused."""
+"""Partitioned heads: the rows of each replica, the messages of a step, and errors."""
 
 import pathlib
 import subprocess

@@ -68,7 +68,9 @@ def test_freezing_changes_no_name_in_checkpoints(tmp_path):
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
 
 
-@pytest.mark.parametrize("pattern, message", [("layer9", "no layer is named 'layer9'"), ("(", "no regular expression")])
+@pytest.mark.parametrize(
+    "pattern, message", [("layer9", "no layer is named 'layer9'"), ("(", "not a valid regular expression")]
+)
 def test_freezing_what_is_not_there(pattern, message):
     with pytest.raises(ValueError, match=message):
         build_encoder(settings(freeze=[pattern]))

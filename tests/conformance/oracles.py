@@ -206,7 +206,7 @@ def curricularface(embeddings, class_weights, labels, scale=64.0, margin=0.5, ta
     losses = []
     for row, label in zip(rows, labels, strict=True):
         target, negatives = split(row, label)
-        # What is hard compares with the margin's cosine itself, before the fallback.
+        # Hardness is relative to the margin's cosine itself, before the fallback.
         hard = negatives.real > np.cos(arccos(target).real + margin)
         negatives = np.where(hard, negatives * (tau + negatives), negatives)
         losses.append(softmax_loss(scale * arcface_psi(target, margin), scale * negatives))

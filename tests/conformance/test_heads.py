@@ -105,14 +105,14 @@ def with_norm_term(target, negatives, problem):
 
 
 def binary(positive, negative):
-    """Of SphereFace2: a factor for the target's part and one for that of the negatives."""
+    """Losses of SphereFace2 with a factor for the target's part and one for that of the negatives."""
     return lambda target, negatives, problem: (
         positive * softplus(-target) + negative * np.sum(softplus(negatives), axis=1)
     )
 
 
 def dissected(scale, inter=lambda target: 0.0):
-    """Of D-Softmax, d = 0.9: `inter` gives what the negatives are compared with."""
+    """Losses of D-Softmax, d = 0.9: `inter` gives what the negatives are compared with."""
 
     def losses(target, negatives, problem):
         total = np.logaddexp.reduce(negatives, axis=1)
@@ -493,7 +493,7 @@ def test_loss_follows_from_the_logits(name):
 
 
 def stated_config(case, num_classes, **options):
-    """What the configuration of a head must hold: the arguments that it was made with, and the defaults of others."""
+    """The expected configuration of a head: the arguments that it was made with, and the defaults of others."""
     defaults = {}
     for parent in reversed(case.head.__mro__[: case.head.__mro__.index(heads.ClassificationHead) + 1]):
         parameters = inspect.signature(parent).parameters.values()

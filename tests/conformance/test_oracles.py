@@ -78,7 +78,7 @@ def test_complex_step_is_the_derivative(name):
     assert_derivatives(DIFFERENTIABLE[name], *where)
 
 
-# What a method detaches
+# Parts without gradient
 
 
 def test_circle_freezes_its_weights():

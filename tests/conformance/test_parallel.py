@@ -17,7 +17,7 @@ from tfface.optimizers.row_sgd import RowSGD
 
 CLASSES, DIM = 11, 6  # Divisible by none of 2, 3, 4.
 
-# What a head needs beside its defaults to show something with so few classes.
+# Options of heads whose defaults would show nothing with so few classes.
 OPTIONS = {
     "CircleLoss": {"scale": 64.0},
     "DSoftmaxB": {"rows": 4},
@@ -30,7 +30,7 @@ OPTIONS = {
 
 
 class FixedSampler:
-    """Draws the same classes of all, whatever the division among replicas."""
+    """Draws the same classes, however they are partitioned."""
 
     drawn = np.array([0, 2, 3, 5, 8, 10])
     batch_classes = "included"

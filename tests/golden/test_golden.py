@@ -1,4 +1,4 @@
-"""What earlier releases wrote is read today, and gives the numbers that it gave then; `make.py` says what there is."""
+"""Files of earlier releases can be read and give the numbers of then; `make.py` describes the files."""
 
 import csv
 import dataclasses
@@ -84,7 +84,7 @@ def test_there_are_artefacts_of_releases():
 
 @pytest.mark.parametrize("run", ["broadface", "average", "replicas"])
 def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
-    # What replicas wrote, one device continues.
+    # One device continues a checkpoint of several replicas.
     resumed = golden / "resumed" / run
     shutil.copytree(f"runs/{run}", resumed)
     settings = train_config.read_flagfile(resumed / "flags.txt")

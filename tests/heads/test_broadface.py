@@ -271,7 +271,7 @@ def test_evaluation_leaves_the_queue_alone():
 
 
 def test_the_queue_costs_two_products(monkeypatch):
-    """Of Q rows with the class weights, and back; a batch costs its three."""
+    """The queue's Q rows times the class weights, and back; a batch costs its three."""
     products, matmul = [], Engine._matmul
 
     def spy(self, a, b, **options):
@@ -297,7 +297,7 @@ def test_the_queue_costs_two_products(monkeypatch):
 
 
 class FixedSampler:
-    """Draws the same classes of all, whatever the division among replicas."""
+    """Draws the same classes, however they are partitioned."""
 
     def __call__(self, labels, num_classes, seed, embeddings=None):
         start, stop = (
@@ -345,7 +345,7 @@ def grid():
 @pytest.mark.parametrize("case, replicas, full", grid())
 def test_replicas_are_one_device_with_their_queues_side_by_side(case, replicas, full, mirrored):
     name, partition, options = CASES[case]
-    # Where rows leave the queues, only equal batches make them one queue; without it the batches are 12, 12, 12 and 7.
+    # Full queues are like one queue only with equal batches; filling ones get batches of 12, 12, 12 and 7.
     total, examples = (24, 36) if full else (480, 43)
 
     def make(partition, queue_size):

@@ -1,4 +1,4 @@
-"""What sets the margin heads apart: options, limits, and identities between them."""
+"""Differences between the margin heads: options, limits, and identities between them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batch normalisation with TensorFlow's fused kernel, and over all replicas with two messages a layer."""
+"""Batch normalisation with TensorFlow's fused kernel, and over all replicas with two messages per layer."""
 
 import keras
 import tensorflow as tf
@@ -8,19 +8,19 @@ from tfface.distribute import collectives
 
 @keras.saving.register_keras_serializable(package="tfface")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization`, faster where networks for faces train; the numbers are the same.
+    """`keras.layers.BatchNormalization`, faster for networks of face images; the numbers are the same.
 
     Keras 3 computes moments and normalisation as separate operations, each of which passes over the feature map; the
     fused kernel makes a training step of MobileFaceNet on a CPU about 1.3 times as fast.
 
-    With `synchronized=True` replicas exchange their moments in one message and the sums of the gradient in another;
-    Keras takes six, and a time to trace them that grows with the square of the number of layers. Variances are joined
-    around the common mean: Keras' difference of two large numbers has few digits left where a mean is large.
+    With `synchronized=True` replicas exchange their moments in one message and the sums of the gradient in another.
+    Keras sends six messages, and its tracing time grows with the square of the number of layers. Variances are joined
+    around the common mean: Keras' difference of two large numbers has few correct digits if the mean is large.
 
-    Masked inputs and those of float64 without synchronisation go Keras' way.
+    Masked inputs, and float64 inputs without synchronisation, are left to Keras.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs, training: bool | None = None, mask=None):
         if not training or not self.trainable or mask is not None or self.axis not in (-1, len(inputs.shape) - 1):
             return super().call(inputs, training=training, mask=mask)
         if self.synchronized and collectives.replica_count() > 1 and collectives.replica_index() is not None:
@@ -43,12 +43,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # The kernel's variance is the unbiased one, Keras' is not.
+        # The kernel returns the unbiased variance; Keras uses the biased one.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), variance.dtype)
         return outputs, mean, variance * ((count - 1.0) / count)
 
     def _synchronized(self, inputs):
-        # Moments of half-precision features are those of float32, as everywhere.
+        # Moments of half-precision features are computed in float32, as in Keras.
         x = tf.cast(inputs, self.variable_dtype)
         mean, variance, count = _moments_of_replicas(tf.stop_gradient(x))
         scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones_like(mean)
@@ -64,7 +64,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
                 sums = tf.stack([tf.reduce_sum(upstream, axes), tf.reduce_sum(upstream * normal, axes)])
                 of_offset, of_scale = tf.unstack(collectives.sum_over_replicas(sums) / count)
                 of_x = scale * deviation * (upstream - of_offset - normal * of_scale)
-                # Those of the weights are a replica's own, which the optimizer adds up.
+                # The optimizer sums the weights' gradients over the replicas.
                 return of_x, sums[1], sums[0]
 
             return normal * scale + offset, gradient
@@ -73,7 +73,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def _moments_of_replicas(x):
-    """Returns mean [C], variance [C] and count [] of the values [..., C] of all replicas, which takes one message."""
+    """Returns mean [C], variance [C] and count [] over the values [..., C] of all replicas, in one message."""
     axes = list(range(len(x.shape) - 1))
     mean, variance = tf.nn.moments(x, axes)
     count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)

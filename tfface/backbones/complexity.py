@@ -1,12 +1,15 @@
 """Parameters and multiply-accumulates of networks."""
 
+from collections.abc import Iterable
+
+import keras
 import numpy as np
 from keras import layers
 
 from tfface import backbones
 from tfface.backbones.vit import SelfAttention
 
-# What the table of the documentation lists, at 512 dimensions: name -> image size.
+# Rows of the table in the documentation, at 512 dimensions: name -> image size.
 TABLE = {
     "SFNet20": (112, 96),
     "SFNet64": (112, 96),
@@ -23,16 +26,16 @@ TABLE = {
 }
 
 
-def count_parameters(model):
+def count_parameters(model: keras.Model) -> int:
     """Returns the number of trainable weights; moving statistics are not among them."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-def count_multiply_accumulates(model):
+def count_multiply_accumulates(model: keras.Model) -> int:
     """Returns the multiply-accumulates of one image: twice as many floating-point operations.
 
-    Counted as published figures mostly are: convolutions, fully connected layers and attention, two operations a value
-    of batch normalisation, one of PReLU and ReLU; sums and pooling are not counted.
+    Counted as published figures mostly are: convolutions, fully connected layers and attention, two operations per
+    value of batch normalisation, one per value of PReLU and ReLU; sums and pooling are not counted.
     """
     total = 0
     for layer in model.layers:
@@ -50,7 +53,7 @@ def count_multiply_accumulates(model):
     return int(total)
 
 
-def table(names=tuple(TABLE)):
+def table(names: Iterable[str] = tuple(TABLE)) -> str:
     """Returns a Markdown table of the backbones' sizes.
 
     Args:

@@ -6,35 +6,41 @@ from keras import layers
 from tfface.backbones.layers import batch_norm, check_embedding_dim, conv, full_precision, image_input, prelu
 
 
-def IResNet18(embedding_dim=512, image_size=112, **options):
+def IResNet18(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`IResNet` of 2, 2, 2 and 2 units."""
     return IResNet((2, 2, 2, 2), embedding_dim, image_size, **options)
 
 
-def IResNet34(embedding_dim=512, image_size=112, **options):
+def IResNet34(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`IResNet` of 3, 4, 6 and 3 units."""
     return IResNet((3, 4, 6, 3), embedding_dim, image_size, **options)
 
 
-def IResNet50(embedding_dim=512, image_size=112, **options):
+def IResNet50(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`IResNet` of 3, 4, 14 and 3 units."""
     return IResNet((3, 4, 14, 3), embedding_dim, image_size, **options)
 
 
-def IResNet100(embedding_dim=512, image_size=112, **options):
+def IResNet100(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`IResNet` of 3, 13, 30 and 3 units."""
     return IResNet((3, 13, 30, 3), embedding_dim, image_size, **options)
 
 
-def IResNet200(embedding_dim=512, image_size=112, **options):
+def IResNet200(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`IResNet` of 6, 26, 60 and 6 units."""
     return IResNet((6, 26, 60, 6), embedding_dim, image_size, **options)
 
 
-def IResNet(units, embedding_dim=512, image_size=112, dropout=0.4, squeeze_excite=False):
+def IResNet(
+    units: tuple[int, int, int, int],
+    embedding_dim: int = 512,
+    image_size: int | tuple[int, int] = 112,
+    dropout: float = 0.4,
+    squeeze_excite: bool = False,
+) -> keras.Model:
     """Builds a residual network of improved units that ends in BN-Dropout-FC-BN.
 
-    Layers bear the names of arcface_torch's modules, by which weights are imported and exported.
+    Layers bear the names of arcface_torch's modules, which import and export of weights rely on.
 
     Args:
       units: four ints, residual units of the stages of 64, 128, 256 and 512 channels.
@@ -64,7 +70,7 @@ def IResNet(units, embedding_dim=512, image_size=112, dropout=0.4, squeeze_excit
     x = layers.Flatten(name="flatten")(batch_norm(x, "bn2"))
     x = layers.Dropout(dropout, name="dropout")(x)
     x = layers.Dense(embedding_dim, dtype=full_precision(), name="fc")(x)
-    # Without a scale, which a loss of angles could not see.
+    # Without a scale, which does not change a loss on angles.
     outputs = batch_norm(x, "features", scale=False, dtype=full_precision())
     return keras.Model(inputs, outputs, name="iresnet")
 

@@ -8,8 +8,16 @@ from tfface.backbones.batch_norm import FusedBatchNormalization
 MIN_IMAGE_SIZE = 56
 
 
-def conv(x, filters, kernel_size=3, strides=1, use_bias=False, initializer="he_normal", name=None):
-    """Convolution padded by kernel_size // 2 on every side, as the papers' Caffe, MXNet and PyTorch networks have it.
+def conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int = 3,
+    strides: int = 1,
+    use_bias: bool = False,
+    initializer: str = "he_normal",
+    name: str | None = None,
+) -> keras.KerasTensor:
+    """Convolution padded by kernel_size // 2 on every side, as in the papers' Caffe, MXNet and PyTorch networks.
 
     Keras' "same" pads a strided convolution on the right and bottom only, which would shift the features of imported
     weights by half a pixel.
@@ -20,11 +28,18 @@ def conv(x, filters, kernel_size=3, strides=1, use_bias=False, initializer="he_n
     )(x)
 
 
-def depthwise_conv(x, kernel_size=3, strides=1, padding="same", group_size=1, name=None):
-    """One filter a channel, padded as in `conv`; `padding="valid"` leaves the border out.
+def depthwise_conv(
+    x: keras.KerasTensor,
+    kernel_size: int = 3,
+    strides: int = 1,
+    padding: str = "same",
+    group_size: int = 1,
+    name: str | None = None,
+) -> keras.KerasTensor:
+    """One filter per channel, padded as in `conv`; `padding="valid"` leaves the border out.
 
     With `group_size` g, each group of g channels is convolved to g channels: a grouped convolution, written with a
-    depthwise one because TensorFlow has no gradient of the former on a CPU.
+    depthwise one because TensorFlow has no gradient of a grouped one on a CPU.
     """
     if padding == "same":
         x, padding = _pad(x, kernel_size, strides)
@@ -44,23 +59,23 @@ def _pad(x, kernel_size, strides):
     return x, "same"
 
 
-def batch_norm(x, name=None, epsilon=1e-5, **options):
+def batch_norm(x: keras.KerasTensor, name: str | None = None, epsilon: float = 1e-5, **options) -> keras.KerasTensor:
     """Batch normalisation with the constants of the reference networks."""
     return FusedBatchNormalization(momentum=0.9, epsilon=epsilon, name=name, **options)(x)
 
 
-def prelu(x, name=None):
-    """PReLU with one slope a channel, which starts at 0.25."""
+def prelu(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
+    """PReLU with one slope per channel, 0.25 at the start."""
     shared_axes = list(range(1, len(x.shape) - 1))
     return layers.PReLU(keras.initializers.Constant(0.25), shared_axes=shared_axes, name=name)(x)
 
 
-def full_precision():
-    """The dtype of weights, in which embeddings are computed also where the policy is a mixed one."""
+def full_precision() -> str:
+    """Returns the dtype of weights, in which embeddings are computed under a mixed policy too."""
     return keras.config.dtype_policy().variable_dtype
 
 
-def synchronize_batch_norm(model):
+def synchronize_batch_norm(model: keras.Model) -> None:
     """Makes every batch normalisation of the model take its statistics over all replicas.
 
     Args:
@@ -71,7 +86,7 @@ def synchronize_batch_norm(model):
             layer.synchronized = True
 
 
-def image_input(image_size):
+def image_input(image_size: int | tuple[int, int]) -> keras.KerasTensor:
     """Input layer for aligned faces.
 
     Args:
@@ -89,7 +104,7 @@ def image_input(image_size):
     return keras.Input((height, width, 3), name="image")
 
 
-def check_embedding_dim(embedding_dim):
+def check_embedding_dim(embedding_dim: int) -> None:
     """Raises ValueError unless `embedding_dim` is a positive integer."""
     if int(embedding_dim) != embedding_dim or embedding_dim < 1:
         raise ValueError(f"embedding_dim must be a positive integer, got {embedding_dim!r}.")

@@ -25,10 +25,10 @@ _BOTTLENECKS = (
 )
 
 
-def MobileFaceNet(embedding_dim=512, image_size=112, width=1.0):
+def MobileFaceNet(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, width: float = 1.0) -> keras.Model:
     """Builds MobileFaceNet, a face network of about one million weights.
 
-    Layers bear the names of arcface_torch's modules, by which weights are imported and exported.
+    Layers bear the names of arcface_torch's modules, which import and export of weights rely on.
 
     Args:
       embedding_dim: int, size D of the embedding.
@@ -53,7 +53,7 @@ def MobileFaceNet(embedding_dim=512, image_size=112, width=1.0):
     return _mobilefacenet("mobilefacenet", embedding_dim, image_size, channels, channels)
 
 
-def InsightFaceMobileFaceNet(embedding_dim=512, image_size=112):
+def InsightFaceMobileFaceNet(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112) -> keras.Model:
     """Builds arcface_torch's variant of MobileFaceNet, `mbf`: twice the channels between its bottlenecks.
 
     Args:

@@ -6,11 +6,13 @@ from keras import layers
 from tfface.backbones.batch_norm import FusedBatchNormalization
 from tfface.backbones.layers import check_embedding_dim, full_precision, image_input
 
-# Of ImageNet's pixels in [0, 255]: blue, green, red, as the weights of Keras want them.
+# Mean of ImageNet's pixels in [0, 255]: blue, green, red, the order of Keras' weights.
 _MEAN = (103.939, 116.779, 123.68)
 
 
-def ResNet50(embedding_dim=512, image_size=224, weights=None):
+def ResNet50(
+    embedding_dim: int = 512, image_size: int | tuple[int, int] = 224, weights: str | None = None
+) -> keras.Model:
     """Builds ResNet-50 with average pooling and a linear embedding.
 
     Args:

@@ -6,17 +6,23 @@ from keras import layers
 from tfface.backbones.layers import batch_norm, check_embedding_dim, conv, full_precision, image_input, prelu
 
 
-def SFNet20(embedding_dim=512, image_size=112, **options):
+def SFNet20(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`SFNet` of 1, 2, 4 and 1 units: 20 layers."""
     return SFNet((1, 2, 4, 1), embedding_dim, image_size, **options)
 
 
-def SFNet64(embedding_dim=512, image_size=112, **options):
+def SFNet64(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`SFNet` of 3, 8, 16 and 3 units: 64 layers."""
     return SFNet((3, 8, 16, 3), embedding_dim, image_size, **options)
 
 
-def SFNet(units, embedding_dim=512, image_size=112, with_batch_norm=False, activation="prelu"):
+def SFNet(
+    units: tuple[int, int, int, int],
+    embedding_dim: int = 512,
+    image_size: int | tuple[int, int] = 112,
+    with_batch_norm: bool = False,
+    activation: str = "prelu",
+) -> keras.Model:
     """Builds a SphereFace network: four stages, each of a strided convolution and residual units.
 
     Args:

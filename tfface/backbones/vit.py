@@ -6,28 +6,36 @@ from keras import layers
 from tfface.backbones.layers import batch_norm, check_embedding_dim, full_precision, image_input
 
 
-def ViTTiny(embedding_dim=512, image_size=112, **options):
+def ViTTiny(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`ViT` of width 256 and 12 blocks, arcface_torch's `vit_t`."""
     return ViT(256, 12, embedding_dim, image_size, **options)
 
 
-def ViTSmall(embedding_dim=512, image_size=112, **options):
+def ViTSmall(embedding_dim: int = 512, image_size: int | tuple[int, int] = 112, **options) -> keras.Model:
     """`ViT` of width 512 and 12 blocks, arcface_torch's `vit_s`."""
     return ViT(512, 12, embedding_dim, image_size, **options)
 
 
-def ViT(width, depth, embedding_dim=512, image_size=112, num_heads=8, patch_size=9, drop_path=0.1):
+def ViT(
+    width: int,
+    depth: int,
+    embedding_dim: int = 512,
+    image_size: int | tuple[int, int] = 112,
+    num_heads: int = 8,
+    patch_size: int = 9,
+    drop_path: float = 0.1,
+) -> keras.Model:
     """Builds a transformer over image patches whose embedding sees every token; it has no class token.
 
-    Layers bear the names of arcface_torch's modules, by which weights are imported and exported. Its masking of tokens
+    Layers bear the names of arcface_torch's modules, which import and export of weights rely on. Its masking of tokens
     during training is left out.
 
     Args:
       width: int, size of a token, a multiple of `num_heads`.
       depth: int, transformer blocks.
       embedding_dim: int, size D of the embedding.
-      image_size: int or (height, width), pixels, at least 56. What is left over by whole patches, at the right and
-        bottom, is not seen.
+      image_size: int or (height, width), pixels, at least 56. Pixels beyond the last whole patch, at the
+        right and bottom, are not used.
       num_heads: int, attention heads.
       patch_size: int, side of a patch, pixels.
       drop_path: float in [0, 1), rate at which the last block is skipped in training; it grows linearly from 0.
@@ -110,7 +118,7 @@ class SelfAttention(layers.Layer):
     Maps [N, tokens, 3 * width] to [N, tokens, width].
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads: int, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
 

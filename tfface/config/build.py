@@ -2,8 +2,10 @@
 
 import contextlib
 import inspect
+import os
 import pathlib
 import re
+from collections.abc import Iterable
 
 import keras
 
@@ -15,7 +17,7 @@ from tfface.training.checkpoints.saving import restore_encoder
 from tfface.training.face_model import FaceModel
 
 
-def build_encoder(settings, precision=None):
+def build_encoder(settings: train_config.TrainConfig, precision: str | None = None) -> keras.Model:
     """Builds the network that the settings name.
 
     Args:
@@ -34,8 +36,8 @@ def build_encoder(settings, precision=None):
     return encoder
 
 
-def freeze(encoder, patterns):
-    """Makes layers stay as they are in training, statistics of batch normalisation included.
+def freeze(encoder: keras.Model, patterns: Iterable[str]) -> None:
+    """Freezes layers, with their statistics of batch normalisation.
 
     Args:
       encoder: keras.Model.
@@ -48,7 +50,7 @@ def freeze(encoder, patterns):
         try:
             found = [layer for layer in encoder.layers if re.fullmatch(pattern, layer.name)]
         except re.error as error:
-            raise ValueError(f"freeze: {pattern!r} is no regular expression: {error}.") from None
+            raise ValueError(f"freeze: {pattern!r} is not a valid regular expression: {error}.") from None
         if not found:
             names = ", ".join(layer.name for layer in encoder.layers if layer.weights)
             raise ValueError(f"freeze: no layer is named {pattern!r}; those with weights are {names}.")
@@ -66,8 +68,8 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def build_head(settings, num_classes):
-    """Builds the head that the settings name, with its own defaults where they name no value.
+def build_head(settings: train_config.TrainConfig, num_classes: int) -> keras.layers.Layer:
+    """Builds the head that the settings name; the head's defaults apply where they give no value.
 
     Raises:
       ValueError: a value is given that the head does not have.
@@ -86,10 +88,11 @@ def build_head(settings, num_classes):
     return head
 
 
-def load_encoder(path):
+def load_encoder(path: str | os.PathLike) -> keras.Model:
     """Loads an encoder from a run folder (its newest checkpoint) or a `.keras` file.
 
-    Where a run averages weights it is the average. A network of a run computes in float32, whatever it was trained in.
+    A run that averages weights gives the averaged network. The network of a run computes in float32, whatever the
+    precision of the training.
 
     Returns:
       keras.Model, images [N, height, width, 3] -> embeddings [N, D].

@@ -1,32 +1,35 @@
 """The format of run folders, in the first line of `flags.txt`; flags of earlier formats are brought forward."""
 
+import os
 import re
+from collections.abc import Callable
 
 from tfface.flagfiles import flags_of
 
-FORMAT = 1  # That of the whole folder: flags, identities, checkpoints. Release 0.1 wrote none, which is format 0.
+# The format of the whole folder: flags, identities and checkpoints. Release 0.1 wrote no number: its format is 0.
+FORMAT = 1
 
 # Number n: function that turns the flags of format n, a list of str such as "--epochs=20.0", into those of format
 # n + 1. A format that changed no flag, such as 0, has none.
-MIGRATIONS = {}
+MIGRATIONS: dict[int, Callable[[list[str]], list[str]]] = {}
 
 _HEADER = re.compile(r"# tfface run, format (\d{1,9})\b.*")
 
 
-def header():
-    """Returns the first line of the flags of a run, to a flagfile a comment."""
+def header() -> str:
+    """Returns the first line of the flags of a run, a comment in a flagfile."""
     return f"# tfface run, format {FORMAT}"
 
 
-def upgrade(lines, path):
-    """Brings the lines of the flags of a run to the format of today; other flagfiles have no first line of this kind.
+def upgrade(lines: list[str], path: str | os.PathLike) -> list[str]:
+    """Brings the flags of a run to the current format; other flagfiles have no such first line and stay as they are.
 
     Args:
       lines: list of str, all lines of the file.
       path: of the file, for the error.
 
     Returns:
-      list of str, a flag each, without comments and empty lines.
+      list of str, one flag each, without comments and empty lines.
 
     Raises:
       ValueError: a later release wrote the file.

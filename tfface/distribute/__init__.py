@@ -1,3 +1,3 @@
-"""Replicas: strategies, collective operations, and variables of which each replica holds a part."""
+"""Replicas: strategies, collective operations, and variables partitioned among the replicas."""
 
 from tfface import needs_tensorflow  # noqa: F401

@@ -1,8 +1,8 @@
-"""Workers of one training find each other and agree on what they train, before TensorFlow connects them.
+"""Workers find each other and agree on what they train, before TensorFlow connects them.
 
-TensorFlow waits for a missing worker in silence and for ever, and trains whatever each worker was told. So the chief
-first listens at its own address of the cluster. Everything is a line of JSON: the chief greets, a worker describes
-itself, the chief says who is still awaited and, in the end, that all agree or what differs.
+TensorFlow waits for a missing worker in silence and for ever, and does not notice workers with different settings. So
+the chief first listens at its own address of the cluster. Each message is a line of JSON: the chief greets, a worker
+describes itself, and the chief says who is still awaited and, in the end, that all agree or what differs.
 """
 
 import contextlib
@@ -24,30 +24,30 @@ _SHOWN = 5
 _POLL_SECONDS = 0.5
 _NOTE_SECONDS = 30.0
 _ANSWER_SECONDS = 10.0
-# A chief that fails still tells the workers that come in this time why.
+# For so long a chief that failed tells arriving workers why.
 _FAILURE_SECONDS = 30.0
 
 Describe = typing.Callable[[], dict[str, typing.Any]]
 
 
 def agree(cluster: Cluster, describe: Describe, folder: str | os.PathLike, wait: float) -> None:
-    """Returns when all workers are there and describe themselves alike.
+    """Returns when all workers have come and their descriptions agree.
 
     Args:
       cluster: `Cluster`.
-      describe: function () -> dict of JSON values by the names under which messages show them. Its ValueError or
-        OSError on one worker ends all of them with that reason.
-      folder: of the run; all workers must see the same one. The chief's `describe` has made it.
-      wait: seconds until a worker that does not come ends the others.
+      describe: function () -> dict from the names that messages use to JSON values. A ValueError or OSError of it on
+        one worker ends all workers with that reason.
+      folder: folder of the run; all workers must see the same one. The chief's `describe` has made it.
+      wait: seconds to wait for missing workers.
 
     Raises:
-      ValueError: a worker did not come, failed, does not see the folder, or differs: says which, and in what.
+      ValueError: a worker did not come, failed, does not see the folder, or differs; the message says which and how.
     """
     try:
         own = {"facts": describe(), "failure": None}
     except (ValueError, OSError) as error:
         own = {"facts": {}, "failure": str(error)}
-    # As others receive it: tuples are lists then.
+    # The others receive tuples as lists.
     own = json.loads(json.dumps(own, default=str))
     verdict = (_lead if cluster.is_chief else _follow)(cluster, own, pathlib.Path(folder), wait)
     if verdict:
@@ -55,12 +55,12 @@ def agree(cluster: Cluster, describe: Describe, folder: str | os.PathLike, wait:
 
 
 def _lead(cluster, own, folder, wait):
-    """Collects what the workers say; returns the verdict, which they have been told: "" or what is wrong."""
+    """Collects the descriptions and tells the workers the verdict; returns it: "" or what is wrong."""
     answers, connections, deadline = {0: own}, {}, time.monotonic() + wait
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(cluster))
         listener.settimeout(_POLL_SECONDS)
-        # A chief that failed has perhaps no folder; its workers will hear why.
+        # A chief that failed may have no folder; its workers will be told why.
         token = stack.enter_context(_token(folder)) if own["failure"] is None else ""
         noted, failed = time.monotonic(), False
         while len(answers) < len(cluster.addresses) and (now := time.monotonic()) < deadline:
@@ -81,7 +81,7 @@ def _lead(cluster, own, folder, wait):
         for connection in connections.values():
             _send(connection, {"verdict": verdict})
         for connection in connections.values():
-            # The other side closes first, so that the address is free at once.
+            # The other side closes first, so that the address is free again at once.
             _receive(connection)
     return verdict
 
@@ -115,7 +115,7 @@ def _follow(cluster, own, folder, wait):
 
 
 def _meet(connection, token, workers):
-    """Greets who has connected; returns (index, answer), or (None, None) if that is no worker of this training."""
+    """Greets a new connection; returns (index, answer), or (None, None) unless it is a worker of this training."""
     connection.settimeout(_ANSWER_SECONDS)
     _send(connection, {"tfface": _PROTOCOL, "token": token})
     answer = _receive(connection)
@@ -173,7 +173,7 @@ def _listen(cluster):
 
 @contextlib.contextmanager
 def _token(folder):
-    """A file of the run folder with a name that nobody has seen: who finds it sees the same folder."""
+    """Makes a file of a random name in the run folder; a worker that finds it sees the same folder."""
     name = f".workers-{secrets.token_hex(8)}"
     path = folder / name
     path.touch()
@@ -184,13 +184,13 @@ def _token(folder):
 
 
 def _send(connection, message):
-    # Whoever is gone will connect again, or be missed.
+    # A worker that is gone connects again, or is reported as missing.
     with contextlib.suppress(OSError):
         connection.sendall(json.dumps(message).encode() + b"\n")
 
 
 def _receive(connection):
-    """Returns the next line as a dict, {} where there is none."""
+    """Returns the next line as a dict, {} if there is none."""
     line = bytearray()
     try:
         while not line.endswith(b"\n") and len(line) < _MAX_LINE and (byte := connection.recv(1)):

@@ -15,11 +15,11 @@ _FORM = {
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Workers of one training.
+    """The workers that train together.
 
     Args:
       addresses: "host:port" of each worker; the first is the chief, which writes what only one should.
-      index: int, which of them this process is.
+      index: int, index of this process.
     """
 
     addresses: tuple[str, ...]
@@ -30,7 +30,7 @@ class Cluster:
         return self.index == 0
 
     def name(self, index: int) -> str:
-        """Returns how messages name a worker."""
+        """Returns the name of a worker in messages."""
         return f"worker {index} ({self.addresses[index]})"
 
 

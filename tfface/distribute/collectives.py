@@ -1,11 +1,11 @@
-"""Where this replica stands among the others, and what they tell each other; outside of a strategy there is one.
+"""Replica identity and collective operations; outside of a strategy there is one replica.
 
 A step of a class-parallel head takes three messages whatever the number of classes: its batch is gathered, a few
-numbers an example are summed over the shards, and the gradient of the embeddings is summed, of which each replica takes
-its part.
+numbers per example are summed over the shards, and the gradient of the embeddings is summed; each replica takes its
+part of it.
 
-Every replica computes the losses of the whole batch, each from its own classes; what it differentiates with respect to
-shared tensors is its part of the gradient, and the sum over the replicas is the gradient.
+Every replica computes the losses of the whole batch, each from its own classes. Its gradient with respect to shared
+tensors is a part; the sum of the parts over the replicas is the whole gradient.
 """
 
 import typing
@@ -14,25 +14,25 @@ import numpy as np
 import tensorflow as tf
 
 
-def replica_count():
+def replica_count() -> int:
     """Returns the number of replicas of the current strategy, over all workers."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_index():
-    """Returns the number of this replica among all, an int, or None in cross-replica context."""
+def replica_index() -> int | None:
+    """Returns the index of this replica among all, an int, or None in cross-replica context."""
     context = tf.distribute.get_replica_context()
-    # A constant while a function is traced: each replica has a trace of its own.
+    # It is a constant while a function is traced: each replica has its own trace.
     return None if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
-def is_multi_worker():
+def is_multi_worker() -> bool:
     """Whether the replicas of the current strategy are in several processes."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def local_replicas():
-    """Returns the replicas of this process as pairs (number, device)."""
+def local_replicas() -> list[tuple[int, str]]:
+    """Returns the replicas of this process as pairs (index, device)."""
     strategy = tf.distribute.get_strategy()
     with tf.init_scope():
         numbers = strategy.experimental_local_results(tf.function(strategy.run)(_number))
@@ -47,8 +47,8 @@ def sum_over_replicas(value):
     """Returns the sum of a tensor (or of each of a list of tensors) over all replicas; takes no gradient."""
     if replica_count() == 1:
         return value
-    # Without the stop, TensorFlow would look for variables behind each value, in the graphs of all other replicas: a
-    # network's tracing would take a time that grows with the square of its messages.
+    # Without the stop, TensorFlow would look for variables behind each value in the graphs of all other replicas, and
+    # the time to trace a network would grow with the square of the number of its messages.
     value = tf.nest.map_structure(
         lambda each: each if isinstance(each, tf.IndexedSlices) else tf.stop_gradient(each), value
     )
@@ -56,17 +56,17 @@ def sum_over_replicas(value):
 
 
 @tf.custom_gradient
-def sum_over_shards(value):
-    """Returns the sum over all replicas, of which each holds a part.
+def sum_over_shards(value: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of the parts that the replicas hold.
 
-    All replicas go on to compute the same from it, so that each has the whole gradient for its own part already.
+    All replicas then compute the same from it, so each already has the whole gradient of its own part.
     """
     return sum_over_replicas(value), lambda upstream: upstream
 
 
-def all_gather(value):
+def all_gather(value: tf.Tensor) -> tf.Tensor:
     """Returns the tensors of all replicas, one after the other along axis 0; takes no gradient."""
-    # Under MultiWorkerMirroredStrategy a tensor without a device cannot be gathered in a function.
+    # MultiWorkerMirroredStrategy cannot gather a tensor without a device in a function.
     with tf.device(tf.distribute.get_strategy().extended.worker_devices[0] if is_multi_worker() else None):
         value = tf.identity(value)
     return tf.distribute.get_replica_context().all_gather(value, axis=0)
@@ -79,7 +79,7 @@ class Integers(typing.NamedTuple):
     own: typing.Callable  # function from a tensor [N, ...] to this replica's part [n, ...]
 
 
-def gather_integers(values):
+def gather_integers(values: tf.Tensor) -> Integers:
     """Gathers integers [n] of all replicas, in one message; replicas may have different n.
 
     Returns:
@@ -98,7 +98,7 @@ def _with_replica_index(values):
 
 
 def _first_own(replicas):
-    """Where the part of this replica begins in what was gathered, from the index of the replica of each entry."""
+    """Returns the first entry of this replica among gathered ones, given the replica index of each entry."""
     return tf.reduce_sum(tf.cast(replicas < replica_index(), tf.int32))
 
 
@@ -111,7 +111,7 @@ class Batch(typing.NamedTuple):
     own: typing.Callable  # function from losses [B] to this replica's [b]
 
 
-def gather_batch(embeddings, labels, sample_weight=None):
+def gather_batch(embeddings: tf.Tensor, labels: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Batch:
     """Gathers the examples of all replicas, in one message.
 
     Args:
@@ -148,7 +148,7 @@ def gather_batch(embeddings, labels, sample_weight=None):
 
     whole, labels, weights, start = gathered_embeddings(embeddings)
     if embeddings.shape[0] is not None:
-        # tf.distribute gives a static size only where it is that of every replica.
+        # tf.distribute gives a static size only where all replicas have it.
         for tensor in (whole, labels, weights):
             tensor.set_shape([embeddings.shape[0] * replica_count(), *tensor.shape[1:]])
 
@@ -157,7 +157,7 @@ def gather_batch(embeddings, labels, sample_weight=None):
         def gradient(upstream):
             low, high = tf.reduce_min(upstream), tf.reduce_max(upstream)
             with tf.control_dependencies([tf.debugging.Assert(low == high, [_UNEVEN, low, high])]):
-                # Not the shape of the losses, for which gradients would have to wait.
+                # The shape of the losses would do too, but gradients would have to wait for them.
                 return tf.fill(tf.shape(labels), low)
 
         part = losses[start : start + size]
@@ -174,25 +174,25 @@ _UNEVEN = (
 )
 
 
-def worker_index():
-    """Returns the number of this process among those that train together."""
+def worker_index() -> int:
+    """Returns the index of this process among those that train together."""
     return (
         _resolver().task_id + (_resolver().task_type != "chief" and "chief" in _cluster()) if is_multi_worker() else 0
     )
 
 
-def is_chief():
-    """Whether this process is the one that writes what only one should."""
+def is_chief() -> bool:
+    """Whether this process writes what only one process should write."""
     return worker_index() == 0
 
 
-def sum_over_workers(numbers):
+def sum_over_workers(numbers) -> np.ndarray:
     """Returns the sums of numbers over all workers, NumPy float64; all must call it, outside of replicas."""
     numbers = np.asarray(numbers, np.float64)
     return _sum_over_workers(tf.constant(numbers)).numpy() if is_multi_worker() else numbers
 
 
-def barrier():
+def barrier() -> None:
     """Returns when all workers have called it."""
     sum_over_workers(0)
 

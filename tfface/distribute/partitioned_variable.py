@@ -1,5 +1,7 @@
 """Variables whose rows of classes are divided among the replicas; `class_rows` is how others ask for rows."""
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,8 +10,8 @@ from tfface import keras_private
 from tfface.distribute import collectives
 
 
-def class_ranges(num_classes, shards):
-    """Returns the classes of every shard as pairs (start, stop): all have the same number, or one more.
+def class_ranges(num_classes: int, shards: int) -> list[tuple[int, int]]:
+    """Returns the classes of every shard as pairs (start, stop), whose sizes differ by at most one.
 
     Raises:
       ValueError: there are fewer classes than shards.
@@ -21,17 +23,17 @@ def class_ranges(num_classes, shards):
 
 
 class PartitionedVariable(keras.Variable):
-    """A variable of rows of classes, whose `value` in a replica is the rows of that replica's classes.
+    """A variable of rows of classes; in a replica, its `value` is the rows of that replica's classes.
 
-    To Keras it is one variable of the full shape: it is counted, listed, saved and loaded as that. What reads or
-    assigns it outside of replicas (`numpy`, `assign`, saving a model) sees all rows; with several workers all must take
-    part.
+    To Keras it is one variable of the full shape: it is counted, listed, saved and loaded as such. Code that reads or
+    assigns it outside of replicas (`numpy`, `assign`, saving a model) sees all rows; with several workers, all must
+    take part.
 
     Args:
       initializer: Keras initializer, called once for all rows, in host memory.
-      shape: full shape; the rows of class k are shape[0] / num_classes from there on.
+      shape: full shape; the rows of one class, shape[0] / num_classes, follow each other.
       num_classes: int.
-      on_host: bool, rows stay in host memory, wherever the replica computes.
+      on_host: bool, the rows stay in host memory wherever the replica computes.
       **kwargs: of `keras.Variable`.
 
     Attributes:
@@ -41,23 +43,23 @@ class PartitionedVariable(keras.Variable):
       ValueError: there are fewer classes than replicas.
     """
 
-    def __init__(self, initializer, shape, num_classes, on_host=False, **kwargs):
+    def __init__(self, initializer, shape: tuple[int, ...], num_classes: int, on_host: bool = False, **kwargs):
         self.num_classes = num_classes
         self.on_host = on_host
         self._strategy = tf.distribute.get_strategy()
         self.ranges = class_ranges(num_classes, collectives.replica_count())
         super().__init__(initializer, shape, **kwargs)
 
-    def like(self, initializer, **kwargs):
+    def like(self, initializer, **kwargs) -> "PartitionedVariable":
         """Returns a variable with rows in the same places, such as an optimizer's momentum."""
         return PartitionedVariable(initializer, tuple(self.shape), self.num_classes, self.on_host, **kwargs)
 
-    def classes(self):
+    def classes(self) -> tuple[int, int] | None:
         """Returns (start, stop), the classes of this replica; None outside of replicas."""
         number = self._replica()
         return None if number is None else self.ranges[number]
 
-    def shards(self):
+    def shards(self) -> Iterator[tuple[int, tf.Variable]]:
         """Yields (first row, tf.Variable) of every shard of this process."""
         for number, variable in self._shards.items():
             yield self._rows(number)[0], variable
@@ -103,7 +105,7 @@ class PartitionedVariable(keras.Variable):
         return rows
 
     @property
-    def unique_id(self):
+    def unique_id(self) -> str:
         """str, the same in all replicas."""
         return keras_private.unique_id(self._value)
 
@@ -124,7 +126,7 @@ class PartitionedVariable(keras.Variable):
             start, stop = self._rows(number)
             shard.assign(value[start:stop])
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         return np.asarray(self._all_rows())
 
     def _serialize_to_tensors(self):

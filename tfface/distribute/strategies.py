@@ -1,4 +1,6 @@
-"""Which devices train together, and how their batches reach them."""
+"""Strategies: the devices that train together, and the distribution of batches to them."""
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -8,13 +10,13 @@ from tfface.distribute.cluster import read_cluster
 STRATEGIES = ("none", "mirrored", "multiworker")
 
 
-def make_strategy(name, replicas=0):
+def make_strategy(name: str, replicas: int = 0) -> tf.distribute.Strategy:
     """Makes a strategy, before TensorFlow has computed anything.
 
     Args:
       name: "none": one device. "mirrored": several devices of this machine. "multiworker": the processes that the
         environment variable TF_CONFIG lists, each with all GPUs of its machine or, without any, the CPU.
-      replicas: int, devices of "mirrored"; where there are fewer GPUs, parts of the CPU stand for them. 0: all GPUs.
+      replicas: int, devices of "mirrored"; with fewer GPUs, logical CPU devices take their place. 0: all GPUs.
 
     Returns:
       tf.distribute.Strategy.
@@ -29,8 +31,8 @@ def make_strategy(name, replicas=0):
         return tf.distribute.get_strategy()
     if name == "multiworker":
         read_cluster()
-        # Without a timeout of collective operations: TensorFlow keeps a thread for each operation until its timeout has
-        # passed, 200 per step. A worker that is gone is noticed by the connection and TensorFlow's health check.
+        # Collective operations get no timeout: TensorFlow would keep a thread for each until the timeout has passed,
+        # 200 threads per step. The connection and TensorFlow's health check notice a worker that is gone.
         with interrupts.kept():
             return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_physical_devices("GPU")
@@ -41,17 +43,19 @@ def make_strategy(name, replicas=0):
     return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
 
 
-def distribute(strategy, make_dataset, batch_size):
+def distribute(
+    strategy: tf.distribute.Strategy, make_dataset: Callable[[int, int, int], tf.data.Dataset], batch_size: int
+):
     """Gives every replica its part of each batch.
 
     Args:
       strategy: tf.distribute.Strategy.
       make_dataset: function (num_workers, worker_index, parts) -> dataset of this worker's share of each batch, cut
         into that many equal parts; as `tfface.data.train_dataset`.
-      batch_size: int, images of all replicas in a step.
+      batch_size: int, images per step over all replicas.
 
     Returns:
-      What `fit` takes.
+      A dataset for `fit`.
 
     Raises:
       ValueError: workers would get unequal batches.
@@ -60,7 +64,7 @@ def distribute(strategy, make_dataset, batch_size):
     if replicas == 1:
         return make_dataset(1, 0, 1)
     if batch_size % replicas == 0:
-        # Parts of a known size spare the replicas a message about it.
+        # With a static size, replicas need no message about it.
         return strategy.distribute_datasets_from_function(
             lambda context: make_dataset(
                 context.num_input_pipelines, context.input_pipeline_id, replicas // context.num_input_pipelines

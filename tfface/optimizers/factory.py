@@ -1,5 +1,7 @@
 """Optimizers from settings."""
 
+from collections.abc import Iterable
+
 import keras
 from keras import layers
 
@@ -10,19 +12,21 @@ from tfface.optimizers.row_sgd import RowSGD
 EXCLUDABLE = ("bias", "norm", "prelu")
 
 
-def make_optimizer(settings, schedule, encoder):
+def make_optimizer(
+    settings, schedule: keras.optimizers.schedules.LearningRateSchedule, encoder: keras.Model
+) -> keras.optimizers.Optimizer:
     """Makes the optimizer that the settings name.
 
     Args:
       settings: `TrainConfig`.
       schedule: Keras learning-rate schedule.
-      encoder: keras.Model, of whose weights some may be exempt from weight decay.
+      encoder: keras.Model; some of its weights may be exempt from weight decay.
 
     Returns:
       keras.optimizers.Optimizer.
 
     Raises:
-      ValueError: `settings.exclude_from_decay` names something else than `EXCLUDABLE`.
+      ValueError: `settings.exclude_from_decay` names a kind that is not in `EXCLUDABLE`.
     """
     options = {"weight_decay": settings.weight_decay or None, "global_clipnorm": settings.clip_norm}
     if settings.optimizer == "adamw":
@@ -37,8 +41,8 @@ def make_optimizer(settings, schedule, encoder):
     return optimizer
 
 
-def weights_of_kinds(encoder, kinds):
-    """Returns the trainable weights of a network that are of one of the kinds.
+def weights_of_kinds(encoder: keras.Model, kinds: Iterable[str]) -> list[keras.Variable]:
+    """Returns the trainable weights of some kinds in a network.
 
     Args:
       encoder: keras.Model.
@@ -46,11 +50,11 @@ def weights_of_kinds(encoder, kinds):
         normalisations, and "prelu", the slopes of PReLU.
 
     Raises:
-      ValueError: there is no such kind.
+      ValueError: a kind is unknown.
     """
     for kind in kinds:
         check_option("exclude_from_decay", kind, EXCLUDABLE)
-    found = []
+    found: list[keras.Variable] = []
     for layer in encoder.layers:
         if isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)):
             found += layer.trainable_weights if "norm" in kinds else []

@@ -1,4 +1,4 @@
-"""LAMB with weight decay inside of its ratio of norms, as the paper has it."""
+"""LAMB with weight decay inside its ratio of norms, as in the paper."""
 
 import keras
 import tensorflow as tf
@@ -12,12 +12,12 @@ from tfface.distribute.partitioned_variable import PartitionedVariable
 class LAMB(keras.optimizers.Lamb):
     """`keras.optimizers.Lamb` whose weight decay is part of the update that the ratio of norms scales.
 
-    Keras shrinks weights by learning rate · weight decay beforehand and leaves the ratio to the rest. The update is
+    Keras shrinks weights by learning rate · weight decay beforehand and applies the ratio to the rest. Here it is
 
         u = m̂ / (√v̂ + ε) + λ·w,    w ← w − η · ‖w‖/‖u‖ · u
 
     as in the paper and in tensorflow-addons. As there, variables that `exclude_from_weight_decay` names have no ratio
-    either. The step of a variable whose rows are divided among replicas has the norms of all rows.
+    either. The norms of a partitioned variable are those of all its rows.
 
     Args:
       As `keras.optimizers.Lamb`; `weight_decay` is λ.

@@ -1,9 +1,9 @@
 """Keras optimizers that know of all replicas and of partitioned variables.
 
 Keras clips the gradients of each replica before it sums them, looks for infinities on the first replica only, and sums
-the gradients of every variable. Here replicas sum the gradients of the variables they share, and each keeps those of
-its rows; clipping looks at the sums, loss scaling at all replicas, and updates of rows are local. Gradients of sampled
-rows are never made dense.
+the gradients of every variable. Here, replicas sum the gradients of the variables that they share, and each keeps the
+gradients of its own rows. Clipping looks at the sums, loss scaling looks at all replicas, and updates of rows are
+local. Gradients of sampled rows are never made dense.
 """
 
 import functools
@@ -16,22 +16,22 @@ from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.optimizers import lamb
 
-# Whose updates of an entry depend on the other entries of its variable.
+# Optimizers whose update is not elementwise.
 _NOT_ELEMENTWISE = ("Adafactor", "Muon")
 
 
-def make_replica_aware(optimizer, partitioned=False):
-    """Lets an optimizer train on several replicas and update partitioned variables; returns it.
+def make_replica_aware(optimizer: keras.optimizers.Optimizer, partitioned: bool = False) -> keras.optimizers.Optimizer:
+    """Makes an optimizer train on several replicas and update partitioned variables; returns it.
 
-    Its class becomes a subclass of the same name, so that it is saved as what it was.
+    Its class becomes a subclass of the same name, so that it is saved under its own name.
 
     Args:
       optimizer: keras.optimizers.Optimizer, or a LossScaleOptimizer around one.
       partitioned: bool, whether it will update partitioned variables.
 
     Raises:
-      ValueError: the optimizer needs what replicas or rows in different places cannot have, or has been built without
-        knowing of partitioned variables.
+      ValueError: an option of the optimizer does not work with replicas or partitioned variables, or it has been built
+        before it could know of partitioned variables.
     """
     if isinstance(optimizer, _KnowsVariables):
         return optimizer
@@ -67,12 +67,12 @@ class _KnowsVariables:
 
 class _LossScale(_KnowsVariables):
     def build(self, var_list):
-        # Keras would make its counters a second time.
+        # Keras would make its counters again.
         if not self.built:
             super().build(var_list)
 
     def check_finite(self, grads):
-        # Not the gradients themselves: those of sampled rows would be made dense.
+        # `getattr`, because whole gradients of sampled rows would be made dense.
         finite = [tf.reduce_all(tf.math.is_finite(getattr(grad, "values", grad))) for grad in grads if grad is not None]
         unsound = tf.cast(tf.logical_not(tf.reduce_all(finite)), tf.float32)
         return tf.equal(collectives.sum_over_replicas(unsound), 0.0)
@@ -121,7 +121,7 @@ class _ReplicaAware(_KnowsVariables):
         shared = [(grad, variable) for grad, variable in pairs if not _is_partitioned(variable)]
         if shared:
             super()._backend_update_step(*zip(*shared, strict=True), learning_rate)
-        # Keras' own LAMB would take the norms of one replica's rows.
+        # Keras' own LAMB would compute the norms over the rows of one replica.
         of_keras = isinstance(self, keras.optimizers.Lamb) and not isinstance(self, lamb.LAMB)
         step = functools.partial(lamb.update_step, self) if of_keras else self.update_step
         for grad, variable in pairs:
@@ -134,7 +134,7 @@ def _is_partitioned(variable):
 
 
 def _summed(values, which):
-    """The values, those that `which` marks summed over the replicas."""
+    """Returns the values; those that `which` marks are summed over the replicas."""
     marked = [value for value, mark in zip(values, which, strict=True) if mark]
     sums = iter(collectives.sum_over_replicas(marked) if marked else [])
     return [next(sums) if mark else value for value, mark in zip(values, which, strict=True)]

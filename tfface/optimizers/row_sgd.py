@@ -1,4 +1,4 @@
-"""SGD that touches only the rows a step has gradients for, with the three forms of weight decay."""
+"""SGD that updates only rows with a gradient, with three forms of weight decay."""
 
 import keras
 import tensorflow as tf
@@ -14,15 +14,15 @@ class RowSGD(keras.optimizers.SGD):
     """SGD with momentum for sampled heads: rows of class weights without a gradient stay as they are.
 
     Keras' own SGD lets the momentum of every row decay and move its weights at every step, which for a million classes
-    costs as much as the full loss. Here weights, momentum and weight decay of the sampled rows alone are read and
-    written. Variables with ordinary gradients get the update of Keras' SGD, without its temporary arrays.
+    costs as much as the full loss. Here, a step reads and writes weights and momentum of the sampled rows alone, and
+    decays those. Variables with ordinary gradients get the update of Keras' SGD, without its temporary arrays.
 
     Weight decay λ at learning rate η has one of three forms:
 
     * "decoupled": w ← w − η·λ·w, as in Keras.
-    * "coupled": λ·w is added to the gradient and enters the momentum, as in MXNet and PyTorch, so in published recipes.
-      In the long run as strong as "decoupled" with λ/(1 − momentum).
-    * "constant": w ← w − λ·w whatever the learning rate, as `SGDW` of tensorflow-addons.
+    * "coupled": λ·w is added to the gradient and enters the momentum, as in MXNet and PyTorch, and so in published
+      recipes. In the long run it is as strong as "decoupled" with λ/(1 − momentum).
+    * "constant": w ← w − λ·w whatever the learning rate, as in `SGDW` of tensorflow-addons.
 
     Args:
       learning_rate, momentum, **kwargs: as of `keras.optimizers.SGD`.
@@ -31,7 +31,7 @@ class RowSGD(keras.optimizers.SGD):
       decay_form: one of `DECAY_FORMS`.
 
     Raises:
-      ValueError: `nesterov` is set, or another `decay_form`.
+      ValueError: `nesterov` is set, or `decay_form` is unknown.
 
     Reference:
       Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
@@ -42,11 +42,11 @@ class RowSGD(keras.optimizers.SGD):
     def __init__(
         self,
         learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=None,
-        decay_form="decoupled",
-        name="SGD",
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        decay_form: str = "decoupled",
+        name: str = "SGD",
         **kwargs,
     ):
         if nesterov:
@@ -56,14 +56,14 @@ class RowSGD(keras.optimizers.SGD):
         self.decay_form = decay_form
 
     def _apply_weight_decay(self, variables):
-        """Left to `update_step`, which knows of which rows."""
+        """Does nothing: `update_step` decays the rows that it updates."""
 
     def update_step(self, gradient, variable, learning_rate):
         weights = variable.value if isinstance(variable, keras.Variable) else variable
         momentum = self.momentums[keras_private.variable_index(self, variable)].value if self.momentum else None
         rate = tf.cast(learning_rate, weights.dtype)
         decay = self.weight_decay if self.weight_decay and keras_private.uses_weight_decay(self, variable) else 0.0
-        # What of a weight is taken off it, and what is added to its gradient.
+        # Multiplicative shrinkage, and the L2 term added to the gradient.
         shrinkage = {"decoupled": rate * decay, "constant": tf.constant(decay, weights.dtype)}.get(self.decay_form, 0.0)
         coupling = decay if self.decay_form == "coupled" else 0.0
         if isinstance(gradient, tf.IndexedSlices):
@@ -77,14 +77,14 @@ class RowSGD(keras.optimizers.SGD):
         if momentum is None:
             weights.assign_sub(rate * gradient)
         else:
-            # Fused, so that no array of the variable's size is made beside the three that there are.
+            # Fused, so that no fourth array of the variable's size is made.
             tf.raw_ops.ResourceApplyKerasMomentum(
                 var=weights.handle, accum=momentum.handle, lr=rate, grad=gradient, momentum=self.momentum
             )
 
     def _update_rows(self, weights, momentum, gradient, rate, shrinkage, coupling):
         rows = gradient.indices
-        # Rows may repeat: gradients of all occurrences add up, what the row itself brings counts at the first.
+        # Rows may repeat: the gradients of all occurrences add up, momentum and decay count at the first.
         first = tf.cast(_first_occurrences(rows), weights.dtype)[:, None]
         of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, 1])
         of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, 1])
@@ -101,7 +101,7 @@ class RowSGD(keras.optimizers.SGD):
 
 @tf.function(jit_compile=True)
 def _changes(gradient, rate, first, of_momentum, of_weights, momentum, shrinkage, coupling):
-    """What to add to rows of weights and of momentum; compiled into one pass over the rows."""
+    """Returns the changes of rows of weights and of momentum; compiled into one pass over the rows."""
     step = -rate * (gradient + first * coupling * of_weights)
     change = step + first * (momentum * of_momentum - shrinkage * of_weights)
     return change, step + first * (momentum - 1.0) * of_momentum

@@ -1,11 +1,22 @@
 """Learning-rate schedules by name, each with an optional linear warm-up."""
 
+from collections.abc import Sequence
+
 import keras
 
 SCHEDULES = ("constant", "steps", "polynomial", "cosine")
 
 
-def learning_rate(schedule, base, total_steps, warmup_steps=0, boundaries=(), factor=0.1, power=2.0, final=0.0):
+def learning_rate(
+    schedule: str,
+    base: float,
+    total_steps: int,
+    warmup_steps: int = 0,
+    boundaries: Sequence[int] = (),
+    factor: float = 0.1,
+    power: float = 2.0,
+    final: float = 0.0,
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Builds a schedule over `total_steps` steps, warm-up included.
 
     Args:
@@ -41,7 +52,7 @@ def learning_rate(schedule, base, total_steps, warmup_steps=0, boundaries=(), fa
         if not boundaries:
             raise ValueError("schedule 'steps' needs boundaries, got none.")
         rates = [base * factor**i for i in range(len(boundaries) + 1)]
-        # Keras keeps the old rate at the boundary itself; a boundary here is the first step of the new rate.
+        # At the boundary itself Keras keeps the old rate; here a boundary is the first step with the new rate.
         after = schedules.PiecewiseConstantDecay([b - warmup_steps - 1 for b in boundaries], rates)
     elif schedule == "polynomial":
         after = schedules.PolynomialDecay(base, decay_steps, end_learning_rate=final, power=power)
@@ -60,12 +71,12 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
       steps: int, at least 1; step i < steps has the rate base·(i + 1)/steps.
     """
 
-    def __init__(self, after, base, steps):
+    def __init__(self, after: keras.optimizers.schedules.LearningRateSchedule, base: float, steps):
         self.after = after
         self.base = base
         self.steps = steps
 
-    def __call__(self, step):
+    def __call__(self, step: int):
         step = keras.ops.cast(step, "float32")
         growing = self.base * (step + 1) / self.steps
         return keras.ops.where(step < self.steps, growing, self.after(keras.ops.maximum(step - self.steps, 0)))

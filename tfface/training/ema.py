@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 
-def clone_for_average(encoder):
+def clone_for_average(encoder: keras.Model) -> keras.Model:
     """Returns a network like `encoder` with variables of its own, which start with the encoder's values."""
     average = keras.models.clone_model(encoder)
     average.set_weights(encoder.get_weights())
@@ -12,17 +12,17 @@ def clone_for_average(encoder):
     return average
 
 
-def update_average(average, encoder, momentum, step):
+def update_average(average: keras.Model, encoder: keras.Model, momentum: float, step: keras.Variable) -> None:
     """Moves the weights of `average` towards those of `encoder`, in a replica, after a training step.
 
-    a ← m·a + (1 − m)·w with m = min(momentum, (1 + step)/(10 + step)), so that the start is soon forgotten; statistics
+    a ← m·a + (1 − m)·w with m = min(momentum, (1 + step)/(10 + step)), so that the start is forgotten soon. Statistics
     of batch normalisation are averaged like weights.
 
     Args:
       average: keras.Model of `clone_for_average`.
       encoder: keras.Model.
       momentum: float in [0, 1).
-      step: keras.Variable, number of steps made, at least 1.
+      step: keras.Variable, number of completed steps, at least 1.
     """
     pairs = [
         (old.value, new.value)

@@ -20,26 +20,33 @@ class FaceModel(keras.Model):
     plus the layers' regularisation. Under a `tf.distribute` strategy the mean is that of the batches of all replicas,
     whatever their sizes.
 
-    Where layers compute in float16, `compile` adds the scaling of the loss that those need.
+    If layers compute in float16, `compile` adds the loss scaling that they need.
 
     Args:
       encoder: keras.Model, images [B, height, width, 3] -> embeddings [B, d].
       head: Keras layer, (embeddings [B, d], integer labels [B], training) -> losses [B].
-      micro_batches: int, parts of a batch that pass through encoder and head one after the other before their summed
-        gradients make one step: the memory of a part, the step of the whole. Batch normalisation, running means and
-        class samplers see each part by itself.
+      micro_batches: int, parts of a batch that pass through encoder and head one after another before their summed
+        gradients make one step: it needs the memory of a part. Batch normalisation, running means and class samplers
+        see each part by itself.
       ema_momentum: float in [0, 1), momentum of a moving average of the encoder's weights; 0: none.
       **kwargs: of `keras.Model`.
 
     Attributes:
-      ema_encoder: keras.Model like the encoder with the averaged weights, None without.
+      ema_encoder: keras.Model like the encoder with the averaged weights, or None.
       final_encoder: the network to evaluate and to export: the average if there is one.
 
     Raises:
-      ValueError: the encoder does not return one vector an image, or an argument is out of range.
+      ValueError: the encoder does not return one vector per image, or an argument is out of range.
     """
 
-    def __init__(self, encoder, head, micro_batches=1, ema_momentum=0.0, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        head: keras.layers.Layer,
+        micro_batches: int = 1,
+        ema_momentum: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if len(encoder.output_shape) != 2:
             raise ValueError(f"encoder must return embeddings [B, d], its output has shape {encoder.output_shape}.")
@@ -59,20 +66,20 @@ class FaceModel(keras.Model):
         self.supports_jit = bool(tf.config.list_physical_devices("GPU")) and collectives.replica_count() == 1
 
     @property
-    def final_encoder(self):
+    def final_encoder(self) -> keras.Model:
         return self.encoder if self.ema_encoder is None else self.ema_encoder
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training: bool | None = None):
         """Returns the embeddings [B, d] of a batch of images, or of the "image" of a batch with labels."""
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         return self.encoder(images, training=training)
 
-    def compile(self, optimizer="rmsprop", **kwargs):
-        """Configures the model for training, as that of `keras.Model`; `loss` is not needed.
+    def compile(self, optimizer: str | keras.optimizers.Optimizer = "rmsprop", **kwargs) -> None:
+        """Configures the model for training, as `keras.Model.compile`; `loss` is not needed.
 
         Raises:
-          ValueError: the optimizer was made under another strategy than the model, or has options that several replicas
-            or partitioned class weights cannot have.
+          ValueError: the optimizer was made under another strategy than the model, or has options that do not work
+            with several replicas or with partitioned class weights.
         """
         optimizer = keras.optimizers.get(optimizer)
         if optimizer is not None:
@@ -103,7 +110,7 @@ class FaceModel(keras.Model):
         size = self._examples(x["image"] if isinstance(x, dict) else x)
         gradients, outputs = None, []
         for part in split_batch((x, y, sample_weight), self.micro_batches):
-            # In turn, or all of them would be in memory at once.
+            # One after another, or all of them would be in memory at once.
             part = part if gradients is None else after(gradients, part)
             of_part, *output = self._gradients(*part, size)
             gradients = of_part if gradients is None else add_gradients(gradients, of_part)
@@ -116,7 +123,7 @@ class FaceModel(keras.Model):
         return self._logs(x, y, embeddings, losses, sample_weight)
 
     def _gradients(self, x, y, sample_weight, size):
-        """Returns what a part of the batch adds to the gradients, its embeddings and its losses."""
+        """Returns the gradients of a part of the batch, its embeddings and its losses."""
         with tf.GradientTape() as tape:
             embeddings = self(x, training=True)
             losses = self._head_losses(x, y, embeddings, sample_weight, training=True)
@@ -129,7 +136,9 @@ class FaceModel(keras.Model):
         losses = self._head_losses(x, y, embeddings, sample_weight, training=False)
         return self._logs(x, y, embeddings, losses, sample_weight)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight: tf.Tensor | None = None, training: bool = True
+    ) -> tf.Tensor:
         """Returns the loss of this replica's batch: the mean over its examples, and regularisation."""
         return self._mean(self._head_losses(x, y, y_pred, sample_weight, training))
 
@@ -144,15 +153,15 @@ class FaceModel(keras.Model):
         return tf.add_n([tf.reduce_mean(losses), *self.losses])
 
     def _examples(self, images):
-        """Examples in the batches of all replicas."""
+        """Returns the number of examples in the batches of all replicas."""
         replicas = collectives.replica_count()
         if images.shape[0] is not None:
-            # tf.distribute gives a static size only where it is that of every replica.
+            # tf.distribute gives a static size only where all replicas have it.
             return images.shape[0] * replicas
         return collectives.sum_over_replicas(tf.cast(tf.shape(images)[0], tf.float32))
 
     def _share(self, losses, size):
-        """What a part of a replica's batch adds to the loss, which is the mean over the `size` examples of all."""
+        """Returns the share of a part of the batch in the loss, the mean over the `size` examples of all replicas."""
         parts = collectives.replica_count() * self.micro_batches
         if parts == 1:
             return self._mean(losses)
@@ -167,13 +176,13 @@ class FaceModel(keras.Model):
         return {name: tf.reshape(value, [1]) for name, value in logs.items()} if collectives.is_multi_worker() else logs
 
     def _log_loss(self, mean, count):
-        """Adds to the logged loss the mean over the `count` examples of all replicas, which each of them knows."""
+        """Adds to the logged loss the mean over the `count` examples of all replicas; every replica has it."""
         tracker = keras_private.loss_tracker(self)
         if collectives.replica_count() == 1 or getattr(tracker.variables[0], "synchronization", None) == "on_read":
             tracker.update_state(mean, sample_weight=count)
             return
 
-        # In Keras 3.8 an update by replicas would multiply what was there by their number.
+        # In Keras 3.8 an update in each replica would multiply the previous sum by the number of replicas.
         def update(strategy, mean, count):
             first = [strategy.experimental_local_results(value)[0] for value in (mean, count)]
             tracker.update_state(first[0], sample_weight=first[1])

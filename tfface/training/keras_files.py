@@ -1,7 +1,8 @@
-"""Networks in `.keras` files that others made: checked before Keras builds anything of them; their code never runs."""
+"""Untrusted `.keras` files: checked before Keras builds anything from them; their code never runs."""
 
 import importlib
 import io
+import os
 import re
 
 import h5py
@@ -14,9 +15,9 @@ from tfface.zip_files import DAMAGED, open_archive
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_CONFIG_BYTES = 32 << 20
 _FORM = {"module": json_files.Either(None, str), "class_name": str, "config": {str: object}, ...: object}
-_MAX_GROWTH, _SLACK = 4, 1 << 20  # Unpacked, a file may be so many times as large; weights hardly shrink.
+_MAX_GROWTH, _SLACK = 4, 1 << 20  # An unpacked file may be at most this many times as large; weights hardly shrink.
 
-# Where Keras keeps what a network is made of. From elsewhere, such as keras.utils, a file could call any function.
+# Modules of Keras with the parts of networks. From others, such as keras.utils, a file could call any function.
 _MODULES = re.compile(
     r"keras(\.(layers|initializers|regularizers|constraints|activations|optimizers|losses|metrics|dtype_policies|models)"
     r"|\.src\.(models|ops|layers|initializers|optimizers)\.[\w.]+)?"
@@ -27,7 +28,7 @@ _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__"}
 _OWN = re.compile(r"tfface(\.\w+)+")
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> keras.Model:
     """Loads a `.keras` file.
 
     Args:
@@ -37,14 +38,14 @@ def load_model(path):
       keras.Model, not compiled.
 
     Raises:
-      ValueError: it is not such a file, needs a class that is not registered or would run code; the message names file
-        and reason.
+      ValueError: it is not such a file, needs a class that is not registered, or would run code; the message has the
+        file and the reason.
       OSError: it cannot be read.
     """
     _check(path)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    # What a configuration can be wrong in has no end, and Keras raises whatever it meets.
+    # A configuration can be wrong in countless ways, and Keras passes on whatever exception it meets.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
         raise ValueError(f"{path}: not a .keras file that can be read ({reason}).") from error
@@ -53,7 +54,7 @@ def load_model(path):
     return model
 
 
-def read_config(path):
+def read_config(path: str | os.PathLike) -> dict:
     """Reads the configuration in a `.keras` file.
 
     Returns:
@@ -93,7 +94,7 @@ def _member(path, archive, name, limit):
 
 
 def _check_classes(path, value):
-    """Refuses what Keras would look up by importing a module that the file names."""
+    """Refuses classes that Keras would find by importing a module that the file names."""
     if isinstance(value, list):
         for each in value:
             _check_classes(path, each)
@@ -133,7 +134,7 @@ def _check_class(path, value):
 
 
 def _check_weights(path, data):
-    """Refuses weights that claim more than is stored, or that lie in other files."""
+    """Refuses weights that claim more bytes than are stored, or that are in other files."""
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             total = _count_bytes(path, file)

@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 
-def split_batch(batch, parts):
-    """Returns the parts of a batch, as equal as they can be.
+def split_batch(batch, parts: int) -> list:
+    """Divides a batch into parts whose sizes differ by at most one.
 
     Args:
       batch: nested structure of tensors [B, ...] and None.
@@ -15,7 +15,7 @@ def split_batch(batch, parts):
 
     Raises:
       ValueError: B is smaller than `parts`.
-      tf.errors.InvalidArgumentError: it is found to be when a graph is run.
+      tf.errors.InvalidArgumentError: the same, found when the graph runs.
     """
     if parts == 1:
         return [batch]
@@ -36,13 +36,13 @@ def split_batch(batch, parts):
     return [part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
 
 
-def after(gradients, batch):
-    """Returns the batch, which in a graph nothing can use before the gradients are there."""
+def after(gradients: list, batch):
+    """Returns the batch; in a graph it becomes available after the gradients."""
     with tf.control_dependencies([gradient for gradient in tf.nest.flatten(gradients) if gradient is not None]):
         return tf.nest.map_structure(lambda tensor: None if tensor is None else tf.identity(tensor), batch)
 
 
-def add_gradients(first, second):
+def add_gradients(first: list, second: list) -> list:
     """Adds two lists of gradients; those of sampled rows stay rows."""
     return [_add(a, b) for a, b in zip(first, second, strict=True)]
 

@@ -5,19 +5,21 @@ state dict are its own.
 """
 
 import io
+import os
 import pathlib
 
+import keras
 import numpy as np
 
 from tfface import files
 from tfface.backbones.weights.insightface_onnx import read_onnx
 from tfface.backbones.weights.torch_layout import scaleless, tensors
 
-# Counters of batches, and the token that stands for masked ones in arcface_torch's training of its ViT.
+# Batch counters, and the token that replaces masked tokens in arcface_torch's training of its ViT.
 _IGNORED = ("num_batches_tracked", "mask_token")
 
 
-def load_weights(model, path):
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     """Gives a backbone the weights of a file of arcface_torch.
 
     Args:
@@ -37,7 +39,7 @@ def load_weights(model, path):
         raise ValueError(f"{path}: {error}") from None
 
 
-def save_weights(model, path):
+def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
     """Writes the weights of a backbone as a state dict that arcface_torch loads.
 
     Args:
@@ -51,7 +53,7 @@ def save_weights(model, path):
     files.write_atomically(path, buffer.getvalue())
 
 
-def read_state_dict(path):
+def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict or of a training checkpoint of arcface_torch.
 
     Returns:
@@ -76,7 +78,7 @@ def read_state_dict(path):
     return {key.removeprefix("module."): value.float().numpy() for key, value in state.items()}
 
 
-def from_state_dict(model, state):
+def from_state_dict(model: keras.Model, state: dict[str, np.ndarray]) -> None:
     """Assigns the arrays of a state dict to the model's weights.
 
     Args:
@@ -103,7 +105,7 @@ def from_state_dict(model, state):
         tensor.variable.assign(tensor.to_keras(np.asarray(state[tensor.key])))
 
 
-def to_state_dict(model):
+def to_state_dict(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns the model's weights as a state dict: name -> float32 array, in PyTorch's layout."""
     state = {tensor.key: tensor.to_torch(np.asarray(tensor.variable)) for tensor in tensors(model)}
     state |= {f"{layer.name}.weight": np.ones(layer.beta.shape) for layer in scaleless(model)}

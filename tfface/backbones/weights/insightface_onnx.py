@@ -4,6 +4,9 @@ An exporter renames tensors and folds most batch normalisations into the convolu
 the weighted nodes of the graph are matched with the weighted layers of the model in the order of computation.
 """
 
+import os
+
+import keras
 import numpy as np
 from keras import layers
 
@@ -18,7 +21,7 @@ _KINDS = {
 _WEIGHTLESS = ("Add", "Flatten", "Reshape", "Identity", "Constant", "Shape", "Gather", "Unsqueeze", "Concat", "Dropout")
 
 
-def read_onnx(model, path):
+def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the weights of a convolutional backbone.
 
     Args:
@@ -29,13 +32,13 @@ def read_onnx(model, path):
       dict, name -> array, in PyTorch's names and layout.
 
     Raises:
-      ValueError: no ONNX file, weights in other files, or another network than `model`.
+      ValueError: the file is not an ONNX file, its weights are in other files, or its network is not that of `model`.
     """
     nodes = _weighted_nodes(path)
     state = {}
     folded = None
     for layer in _in_order_of_computation(model):
-        if folded is not None:  # A convolution had a bias that ours has not: the normalisation after it was folded in.
+        if folded is not None:  # The convolution has a bias that ours lacks: the normalisation after it was folded in.
             size = len(folded)
             values = {"weight": np.ones(size), "bias": folded, "running_mean": np.zeros(size)}
             values["running_var"] = np.full(size, 1 - layer.epsilon)

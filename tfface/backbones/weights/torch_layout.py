@@ -29,7 +29,7 @@ class Tensor:
         return self.to_torch(np.broadcast_to(np.float32(0), self.variable.shape)).shape
 
 
-def tensors(model):
+def tensors(model: keras.Model):
     """Yields a `Tensor` for every weight of a backbone whose layers bear the names of PyTorch's modules."""
     flattened = model.get_layer("flatten").input.shape[1:]
     for layer in model.layers:
@@ -54,7 +54,7 @@ def tensors(model):
                 yield Tensor(f"{layer.name}.running_var", layer.moving_variance, *_same())
 
 
-def scaleless(model):
+def scaleless(model: keras.Model):
     """Returns the batch normalisations without a scale, which PyTorch has with a scale of 1."""
     return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and not layer.scale]
 

@@ -1,5 +1,6 @@
-"""Keras callback that shows how far embeddings of past steps drift from those of now: BroadFace's Figure 5a."""
+"""Keras callback that shows how far embeddings drift over past steps: BroadFace's Figure 5a."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -12,12 +13,12 @@ from tfface.training.callbacks.steps import StepCallback
 class EmbeddingDrift(StepCallback):
     """Follows the embeddings of some training images over a window of steps; writes `drift-STEP.csv` and `.png`.
 
-    They show the mean cosine error of embeddings made so many steps before, as a queue has them, with and without
-    compensation by the movement of their class weights. A step of the window costs one pass over the images.
+    They show the mean cosine error of embeddings by their age in steps, as in a queue, with and without compensation by
+    the movement of their class weights. Each step of the window costs one pass over the images.
 
     Args:
-      folder: of the run.
-      images: float [N, height, width, C], of the training classes.
+      folder: path of the run.
+      images: float [N, height, width, C], images of the training classes.
       labels: int [N].
       every, start_step, total_steps: of `StepCallback`; the window ends there.
       window: int, steps, at most `every`.
@@ -29,13 +30,23 @@ class EmbeddingDrift(StepCallback):
       Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Figure 5a.
     """
 
-    def __init__(self, folder, images, labels, every, start_step, total_steps, window=64):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        images,
+        labels: np.ndarray,
+        every: int,
+        start_step: int,
+        total_steps: int,
+        window: int = 64,
+    ):
         super().__init__(every, start_step, total_steps)
         if not 1 <= window <= every:
             raise ValueError(f"window must be in [1, {every}], the steps between two pictures, got {window!r}.")
         self.folder = pathlib.Path(folder)
         self.images, self.labels, self.window = images, np.asarray(labels), window
-        self.embeddings, self.class_weights = [], []
+        self.embeddings: list[np.ndarray] = []
+        self.class_weights: list[np.ndarray] = []
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.step + 1
@@ -56,7 +67,7 @@ class EmbeddingDrift(StepCallback):
             past.append(np.asarray(now, np.float32))
             del past[: -self.window - 1]
 
-    def at_step(self, step, logs):
+    def at_step(self, step: int, logs) -> None:
         embeddings, class_weights = np.stack(self.embeddings), np.stack(self.class_weights)
         self.embeddings, self.class_weights = [], []
         errors = {
@@ -73,7 +84,7 @@ class EmbeddingDrift(StepCallback):
             drift_figure(errors).savefig(temporary, format="png")
 
 
-def drift_figure(errors):
+def drift_figure(errors: dict[str, np.ndarray]) -> Figure:
     """Draws mean cosine errors, dict from name to float [T] by the age of the embeddings in steps, as a Figure."""
     figure = Figure(figsize=(7.5, 4.5), dpi=110, layout="constrained")
     axes = figure.add_subplot()

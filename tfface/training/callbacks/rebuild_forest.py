@@ -5,19 +5,19 @@ import numpy as np
 
 
 class RebuildForest(keras.callbacks.Callback):
-    """Rebuilds the forest of a head's sampler when training begins and every so many batches.
+    """Rebuilds the forest of a head's sampler when training begins and after every `every` batches.
 
-    The sub-centers of a class stand in the forest as the mean of their directions.
+    With sub-centers, the forest has the mean of the directions of each class.
 
     Args:
       head: `ClassificationHead` whose sampler is a `HashForestSampler`.
-      every: int, batches from one rebuild to the next.
+      every: int, batches between rebuilds.
 
     Raises:
       ValueError: the head's sampler has no forest, or `every` is smaller than 1.
     """
 
-    def __init__(self, head, every=1000):
+    def __init__(self, head: keras.layers.Layer, every: int = 1000):
         super().__init__()
         if not hasattr(head.sampler, "rebuild"):
             raise ValueError(f"the head's sampler must have a forest to rebuild, got {head.sampler!r}.")
@@ -36,8 +36,8 @@ class RebuildForest(keras.callbacks.Callback):
         if self.batches % self.every == 0:
             self.rebuild()
 
-    def rebuild(self):
-        """Rebuilds the forest from the class weights of now."""
+    def rebuild(self) -> None:
+        """Rebuilds the forest from the current class weights."""
         weights = self.head.get_class_weights()
         if self.head.sub_centers > 1:
             weights = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)

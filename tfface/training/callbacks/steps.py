@@ -1,8 +1,10 @@
 """Keras callbacks that count in steps: log, verification, checkpoints."""
 
 import math
+import os
 import pathlib
 import time
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from tfface.distribute import collectives
 
 
 class StepCallback(keras.callbacks.Callback):
-    """Base of callbacks that act every so many steps of the whole run, whatever Keras calls an epoch.
+    """Base of callbacks that act after every `every` steps of the whole run, whatever Keras calls an epoch.
 
     Args:
       every: int, steps between two calls of `at_step`.
@@ -22,7 +24,7 @@ class StepCallback(keras.callbacks.Callback):
       total_steps: int, steps of the run; `at_step` is called after the last one too.
     """
 
-    def __init__(self, every, start_step, total_steps):
+    def __init__(self, every: int, start_step: int, total_steps: int):
         super().__init__()
         self.every = every
         self.step = start_step
@@ -33,7 +35,7 @@ class StepCallback(keras.callbacks.Callback):
         if self.step % self.every == 0 or self.step == self.total_steps:
             self.at_step(self.step, logs)
 
-    def at_step(self, step, logs):
+    def at_step(self, step: int, logs) -> None:
         raise NotImplementedError
 
 
@@ -45,13 +47,22 @@ class StepLog(StepCallback):
       schedule: learning rate as a function of the step.
       batch_size: int, for images per second.
       every, start_step, total_steps: of `StepCallback`.
-      write: bool; False on all workers but one: they too watch the loss, and clear it together, but write nothing.
+      write: bool; False on all workers but one: the others check and clear the loss too, but write nothing.
 
     Raises:
-      ValueError: the loss is not finite; names the steps.
+      ValueError: the loss is not finite; the message names the steps.
     """
 
-    def __init__(self, folder, schedule, batch_size, every, start_step, total_steps, write=True):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        schedule,
+        batch_size: int,
+        every: int,
+        start_step: int,
+        total_steps: int,
+        write: bool = True,
+    ):
         super().__init__(every, start_step, total_steps)
         self.schedule = schedule
         self.batch_size = batch_size
@@ -63,7 +74,7 @@ class StepLog(StepCallback):
         self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
 
     def on_train_begin(self, logs=None):
-        # Standard error of the other workers is often the same terminal.
+        # The other workers often share the terminal.
         self.bar = progress.bar(
             total=self.total_steps, initial=self.step, desc="train", unit=" steps", disable=not self.write
         )
@@ -73,14 +84,14 @@ class StepLog(StepCallback):
         super().on_train_batch_end(batch, logs)
         self.bar.update()
 
-    def close(self):
-        """Ends the progress bar; Keras tells callbacks of a `fit` that succeeds only."""
+    def close(self) -> None:
+        """Ends the progress bar; Keras does not tell callbacks of a `fit` that fails."""
         self.bar.close()
         if self.write:
             self.writer.close()
 
-    def at_step(self, step, logs):
-        # Several workers give the same mean several times.
+    def at_step(self, step: int, logs) -> None:
+        # With several workers, the same mean comes several times.
         loss = float(np.mean(logs["loss"]))
         if not math.isfinite(loss):
             raise ValueError(
@@ -89,7 +100,7 @@ class StepLog(StepCallback):
             )
         if self.write:
             self._write(step, loss)
-        # Keras would go on averaging over all steps of this fit.
+        # Keras would average over all steps of this fit.
         self.model.reset_metrics()
         self.since, self.since_step = time.perf_counter(), step
 
@@ -113,16 +124,16 @@ class Verification(StepCallback):
       every, start_step, total_steps: of `StepCallback`.
     """
 
-    def __init__(self, folder, verify, every, start_step, total_steps):
+    def __init__(self, folder: str | os.PathLike, verify, every: int, start_step: int, total_steps: int):
         super().__init__(every, start_step, total_steps)
         self.verify = verify
         self.log = CsvLog(pathlib.Path(folder) / "verification.csv", ("step", "pairs", "accuracy", "std"), start_step)
         self.writer = tf.summary.create_file_writer(str(pathlib.Path(folder) / "tensorboard"))
 
-    def at_step(self, step, logs):
+    def at_step(self, step: int, logs) -> None:
         self.record(step, self.verify())
 
-    def record(self, step, results):
+    def record(self, step: int, results: Iterable) -> None:
         """Writes results that the weights after `step` steps gave."""
         with self.writer.as_default(step):
             for result in results:
@@ -141,20 +152,20 @@ class SaveCheckpoints(StepCallback):
       every, start_step, total_steps: of `StepCallback`.
     """
 
-    def __init__(self, checkpoints, every, start_step, total_steps):
+    def __init__(self, checkpoints, every: int, start_step: int, total_steps: int):
         super().__init__(every, start_step, total_steps)
         self.checkpoints = checkpoints
 
     def on_epoch_begin(self, epoch, logs=None):
-        # The only one. Only now, because Keras has just cleared all sums.
+        # There is one epoch; before it Keras has cleared all sums.
         self.checkpoints.restore_metrics()
 
-    def at_step(self, step, logs):
+    def at_step(self, step: int, logs) -> None:
         self.checkpoints.save(step)
 
 
 class EndWhenAsked(StepCallback):
-    """Ends the training when a signal has asked for it: after the same step on all workers, with a checkpoint of it.
+    """Ends the training when a signal has asked for it: after the same step on all workers, with a checkpoint.
 
     Args:
       request: `interrupts.Postponed`.
@@ -162,17 +173,16 @@ class EndWhenAsked(StepCallback):
       start_step, total_steps: of `StepCallback`.
 
     Raises:
-      Interrupted: a worker got the signal; names the step that is saved.
+      Interrupted: a worker got the signal; the message names the saved step.
     """
 
-    def __init__(self, request, checkpoints, start_step, total_steps):
+    def __init__(self, request, checkpoints, start_step: int, total_steps: int):
         super().__init__(1, start_step, total_steps)
         self.request = request
         self.checkpoints = checkpoints
 
-    def at_step(self, step, logs):
-        asked = [self.request.signum == signum for signum in interrupts.SIGNALS]
-        asked = collectives.sum_over_workers(asked)
+    def at_step(self, step: int, logs) -> None:
+        asked = collectives.sum_over_workers([self.request.signum == signum for signum in interrupts.SIGNALS])
         if asked.any():
             signum = interrupts.SIGNALS[int(np.argmax(asked))]
             self.checkpoints.save(step)
@@ -180,23 +190,23 @@ class EndWhenAsked(StepCallback):
 
 
 class CsvLog:
-    """A CSV file that grows by rows, the first column being the step.
+    """A CSV file to which rows are appended; the first column is the step.
 
     A resumed run first drops the rows after its checkpoint (and a last line that an interruption cut), so that the file
     is the curve of one uninterrupted run.
 
     Args:
-      path: of the file.
+      path: path of the file.
       columns: names, the first is "step".
       start_step: int, rows of later steps are dropped.
     """
 
-    def __init__(self, path, columns, start_step):
+    def __init__(self, path: str | os.PathLike, columns, start_step: int):
         self.path = pathlib.Path(path)
         lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
         kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= start_step]
         files.write_atomically(self.path, "".join([",".join(columns) + "\n", *kept]).encode())
 
-    def append(self, *row):
+    def append(self, *row) -> None:
         with self.path.open("a") as file:
             file.write(",".join(map(str, row)) + "\n")

@@ -1,4 +1,4 @@
-"""Checksums of a checkpoint's files: whether it is whole is known before anything of it is used."""
+"""Checksums of a checkpoint's files, which show whether it is whole before any of it is used."""
 
 import functools
 import json
@@ -26,10 +26,10 @@ def write_checksums(folder: pathlib.Path) -> None:
 
 
 def find_damage(folder: pathlib.Path) -> str | None:
-    """Compares a checkpoint with its checksums; one of release 0.1, which had none, is read by TensorFlow, which has.
+    """Compares a checkpoint with its checksums; TensorFlow checks one of release 0.1, which has no file of them.
 
     Returns:
-      What is wrong, a clause that names the file, or None.
+      str, a clause that names the file and what is wrong, or None.
     """
     try:
         stats = {path.name: path.stat() for path in sorted(folder.iterdir())}
@@ -42,7 +42,7 @@ def find_damage(folder: pathlib.Path) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def _find_damage(folder, state):
-    # Programs ask for the newest checkpoint several times; its files, of gigabytes, are read again only when changed.
+    # Programs ask for the newest checkpoint several times; its gigabytes are read again only if they have changed.
     if not (folder / FILE).exists():
         return _find_damage_by_tensorflow(folder)
     try:

@@ -1,8 +1,10 @@
-"""The class weights that a run has learned, for the statistics of its classes."""
+"""The class weights of a run, for statistics of its classes."""
 
 import os
 import pathlib
 import re
+
+import numpy as np
 
 from tfface import data
 from tfface.training.checkpoints.saving import checkpoint_files, latest_checkpoint
@@ -10,7 +12,7 @@ from tfface.training.checkpoints.variable_files import read_rows, read_shapes
 from tfface.training.checkpoints.warm_start import read_identities
 
 
-def read_class_weights(run_dir):
+def read_class_weights(run_dir: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     """Reads the class weights of the newest checkpoint of a run.
 
     Args:
@@ -18,10 +20,10 @@ def read_class_weights(run_dir):
 
     Returns:
       (names, weights): list of the K identities in the order of their labels, float32 [K, D]; [K C, D] if the head has
-      C sub-centres, those of one class after each other.
+      C sub-centers, those of a class one after another.
 
     Raises:
-      ValueError: the folder is of no run, its files are damaged, or its head has no class weights.
+      ValueError: the folder is not a run, its files are damaged, or its head has no class weights.
     """
     folder = pathlib.Path(run_dir) / "checkpoints"
     checkpoint = latest_checkpoint(folder)
@@ -35,10 +37,10 @@ def read_class_weights(run_dir):
     return read_identities(run_dir), read_rows(prefix, name, shapes[name], 0, shapes[name][0]).numpy()
 
 
-def class_weights_of(model, images):
+def class_weights_of(model: str | os.PathLike, images: str | os.PathLike) -> np.ndarray | None:
     """Returns float32 [K, D], row k for label k of the images; None unless these are records of a run's identities.
 
-    Of held-out identities there are no class weights, though their labels would fit some.
+    Held-out identities have no class weights, though their labels are valid row numbers.
     """
     is_run = latest_checkpoint(pathlib.Path(model) / "checkpoints") is not None
     if not is_run or not os.path.isfile(os.path.join(images, data.records.DATASET_FILE)):

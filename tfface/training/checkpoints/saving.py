@@ -1,10 +1,12 @@
 """Checkpoints of a run: weights, optimizer, seeds and step, complete or absent."""
 
 import functools
+import os
 import pathlib
 import re
 import shutil
 
+import keras
 import tensorflow as tf
 
 from tfface import progress
@@ -17,27 +19,27 @@ from tfface.training.checkpoints.variable_files import read_shapes, read_variabl
 class Checkpoints:
     """The newest checkpoints of a run: folders `step-N` in a folder.
 
-    A checkpoint says nothing about replicas: any number of replicas reads what another number wrote. It is made under a
-    temporary name, renamed when complete, and only then are the oldest removed. With several workers, all call `save`
-    and `restore`, and see the same folder.
+    A checkpoint does not depend on the number of replicas: any number reads what another number wrote. It is made under
+    a temporary name and renamed when complete; only then are the oldest removed. With several workers, all call `save`
+    and `restore` and see the same folder.
 
     Args:
-      folder: where the checkpoints are.
+      folder: path of the folder of the checkpoints.
       model: FaceModel, compiled, with its optimizer built.
-      keep: int, how many are kept.
+      keep: int, number of checkpoints that are kept.
     """
 
-    def __init__(self, folder, model, keep=2):
+    def __init__(self, folder: str | os.PathLike, model: keras.Model, keep: int = 2):
         self.folder = pathlib.Path(folder)
         self.model = model
         self.keep = keep
 
-    def save(self, step):
+    def save(self, step: int) -> None:
         """Writes a checkpoint of the current weights, made after `step` steps.
 
         Raises:
-          ValueError: a weight or a value of the optimizer is not finite, or a file cannot be written; the checkpoints
-            before it stay.
+          ValueError: a weight or a value of the optimizer is not finite, or a file cannot be written; earlier
+            checkpoints stay.
         """
         new, unfinished = self.folder / f"step-{step}", self.folder / f".step-{step}"
         with self.model.distribute_strategy.scope():
@@ -63,14 +65,14 @@ class Checkpoints:
                     shutil.rmtree(unfinished, ignore_errors=True)
             collectives.barrier()
 
-    def restore(self, strict=False):
-        """Restores the newest checkpoint that is whole; damaged ones after it are renamed `damaged-step-N`.
+    def restore(self, strict: bool = False) -> int:
+        """Restores the newest checkpoint that is not damaged; later ones are renamed `damaged-step-N`.
 
         Args:
-          strict: bool, whether a damaged checkpoint is an error.
+          strict: bool, raise an error for a damaged checkpoint.
 
         Returns:
-          int, its step; 0 where there is no checkpoint.
+          int, its step; 0 without a checkpoint.
 
         Raises:
           ValueError: the checkpoint is of another network, head or number of classes; all are damaged, or one is and
@@ -80,7 +82,7 @@ class Checkpoints:
             found, damaged = _checkpoints(self.folder), []
             while found:
                 damage = find_damage(found[-1])
-                # What one worker cannot read, no worker uses.
+                # No worker uses a checkpoint that another cannot read.
                 if not collectives.sum_over_workers(damage is not None):
                     break
                 damage = damage or "another worker finds it damaged"
@@ -95,7 +97,7 @@ class Checkpoints:
                 _read(found[-1], _variables(self.model))
             collectives.barrier()
             if collectives.is_chief():
-                # Out of the way of the ones to come, which are counted from the newest.
+                # Renamed, because `keep` counts checkpoints from the newest.
                 for path, _ in damaged:
                     shutil.rmtree(path.with_name(f"damaged-{path.name}"), ignore_errors=True)
                     path.rename(path.with_name(f"damaged-{path.name}"))
@@ -103,8 +105,8 @@ class Checkpoints:
                     shutil.rmtree(path)
         return checkpoint_step(found[-1]) if found else 0
 
-    def restore_metrics(self):
-        """Restores the loss summed since the last line of the log, from the newest checkpoint; `fit` clears it first.
+    def restore_metrics(self) -> None:
+        """Restores the sum of the loss since the last line of the log; called after `fit` has cleared it.
 
         A checkpoint of release 0.1 has no sum: a new one begins.
         """
@@ -114,8 +116,8 @@ class Checkpoints:
                 _read(path, metrics)
 
     @property
-    def latest(self):
-        """Path of the newest checkpoint, None where there is none."""
+    def latest(self) -> str | None:
+        """Path of the newest checkpoint, or None."""
         return latest_checkpoint(self.folder)
 
     def _check_finite(self, variables, step):
@@ -130,13 +132,13 @@ class Checkpoints:
             )
 
 
-def latest_checkpoint(folder):
-    """Returns the path of the newest checkpoint in a folder that is whole, None where there is no checkpoint.
+def latest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """Returns the path of the newest checkpoint in a folder that is not damaged, or None without a checkpoint.
 
     Raises:
       ValueError: all checkpoints are damaged.
     """
-    damaged = []
+    damaged: list[tuple[pathlib.Path, str]] = []
     for path in reversed(_checkpoints(pathlib.Path(folder))):
         damage = find_damage(path)
         if damage is None:
@@ -149,12 +151,12 @@ def latest_checkpoint(folder):
     return None
 
 
-def checkpoint_step(path):
+def checkpoint_step(path: str | os.PathLike) -> int:
     """Returns the number of steps after which the checkpoint at this path was made."""
     return int(pathlib.Path(path).name.removeprefix("step-"))
 
 
-def restore_encoder(encoder, folder):
+def restore_encoder(encoder: keras.Model, folder: str | os.PathLike) -> str:
     """Restores an encoder from the newest checkpoint of a folder, from its averaged weights if it has them.
 
     Returns:
@@ -171,12 +173,12 @@ def restore_encoder(encoder, folder):
     return path
 
 
-def checkpoint_files(path):
-    """Returns what the names of the files of a checkpoint begin with."""
+def checkpoint_files(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the path prefix of the files of a checkpoint."""
     return pathlib.Path(path) / "variables"
 
 
-def head_variables(model):
+def head_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns the variables of a model's head by their names in checkpoints."""
     return _numbered("head", model.head.variables)
 
@@ -203,13 +205,13 @@ def _variables(model):
         **_numbered("encoder", model.encoder.variables),
         **({} if model.ema_encoder is None else _numbered("average", model.ema_encoder.variables)),
         **head_variables(model),
-        # Whose names begin with those of the layers, which depend on how many there were before.
+        # Only the end of the name: its beginning depends on how many layers were made before.
         **_numbered("optimizer", model.optimizer.variables, lambda name: name.rpartition("_")[2]),
     }
 
 
 def _metrics(model):
-    """The loss summed since the last line of the log, so that a run saved between two lines has the same lines."""
+    """The sum of the loss since the last line of the log, so that a resumed run writes the same next line."""
     return _numbered("metrics", [variable for metric in model.metrics for variable in metric.variables])
 
 

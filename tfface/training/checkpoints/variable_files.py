@@ -1,11 +1,13 @@
-"""Files of named variables in TensorFlow's checkpoint format, written by shards, read into any division of classes.
+"""Files of named variables in TensorFlow's checkpoint format, for any partition of the classes.
 
-Variables of rows of classes appear under one name with their full shape, whichever replica of whichever worker wrote
-which rows of it.
+A partitioned variable has one name and its full shape in the files; each replica writes and reads its own rows.
 """
 
+import os
 import pathlib
+from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from tfface.distribute import collectives
@@ -13,12 +15,12 @@ from tfface.distribute.class_rows import shards
 from tfface.distribute.partitioned_variable import PartitionedVariable
 
 
-def write_variables(prefix, variables):
+def write_variables(prefix: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
     """Writes variables; with several workers all must call it, and each writes its own rows.
 
     Args:
-      prefix: path that the names of the files begin with, in a folder that all workers share and that holds no other
-        files; `prefix.index` is written last.
+      prefix: path prefix of the files, in a folder that all workers share and that holds no other files;
+        `prefix.index` is written last.
       variables: dict from name to keras.Variable.
 
     Raises:
@@ -35,11 +37,11 @@ def write_variables(prefix, variables):
         written += 1
 
     partitioned = {name: value for name, value in variables.items() if isinstance(value, PartitionedVariable)}
-    # All workers read, because some variables (statistics of batch normalisation) are averaged when they are.
+    # All workers read, because some variables (statistics of batch normalisation) are averaged when read.
     shared = [(name, "", tf.identity(value.value)) for name, value in variables.items() if name not in partitioned]
     if collectives.is_chief():
         write(shared)
-    # One by one, for a copy that TensorFlow may make of what it saves.
+    # One by one, because TensorFlow may copy what it saves.
     for name, variable in partitioned.items():
         for start, shard in shards(variable):
             write([(name, _slice(variable.shape, start, shard.shape), shard.value())])
@@ -49,11 +51,11 @@ def write_variables(prefix, variables):
         tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=False)
 
 
-def read_variables(prefix, variables):
-    """Assigns to variables what `write_variables` wrote, each shard reading its own rows.
+def read_variables(prefix: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
+    """Assigns what `write_variables` wrote to variables; each shard reads its own rows.
 
     Args:
-      prefix: of the files.
+      prefix: path prefix of the files.
       variables: dict from name to keras.Variable.
 
     Raises:
@@ -74,8 +76,8 @@ def read_variables(prefix, variables):
         raise _damaged(error) from None
 
 
-def read_shapes(prefix):
-    """Returns {name: shape as a list} of the variables in the files; raises ValueError where they are damaged."""
+def read_shapes(prefix: str | os.PathLike) -> dict[str, list[int]]:
+    """Returns {name: shape as a list} of the variables in the files; raises ValueError if they are damaged."""
     try:
         return tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
     except (tf.errors.OpError, IndexError) as error:
@@ -86,7 +88,7 @@ def _damaged(error):
     return ValueError(str(error).strip().splitlines()[0])
 
 
-def read_rows(prefix, name, shape, start, rows):
+def read_rows(prefix: str | os.PathLike, name: str, shape: Sequence[int], start: int, rows: int) -> tf.Tensor:
     """Reads float32 rows from `start` of the variable `name` of this shape."""
     return _restore(prefix, name, _slice(shape, start, [rows, *shape[1:]]), tf.float32)
 

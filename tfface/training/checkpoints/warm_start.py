@@ -1,8 +1,11 @@
-"""Beginning a training with what another one learned, of other identities too."""
+"""Warm start: a training begins with the weights of another one, also with other identities."""
 
 import json
+import os
 import pathlib
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 
 from tfface import files, json_files
@@ -15,13 +18,13 @@ _FILE = "identities.json"
 _ROWS_AT_ONCE = 65_536
 
 
-def write_identities(run_dir, identities):
-    """Writes the names behind the rows of the class weights, in their order, into the folder of a run."""
+def write_identities(run_dir: str | os.PathLike, identities: Sequence[str]) -> None:
+    """Writes the identities of the rows of the class weights, in their order, into the folder of a run."""
     files.write_atomically(pathlib.Path(run_dir) / _FILE, json.dumps(list(identities), ensure_ascii=False).encode())
 
 
-def read_identities(run_dir):
-    """Reads what `write_identities` wrote, a list of str; raises ValueError where there is no such file."""
+def read_identities(run_dir: str | os.PathLike) -> list[str]:
+    """Reads what `write_identities` wrote, a list of str; raises ValueError without such a file."""
     path = pathlib.Path(run_dir) / _FILE
     try:
         return json_files.read(path, [str])
@@ -29,14 +32,16 @@ def read_identities(run_dir):
         raise ValueError(f"{path}: the names of a run's identities cannot be read: {error.strerror}.") from None
 
 
-def warm_start(model, identities, source, with_head=True):
-    """Copies a network and, of a run, its class weights of the identities that this training has too.
+def warm_start(
+    model: keras.Model, identities: Sequence[str], source: str | os.PathLike, with_head: bool = True
+) -> None:
+    """Copies a network and, from a run, the class weights of the identities that this training has too.
 
-    Other identities keep the class weights that they have. The optimizer and what else the head learns start anew.
+    Other identities keep their initial class weights. The optimizer and other variables of the head start again.
 
     Args:
       model: FaceModel with the same network; its head may be another.
-      identities: sequence of str, the names behind the rows of its class weights.
+      identities: sequence of str, the identities of the rows of its class weights.
       source: folder of the other run, or `.keras` file of an encoder or a FaceModel.
       with_head: bool, copy class weights.
 
@@ -93,7 +98,7 @@ def _copy_class_weights(model, identities, prefix, names):
 
 
 def _copy_rows(prefix, name, shape, rows, values):
-    """Fills `values` with rows of a saved variable, those of number -1 left alone; reads it piece by piece."""
+    """Fills `values` with rows of a saved variable, except where `rows` is -1; reads it piece by piece."""
     for start in range(0, shape[0], _ROWS_AT_ONCE):
         piece = read_rows(prefix, name, shape, start, min(_ROWS_AT_ONCE, shape[0] - start)).numpy()
         there = (rows >= start) & (rows < start + len(piece))
