@@ -356,6 +356,25 @@ def test_records_with_more_labels_than_their_description_are_named(run, folder):
     assert "Traceback" not in result.stderr
 
 
+def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_path):
+    run_dir, _ = run
+    for name in ("train", "heldout"):
+        shutil.copytree(run_dir / "records" / name, tmp_path / name)
+        (shard,) = (tmp_path / name).glob("*.tfrecord")
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+    arguments = [f"--flagfile={run_dir / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}", "--epochs=0.2"]
+    arguments += [f"--train_data={tmp_path}/train", f"--heldout_data={tmp_path}/heldout", "--warmup_epochs=0"]
+    stopped = script("scripts/train.py", *arguments)
+    assert stopped.returncode == 1
+    assert re.search(r"heldout/.*: record \d+ at byte \d+: .*skip_bad leaves such records out", stopped.stderr)
+    assert "Traceback" not in stopped.stderr
+    assert script("scripts/train.py", *arguments, "--skip_bad").returncode == 0
+    skipped = (tmp_path / "run/skipped.txt").read_text().splitlines()
+    assert [line.split(":")[0].split("/")[-2] for line in skipped] == ["train", "heldout"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
 @pytest.mark.parametrize("megabytes", [1, 2, 3])

@@ -146,10 +146,11 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
     return Records(tuple(paths), tuple(counts), tuple(bad), good)
 
 
-def write_skipped(path: str | os.PathLike, records: Records) -> None:
+def write_skipped(path: str | os.PathLike, *datasets: Records) -> None:
     """Writes the bad records that were left out, one per line; if there are none, it removes an older file."""
-    if records.bad:
-        files.write_atomically(path, "".join(f"{record}\n" for record in records.bad).encode(errors="replace"))
+    bad = [record for records in datasets for record in records.bad]
+    if bad:
+        files.write_atomically(path, "".join(f"{record}\n" for record in bad).encode(errors="replace"))
     else:
         pathlib.Path(path).unlink(missing_ok=True)
 

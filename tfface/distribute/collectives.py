@@ -137,7 +137,8 @@ def gather_batch(embeddings: tf.Tensor, labels: tf.Tensor, sample_weight: tf.Ten
         whole = all_gather(tf.concat(columns, axis=1))
         rest = tf.bitcast(whole[:, dimension : dimension + 2], tf.int32)
         start = _first_own(rest[:, 1])
-        owners = tf.math.bincount(rest[:, 1], minlength=replica_count())
+        # Not tf.math.bincount, which has no deterministic kernel on GPUs.
+        owners = tf.reduce_sum(tf.one_hot(rest[:, 1], replica_count(), dtype=tf.int32), axis=0)
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(owners > 0), [_EMPTY, owners], summarize=64)]):
             outputs = whole[:, :dimension], rest[:, 0], whole[:, -1], start
 

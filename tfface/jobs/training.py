@@ -110,7 +110,8 @@ def _train(settings, strategy):
 
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
     # Only the chief verifies; the other workers wait for it at the next step.
-    embed, protocols = _heldout(settings, model.final_encoder, heldout_data if is_chief else None)
+    heldout = data.open_records(heldout_data, skip_bad=settings.skip_bad) if heldout_data and is_chief else None
+    embed, protocols = _heldout(settings, model.final_encoder, heldout)
     before = _verify(embed, protocols)
     start_step = checkpoints.restore(settings.strict_resume)
 
@@ -129,7 +130,7 @@ def _train(settings, strategy):
     if is_chief:
         # Written this late so that an attempt that fails earlier leaves no run to be resumed or overwritten.
         write_identities(run_dir, identities)
-        data.write_skipped(run_dir / "skipped.txt", records)
+        data.write_skipped(run_dir / "skipped.txt", records, *([heldout] if heldout else []))
         train_config.write_flagfile(settings, run_dir / train_config.FLAGFILE)
     if start_step < total_steps:
         try:
@@ -176,11 +177,10 @@ def _schedule(settings, steps_per_epoch, total_steps):
     )
 
 
-def _heldout(settings, encoder, heldout_data):
+def _heldout(settings, encoder, records):
     """Returns a function that embeds the held-out images with the encoder's current weights, and {name: `Pairs`}."""
-    if not heldout_data:
+    if records is None:
         return None, {}
-    records = data.open_records(heldout_data)
     images = data.eval_dataset(records, 64, settings.image_size)
     # In float32, because the export computes in it.
     network = encoder if settings.precision == "float32" else build_encoder(settings, precision="float32")
