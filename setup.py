@@ -6,21 +6,26 @@ requirement on one of them would put a second copy beside another, so the choice
 """
 
 import pathlib
+import re
 
 from setuptools import find_packages, setup
 
+ROOT = pathlib.Path(__file__).parent
 TENSORFLOW = ">=2.18,<2.22"
+
+# Read, not imported: nothing that tfface imports need be there when it is built.
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (ROOT / "tfface" / "__init__.py").read_text(encoding="utf-8"), re.M)
 
 setup(
     name="tfface",
-    version="0.1.0",
+    version=VERSION,
     description="Face-recognition training, evaluation and serving in TensorFlow and Keras",
-    long_description=(pathlib.Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tfface", "tfface.*"]),
-    package_data={"tfface.cli": ["paper_results.csv"]},
+    package_data={"tfface": ["py.typed"], "tfface.cli": ["paper_results.csv"]},
     install_requires=[
         "keras>=3.8,<3.16",
         "numpy>=1.26",
