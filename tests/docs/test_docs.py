@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pathlib
+import pkgutil
 import re
 
 import keras
@@ -127,3 +128,29 @@ def test_links_of_a_page_lead_somewhere(page):
         if anchor:
             titles = re.findall(r"^#+ (.*)", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {title.lower().replace(" ", "-") for title in titles}, target
+
+
+def _resolves(name):
+    """Whether a dotted name is there: of a module, or in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def test_names_of_the_changelog_have_moved():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`tfface\..*?) \| (`tfface\..*?) \|$", text, re.MULTILINE)
+    assert len(rows) > 15
+    for row in rows:
+        old, new = ([name.strip("`") for name in re.findall(r"`[\w.]+`", cell)] for cell in row)
+        # A name without a path stands beside the one before it.
+        for names in (old, new):
+            for place, name in enumerate(names):
+                if not name.startswith("tfface."):
+                    names[place] = f"{names[place - 1].rpartition('.')[0]}.{name}"
+        # Beam is not installed.
+        assert [name for name in new if not _resolves(name) and ".beam." not in name] == []
+        # Some modules became packages of the same name.
+        assert [name for name in old if _resolves(name) and name not in ("tfface.data.images",)] == []

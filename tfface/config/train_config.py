@@ -70,129 +70,136 @@ class TrainConfig:
     """Settings of `tfface.jobs.train`; the help text of each field is its documentation."""
 
     run_dir: str = setting(
-        None, "Folder of the run: checkpoints, logs, report and export. Required.", free=True, local=True
+        None, "Folder of the run, for checkpoints, logs, report and export. Required.", free=True, local=True
     )
     resume: bool = setting(False, "Continue the run in run_dir from its newest checkpoint.", once=True)
-    overwrite: bool = setting(False, "Start again where run_dir already holds a run: its files are deleted.", once=True)
+    overwrite: bool = setting(False, "Start again if run_dir already holds a run, and delete its files.", once=True)
     strict_resume: bool = setting(
-        False, "Stop where the newest checkpoint is damaged, instead of continuing from the one before it.", once=True
+        False, "Stop if the newest checkpoint is damaged, instead of continuing from the one before it.", once=True
     )
     steal_lock: bool = setting(
-        False, "Take run_dir over from a training on another machine that has ended without saying so.", once=True
+        False, "Take over a run_dir that a training on another machine owned when it died.", once=True
     )
 
     train_data: str = setting(
-        None, "Training records: dataset folder or glob; 'synthetic': rendered faces. Required.", local=True
+        None, "Training records: dataset folder or glob, or 'synthetic' for rendered faces. Required.", local=True
     )
-    skip_bad: bool = setting(False, "Leave out training records that are damaged; RUN_DIR/skipped.txt lists them.")
+    skip_bad: bool = setting(False, "Leave out damaged training records, and list them in RUN_DIR/skipped.txt.")
     heldout_data: str = setting(
-        None, "Records of held-out identities, for verification; none if 'synthetic'.", free=True, local=True
+        None, "Records of held-out identities for verification; not used with 'synthetic'.", free=True, local=True
     )
     heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20, free=True)
     protocol: list = setting(
         (),
-        "Official pairs among the held-out records, instead of drawn ones: LFW pairs.txt, CFP Split/FF folder, ...",
+        "Official pair lists for the held-out records, instead of drawn pairs: LFW pairs.txt, CFP Split/FF folder, ...",
         free=True,
         local=True,
     )
     synthetic_identities: int = setting(400, "Identities rendered for training.", lower_bound=2)
-    synthetic_heldout: int = setting(100, "Identities rendered and held out.", lower_bound=2)
-    synthetic_images: int = setting(12, "Images rendered of each identity.", lower_bound=2)
+    synthetic_heldout: int = setting(100, "Identities rendered for verification.", lower_bound=2)
+    synthetic_images: int = setting(12, "Images rendered per identity.", lower_bound=2)
 
-    backbone: str = setting("MobileFaceNet", "Network.", choices=BACKBONES)
+    backbone: str = setting("MobileFaceNet", "Backbone architecture.", choices=BACKBONES)
     width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
-    image_size: int = setting(112, "Side of the input images, pixels.", lower_bound=56, upper_bound=1024)
-    embedding_dim: int = setting(512, "Size of the embedding.", lower_bound=1, upper_bound=65536)
+    image_size: int = setting(112, "Side of the input images, in pixels.", lower_bound=56, upper_bound=1024)
+    embedding_dim: int = setting(512, "Dimensions of the embedding.", lower_bound=1, upper_bound=65536)
     precision: str = setting(
         "float32",
-        "What the network computes in while it trains; weights, the end of the network and the head stay float32.",
+        "Precision of the backbone in training; weights, the last layers and the head stay in float32.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
 
-    head: str = setting("ArcFace", "Loss.", choices=HEADS)
-    scale: float = setting(None, "Scale of the head; its own default if not given.")
-    margin: float = setting(None, "Margin of the head; its own default if not given.")
+    head: str = setting("ArcFace", "Classification head.", choices=HEADS)
+    scale: float = setting(None, "Scale of the head. Default: that of the head.")
+    margin: float = setting(None, "Margin of the head. Default: that of the head.")
     sampling_rate: float = setting(
-        None, "Fraction of the classes in a step, of heads that sample them.", lower_bound=0.0, upper_bound=1.0
+        None, "Fraction of the classes per step, for heads that sample classes.", lower_bound=0.0, upper_bound=1.0
     )
     broadface_queue: int = setting(
-        0, "Past embeddings of each replica that teach the class weights (BroadFace); 0: none.", lower_bound=0
+        0, "Past embeddings per replica that also train the class weights (BroadFace); 0: none.", lower_bound=0
     )
-    broadface_compensate: bool = setting(True, "Move past embeddings along with the weights of their classes.")
+    broadface_compensate: bool = setting(
+        True, "Shift queued embeddings by the change of their class weights (BroadFace)."
+    )
     partition: str = setting(
         "none",
-        "Where class weights live: all on every replica, each replica its share of the classes, or its share in host "
-        "memory.",
+        "Class weights: all on every replica; partitioned among the replicas; or partitioned, in host memory.",
         choices=("none", "replicas", "host"),
         free=True,
     )
     init_from: str = setting(
         None,
-        "What to begin with: a .keras file of a network, or a run folder, of which the network is taken and, for "
-        "identities that are in both trainings, the class weights.",
+        "Initial weights: a .keras file of a backbone, or a run folder for its backbone and its class weights of the "
+        "identities that both trainings have.",
         free=True,
         local=True,
     )
-    init_head: bool = setting(True, "Take over class weights; otherwise the head starts afresh.", free=True)
-    freeze: list = setting((), "Layers of the network that stay as they are: regular expressions of whole names.")
-
-    batch_size: int = setting(128, "Images a step.", lower_bound=2)
-    micro_batches: int = setting(
-        1, "Parts of a replica's batch that pass through the network in turn, to save memory.", lower_bound=1
+    init_head: bool = setting(
+        True, "Take class weights from --init_from too; otherwise the head starts from random weights.", free=True
     )
-    epochs: float = setting(20.0, "Passes over the training data.", lower_bound=0.0)
+    freeze: list = setting(
+        (), "Layers of the backbone that are not trained: regular expressions that match whole names."
+    )
+
+    batch_size: int = setting(128, "Global batch size: images per step on all replicas together.", lower_bound=2)
+    micro_batches: int = setting(
+        1, "Parts into which each replica's batch is split, one after the other, to save memory.", lower_bound=1
+    )
+    epochs: float = setting(20.0, "Epochs: passes over the training data.", lower_bound=0.0)
     optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw", "lamb"))
     learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
     momentum: float = setting(0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0)
     weight_decay: float = setting(5e-4, "Weight decay.", lower_bound=0.0)
     decay_form: str = setting(
         "decoupled",
-        "Weight decay of sgd: times the learning rate (Keras), part of the gradient (PyTorch, MXNet, the papers), or "
+        "Weight decay of sgd: scaled by the learning rate (Keras), added to the gradient (PyTorch, MXNet, papers), or "
         "the same at every step (SGDW of tensorflow-addons).",
         choices=("decoupled", "coupled", "constant"),
     )
-    exclude_from_decay: list = setting((), "Weights of the network that do not decay: bias, norm, prelu.")
-    clip_norm: float = setting(None, "Largest norm of the gradients of all weights together.", lower_bound=0.0)
+    exclude_from_decay: list = setting((), "Kinds of backbone weights without weight decay: bias, norm, prelu.")
+    clip_norm: float = setting(None, "Largest global norm of the gradients. Default: no clipping.", lower_bound=0.0)
     ema: float = setting(
         0.0,
-        "Momentum of a moving average of the network's weights, which is then what is verified and exported; 0: none.",
+        "Momentum of a moving average of the backbone's weights; the average is verified and exported. 0: none.",
         lower_bound=0.0,
         upper_bound=0.999999,
     )
-    schedule: str = setting("cosine", "Schedule.", choices=("constant", "steps", "polynomial", "cosine"))
+    schedule: str = setting("cosine", "Learning-rate schedule.", choices=("constant", "steps", "polynomial", "cosine"))
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
-    decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the rate by 0.1.")
-    mirror: bool = setting(True, "Mirror half of the training images.")
+    decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the learning rate by 0.1.")
+    mirror: bool = setting(True, "Flip half of the training images left to right.")
     augment: list = setting((), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution.")
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
 
     strategy: str = setting(
         "none",
-        "One device; several of this machine; or the machines that TF_CONFIG lists.",
+        "Devices: one; several of this machine; or those of the machines in TF_CONFIG.",
         choices=("none", "mirrored", "multiworker"),
         free=True,
     )
     replicas: int = setting(
         0,
-        "Devices of strategy 'mirrored', parts of the CPU where there are fewer GPUs. 0: all GPUs.",
+        "Replicas of strategy 'mirrored': GPUs, or parts of the CPU if there are fewer GPUs. 0: all GPUs.",
         lower_bound=0,
         free=True,
     )
     wait_for_workers: float = setting(
         600.0,
-        "Seconds that workers of strategy 'multiworker' wait for each other at the start.",
+        "Seconds for which workers of strategy 'multiworker' wait for each other at the start.",
         lower_bound=0.0,
         free=True,
         local=True,
     )
-    sync_batch_norm: bool = setting(True, "Take the statistics of batch normalisation over all replicas.")
+    sync_batch_norm: bool = setting(True, "Compute the statistics of batch normalisation over all replicas.")
 
-    seed: int = setting(0, "Seed of weights, rendering, shuffling and augmentation.", lower_bound=0)
-    deterministic: bool = setting(True, "Same flags and seed, same loss at every step (on the same kind of machine).")
-    log_every: int = setting(20, "Steps between lines of the log.", lower_bound=1, free=True)
-    verify_every: int = setting(500, "Steps between verifications on the held-out pairs.", lower_bound=1, free=True)
-    save_every: int = setting(500, "Steps between checkpoints.", lower_bound=1, free=True)
-    keep: int = setting(2, "Checkpoints kept.", lower_bound=1, free=True)
+    seed: int = setting(0, "Seed of initial weights, rendering, shuffling and augmentation.", lower_bound=0)
+    deterministic: bool = setting(
+        True, "The same flags and seed give the same loss at every step (on the same kind of machine)."
+    )
+    log_every: int = setting(20, "Steps between two lines of the log.", lower_bound=1, free=True)
+    verify_every: int = setting(500, "Steps between two verifications on the held-out pairs.", lower_bound=1, free=True)
+    save_every: int = setting(500, "Steps between two checkpoints.", lower_bound=1, free=True)
+    keep: int = setting(2, "Checkpoints to keep.", lower_bound=1, free=True)
 
     def __post_init__(self):
         for name in ("protocol", "augment", "freeze", "exclude_from_decay"):
