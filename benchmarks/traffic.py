@@ -1,4 +1,4 @@
-"""What replicas send each other in a step, read off the graph of the step."""
+"""The messages that replicas send each other in a step, read off the graph of the step."""
 
 import typing
 

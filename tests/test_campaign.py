@@ -84,10 +84,10 @@ class Job:
         return [start(*self.command(), start_new_session=True)]
 
     def check(self):
-        """What must hold at any moment."""
+        """Asserts the laws that hold at any moment."""
 
     def result(self):
-        """What must be the same however often it was interrupted."""
+        """Returns the outputs that do not depend on interruptions."""
         return {path.relative_to(self.output): digest(path) for path in files(self.output)}
 
 

@@ -1,4 +1,4 @@
-"""What ends a program early ends it in one sentence: signals, a full disk, a lack of memory, damaged weights."""
+"""Programs that end early end in one sentence: signals, a full disk, a lack of memory, damaged weights."""
 
 import os
 import pathlib
@@ -96,7 +96,7 @@ def alive(session):
 
 
 def check_rest(program, output, last):
-    """What is left is what the same command continues from, and the sentence says so."""
+    """The same command continues from what an interruption leaves, and the sentence says so."""
     partial = {"embed": "a.npz.partial", "convert": "toy/.toy.partial"}.get(program)
     if partial and (output / partial).exists():
         if "continues" in last:

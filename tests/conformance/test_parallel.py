@@ -118,7 +118,7 @@ def grid():
         yield pytest.param(name, sampled, replicas, marks=[] if fast else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize("name, sampled, replicas", grid())
+@pytest.mark.parametrize("name, sampled, replicas", list(grid()))
 def test_training_on_replicas_is_training_on_one_device(name, sampled, replicas, mirrored):
     with mirrored(replicas).scope():
         model = make_model(lambda: make_head(name, "replicas", sampled, replicas))

@@ -342,7 +342,7 @@ def grid():
         yield pytest.param(case, replicas, full, marks=marks, id=f"{case}-{replicas}-{'full' if full else 'filling'}")
 
 
-@pytest.mark.parametrize("case, replicas, full", grid())
+@pytest.mark.parametrize("case, replicas, full", list(grid()))
 def test_replicas_are_one_device_with_their_queues_side_by_side(case, replicas, full, mirrored):
     name, partition, options = CASES[case]
     # Full queues are like one queue only with equal batches; filling ones get batches of 12, 12, 12 and 7.

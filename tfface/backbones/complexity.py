@@ -10,7 +10,7 @@ from tfface import backbones
 from tfface.backbones.vit import SelfAttention
 
 # Rows of the table in the documentation, at 512 dimensions: name -> image size.
-TABLE = {
+TABLE: dict[str, int | tuple[int, int]] = {
     "SFNet20": (112, 96),
     "SFNet64": (112, 96),
     "IResNet18": 112,

@@ -10,7 +10,7 @@ from tfface import interrupts
 # Programs import this module first. Nothing is open until they run, so a signal may simply end the process.
 interrupts.default()
 
-from absl import app, logging  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
 
 from tfface import flagfiles  # noqa: E402
 from tfface.config import migrations  # noqa: E402
@@ -50,11 +50,20 @@ def run(main: Callable[[], None]) -> None:
             arguments = flagfiles.expand(sys.argv, migrations.upgrade)
         except (ValueError, OSError) as error:
             sys.exit(f"Error: {_sentence(error)}")
+        _list_flags()
         app.run(guarded, arguments)
     except KeyboardInterrupt as error:
         interrupts.default()  # A second signal ends the program at once, without a message.
         print(f"\nError: {error or 'interrupted.'}", file=sys.stderr)
         sys.exit(getattr(error, "status", 130))
+
+
+def _list_flags():
+    """Makes --help list the flags that modules of tfface define for the program too, not only its own."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith("tfface."):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _expected():

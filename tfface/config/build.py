@@ -77,7 +77,8 @@ def build_head(settings: train_config.TrainConfig, num_classes: int) -> keras.la
     make = getattr(heads, settings.head)
     names = ("scale", "margin", "sampling_rate")
     options = {name: value for name in names if (value := getattr(settings, name)) is not None}
-    unknown = options.keys() - inspect.signature(make).parameters.keys()
+    # Of the constructor, because Keras 3.8 shows (*args, **kwargs) for a class without one of its own.
+    unknown = options.keys() - inspect.signature(make.__init__).parameters.keys()
     if unknown:
         raise ValueError(f"head {settings.head} has no {', '.join(sorted(unknown))}.")
     if settings.partition != "none":

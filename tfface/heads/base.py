@@ -1,5 +1,7 @@
 """Base class of the classification heads."""
 
+import typing
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -70,7 +72,7 @@ class ClassificationHead(keras.layers.Layer):
         self.jit_compile = jit_compile
         self.partition = partition
         self.samplers: list[tuple] = []
-        self.seed_generator = keras.random.SeedGenerator() if sampler is not None else None
+        self.seed_generator: typing.Any = keras.random.SeedGenerator() if sampler is not None else None
         # Keras asks before it compiles a whole model: neither chunks nor samplers work inside XLA.
         self.supports_jit = chunk_size is None and sampler is None
 

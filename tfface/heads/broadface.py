@@ -193,8 +193,9 @@ class EmbeddingQueue(keras.layers.Layer):
     def read(self) -> Past:
         """Returns `Past` of this replica."""
         rings = (self.embeddings, self.rows, self.class_weights)
-        values = [None if ring is None else tf.convert_to_tensor(ring.value) for ring in rings]
-        return Past(*values, tf.range(self.size, dtype=tf.int64) < tf.convert_to_tensor(self.pushed.value))
+        embeddings, rows, class_weights = (None if ring is None else tf.convert_to_tensor(ring.value) for ring in rings)
+        valid = tf.range(self.size, dtype=tf.int64) < tf.convert_to_tensor(self.pushed.value)
+        return Past(embeddings, rows, class_weights, valid)
 
     def push(self, embeddings: tf.Tensor, rows: tf.Tensor, class_weights: tf.Tensor | None = None):
         """Adds examples in their order; each replaces the oldest."""

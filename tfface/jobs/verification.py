@@ -84,7 +84,7 @@ def verify_model(
         columns=columns,
         hardest=hardest,
         images=images if records is None else records,
-        class_weights=None if ready else class_weights_of(model, images),
+        class_weights=None if ready or images is None else class_weights_of(model, images),
     )
 
 

@@ -39,7 +39,7 @@ def make_replica_aware(optimizer: keras.optimizers.Optimizer, partitioned: bool 
         raise ValueError(f"optimizer {optimizer.name} was built before a model with a partitioned head was compiled.")
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         make_replica_aware(optimizer.inner_optimizer, partitioned)
-        optimizer.__class__ = _extended(_LossScale, type(optimizer))
+        optimizer.__class__ = _extended(_LossScale, type(optimizer))  # type: ignore[arg-type]
         return optimizer
     several = collectives.replica_count() > 1
     unsupported = {
@@ -51,7 +51,7 @@ def make_replica_aware(optimizer: keras.optimizers.Optimizer, partitioned: bool 
         if given and (several or partitioned):
             trained = "a partitioned head cannot be trained" if partitioned else "several replicas cannot train"
             raise ValueError(f"{trained} with {option}; got optimizer {optimizer.name}.")
-    optimizer.__class__ = _extended(_ReplicaAware, type(optimizer))
+    optimizer.__class__ = _extended(_ReplicaAware, type(optimizer))  # type: ignore[arg-type]
     return optimizer
 
 

@@ -42,7 +42,8 @@ def tensors(model: keras.Model):
         elif isinstance(layer, layers.Dense):
             rows, units = layer.kernel.shape
             is_map = len(flattened) == 3 and rows == np.prod(flattened)
-            yield from _with_bias(layer, layer.kernel, _dense(*(flattened if is_map else (1, 1, rows)), units))
+            height, width, channels = flattened if is_map else (1, 1, rows)
+            yield from _with_bias(layer, layer.kernel, _dense(height, width, channels, units))
         elif isinstance(layer, layers.PReLU):
             yield Tensor(f"{layer.name}.weight", layer.alpha, *_vector(layer.alpha.shape))
         elif isinstance(layer, (layers.BatchNormalization, layers.LayerNormalization)):

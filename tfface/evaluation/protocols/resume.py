@@ -43,7 +43,7 @@ class Checkpoint:
             arrays = npz_files.read_npz(self._path)
         except ValueError as error:
             raise ValueError(f"{self._path}: not a checkpoint of a measurement ({error}).") from None
-        if not np.array_equal(arrays.pop("key", None), self._key):
+        if not np.array_equal(arrays.pop("key", np.zeros(0)), self._key):
             raise ValueError(f"{self._path}: a checkpoint of another measurement; remove it or name another file.")
         return arrays
 
