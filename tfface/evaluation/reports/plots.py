@@ -95,7 +95,7 @@ def cmc_figure(curves: Mapping[str, np.ndarray]) -> Figure:
         axes.plot(ranks, rates, color=colour, linestyle=line, linewidth=1.8, marker="o", markersize=3, label=name)
     axes.set_xlabel("rank")
     axes.set_ylabel("probes found up to this rank (fraction)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     axes.grid(color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
     if len(curves) > 1:

@@ -47,7 +47,7 @@ def plot_embeddings(
     classes = np.unique(labels)
     colours = matplotlib.colormaps["tab20"](np.arange(len(classes)) % 20)
     for label, colour in zip(classes, colours, strict=True):
-        axes.scatter(*embeddings[labels == label].T, s=6, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(*embeddings[labels == label].T, s=6, color=colour, alpha=0.6, linewidths=0)  # type: ignore[misc]
     if class_weights is not None:
         directions = _directions(class_weights, classes, embeddings)
         for direction, colour in zip(directions, colours, strict=True):
