@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the jobs first, which take minutes: of several processes none is then left alone with them at the end."""
+    """Runs the jobs first: they take minutes, and at the end one process would be left alone with them."""
     items.sort(key=lambda item: item.path.parent != ROOT / "tests")
 
 

@@ -108,7 +108,7 @@ def dense(name, sampled):
     return _dense[name, sampled]
 
 
-# Heads that do more with sampled rows than to hand them to the engine.
+# Heads that do more with sampled rows than pass them to the engine.
 SAMPLED = {"CurricularFace", "DSoftmaxB", "DSoftmaxK", "RandArcFace", "Softmax", "SphereFace2", "SubCenterArcFace"}
 
 

@@ -13,7 +13,7 @@ from tfface.training.callbacks.drift import EmbeddingDrift
 
 
 class Plane(keras.callbacks.Callback):
-    """Turns the encoder and the class weights by 1° and 0.5° a step in the plane, after the step."""
+    """Turns the encoder and the class weights by 1° and 0.5° per step in the plane, after the step."""
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = getattr(self, "step", 0) + 1
