@@ -370,7 +370,13 @@ def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_pat
     assert stopped.returncode == 1
     assert re.search(r"heldout/.*: record \d+ at byte \d+: .*skip_bad leaves such records out", stopped.stderr)
     assert "Traceback" not in stopped.stderr
-    assert script("scripts/train.py", *arguments, "--skip_bad").returncode == 0
+    # A run that meets a bad record on its way can be resumed without it.
+    arguments[-2] = f"--heldout_data={run_dir}/records/heldout"
+    stopped = script("scripts/train.py", *arguments)
+    assert re.search(r"train/.*: record \d+ at byte \d+: .*skip_bad leaves such records out", stopped.stderr)
+    assert (tmp_path / "run/flags.txt").is_file()
+    arguments[-2] = f"--heldout_data={tmp_path}/heldout"
+    assert script("scripts/train.py", *arguments, "--resume", "--skip_bad").returncode == 0
     skipped = (tmp_path / "run/skipped.txt").read_text().splitlines()
     assert [line.split(":")[0].split("/")[-2] for line in skipped] == ["train", "heldout"]
 

@@ -84,7 +84,7 @@ class TrainConfig:
     train_data: str = setting(
         None, "Training records: dataset folder or glob, or 'synthetic' for rendered faces. Required.", local=True
     )
-    skip_bad: bool = setting(False, "Leave out damaged training records, and list them in RUN_DIR/skipped.txt.")
+    skip_bad: bool = setting(False, "Leave out damaged records, and list them in RUN_DIR/skipped.txt.", free=True)
     heldout_data: str = setting(
         None, "Records of held-out identities for verification; not used with 'synthetic'.", free=True, local=True
     )
