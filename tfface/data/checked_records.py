@@ -73,6 +73,10 @@ class Records:
     bad: tuple[BadRecord, ...] = ()
     good: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
+    def left_out(self) -> dict:
+        """Returns what reports say of the bad records that are left out: JSON values, nothing where there are none."""
+        return {"left out": {"count": len(self.bad), "records": list(map(str, self.bad))}} if self.bad else {}
+
     def read(self, path: "str | tf.Tensor") -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
         if not self.good:

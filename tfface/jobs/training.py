@@ -149,10 +149,11 @@ def _train(settings, strategy):
             **provenance.provenance(run_dir, heldout_data, settings.protocol),
             "checkpoint": checkpoints.latest,
             "flip": False,
+            **heldout.left_out(),
         }
         untrained = [dataclasses.replace(result, name=f"{result.name}, untrained") for result in before]
         title = f"Verification of {run_dir.name}"
-        after = write_report(embed(), protocols, run_dir, context, title, images=heldout_data, earlier=untrained)
+        after = write_report(embed(), protocols, run_dir, context, title, images=heldout, earlier=untrained)
     return TrainResult(before, after, checkpoints.latest, report, run_dir / "export" / "1")
 
 

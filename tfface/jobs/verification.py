@@ -72,8 +72,8 @@ def verify_model(
         "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flip else False,
         "groups": {str(groups): provenance.sha256(groups)} if groups else {},
     }
-    if records is not None and records.bad:
-        context["left out"] = {"count": len(records.bad), "records": list(map(str, records.bad))}
+    if records is not None:
+        context |= records.left_out()
     return write_report(
         embeddings,
         protocols,

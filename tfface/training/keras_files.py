@@ -26,6 +26,18 @@ _FUNCTIONS = "keras.activations"
 _RUN_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__"}
 _OWN = re.compile(r"tfface(\.\w+)+")
+_OWN_PACKAGES = (
+    "tfface.backbones.batch_norm",
+    "tfface.backbones.vit",
+    "tfface.classifier.samplers.hash_forest",
+    "tfface.classifier.samplers.uniform",
+    "tfface.heads",
+    "tfface.losses",
+    "tfface.optimizers.lamb",
+    "tfface.optimizers.row_sgd",
+    "tfface.optimizers.schedules",
+    "tfface.training.face_model",
+)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -119,12 +131,14 @@ def _check_class(path, value):
         return
     if module is not None and _MODULES.fullmatch(module):
         return
-    # Classes of this library are registered when their module is imported.
     if module is not None and _OWN.fullmatch(module):
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            raise Unreadable(path, f"class {name!r} of {module!r} is not one of this version of tfface") from None
+        # Classes of this library are registered when their module is imported; a file of an earlier release may name
+        # another module.
+        for package in _OWN_PACKAGES:
+            importlib.import_module(package)
+        if keras.saving.get_registered_object(registered or name) is None:
+            raise Unreadable(path, f"class {name!r} of {module!r} is not one of this version of tfface")
+        return
     if keras.saving.get_registered_object(registered or name) is None:
         raise Unreadable(
             path,
