@@ -3,4 +3,4 @@
 from tfface import heads
 
 # Heads by name; BroadFace wraps another one.
-HEADS = [name for name in heads.__all__ if name not in ("BroadFace", "ClassificationHead")]
+HEADS = [name for name in sorted(heads.COMPONENTS) if name != "BroadFace"]

@@ -24,17 +24,14 @@ SIZE = float(os.environ.get("TFFACE_CAMPAIGN", "1"))
 
 FLAGS = """
 --image_size=56
---width=0.25
+--backbone=MobileFaceNet(width=0.25)
 --embedding_dim=64
---head=ArcFace
---scale=16
---margin=0.2
+--head=ArcFace(scale=16, margin=0.2)
 --batch_size=24
 --learning_rate=0.00003
---decay_form=coupled
 --clip_norm=1
 --ema=0.5
---schedule=constant
+--schedule=Constant
 --epochs=3
 --heldout_pairs=40
 --log_every=1

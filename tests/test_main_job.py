@@ -18,14 +18,11 @@ FLAGS = """
 --synthetic_heldout=20
 --synthetic_images=8
 --image_size=56
---width=0.25
+--backbone=MobileFaceNet(width=0.25)
 --embedding_dim=64
---head=ArcFace
---scale=16
---margin=0.2
+--head=ArcFace(scale=16, margin=0.2)
 --batch_size=32
 --learning_rate=0.1
---decay_form=coupled
 --exclude_from_decay=norm,prelu
 --clip_norm=20
 --ema=0.5
@@ -294,7 +291,10 @@ def test_export_script_writes_what_the_run_exported(run, folder):
             ["--run_dir=NEW", "--batch_size=4000", "--train_data=RECORDS"],
             "480 images do not fill one batch of batch_size 4000",
         ),
-        (["--run_dir=NEW", "--head=NormSoftmax", "--train_data=RECORDS"], "head NormSoftmax has no margin"),
+        (
+            ["--run_dir=NEW", "--head=NormSoftmax(margin=0.2)", "--train_data=RECORDS"],
+            "head NormSoftmax has no argument 'margin'",
+        ),
         (
             ["--run_dir=NEW", "--learning_rate=1e9", "--warmup_epochs=0", "--train_data=RECORDS"],
             "a smaller learning rate or a longer warm-up may help",

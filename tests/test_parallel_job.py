@@ -17,18 +17,15 @@ STEPS, SAVED = 12, 6
 # Steps as small as this, beside rows of class weights as long as those of 512 numbers, do not magnify rounding errors.
 FLAGS = """
 --image_size=56
---width=0.25
+--backbone=MobileFaceNet(width=0.25)
 --embedding_dim=512
---head=ArcFace
+--head=ArcFace(scale=16, margin=0.2)
 --partition=replicas
---scale=16
---margin=0.2
 --batch_size=24
 --learning_rate=0.00003
---decay_form=coupled
 --clip_norm=1
 --ema=0.5
---schedule=constant
+--schedule=Constant
 --epochs=0.6
 --log_every=1
 --save_every=6

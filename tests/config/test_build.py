@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import tfface
 from tfface import heads
-from tfface.config.build import build_encoder, load_encoder
+from tfface.config.build import build_encoder, build_optimizer, load_encoder
 from tfface.config.train_config import FLAGFILE, TrainConfig, write_flagfile
-from tfface.optimizers.factory import make_optimizer, weights_of_kinds
+from tfface.optimizers.kinds import weights_of_kinds
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start
 
@@ -18,7 +18,13 @@ IMAGES, LABELS = RNG.uniform(-1, 1, (8, 56, 56, 3)).astype(np.float32), RNG.inte
 
 
 def settings(**options):
-    defaults = {"width": 0.25, "image_size": 56, "embedding_dim": 16, "run_dir": "run", "train_data": "x"}
+    defaults = {
+        "backbone": "MobileFaceNet(width=0.25)",
+        "image_size": 56,
+        "embedding_dim": 16,
+        "run_dir": "run",
+        "train_data": "x",
+    }
     return TrainConfig(**defaults | options)
 
 
@@ -97,7 +103,7 @@ def test_network_of_a_file_under_a_fresh_head(ending, tmp_path):
 
 
 def test_file_of_another_network_is_refused(tmp_path):
-    build_encoder(settings(width=0.5)).save(tmp_path / "other.keras")
+    build_encoder(settings(backbone="MobileFaceNet(width=0.5)")).save(tmp_path / "other.keras")
     (tmp_path / "noise.keras").write_bytes(b"PK\x03\x04 and no more")
     model = tfface.FaceModel(build_encoder(settings()), heads.ArcFace(5))
     with pytest.raises(
@@ -111,14 +117,14 @@ def test_file_of_another_network_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kinds", [(), ("norm",), ("prelu", "bias"), ("norm", "prelu", "bias")])
-@pytest.mark.parametrize("backbone", ["MobileFaceNet", "IResNet18", "ViTTiny"])
+@pytest.mark.parametrize("backbone", ["MobileFaceNet(width=0.25)", "IResNet18", "ViTTiny"])
 def test_excluded_weights_do_not_decay(backbone, kinds):
     """Without gradients, weights that decay shrink and the others stay."""
     run = settings(
-        backbone=backbone, optimizer="sgd", decay_form="constant", weight_decay=0.5, exclude_from_decay=kinds
+        backbone=backbone, optimizer="SGD(decay_form='constant')", weight_decay=0.5, exclude_from_decay=kinds
     )
     encoder = build_encoder(run)
-    optimizer = make_optimizer(run, keras.optimizers.schedules.ExponentialDecay(0.1, 1, 1.0), encoder)
+    optimizer = build_optimizer(run, keras.optimizers.schedules.ExponentialDecay(0.1, 1, 1.0), encoder)
     variables = encoder.trainable_variables
     for variable in variables:
         variable.assign(tf.ones_like(variable))
@@ -135,7 +141,11 @@ def test_excluded_weights_do_not_decay(backbone, kinds):
     "options, message",
     [
         ({"exclude_from_decay": ["scale"]}, "exclude_from_decay .*'scale'"),
-        ({"optimizer": "lamb", "decay_form": "coupled"}, "decay_form 'coupled' is one of sgd; got optimizer 'lamb'"),
+        (
+            {"optimizer": "LAMB(decay_form='coupled')"},
+            "LAMB has no argument 'decay_form'; its arguments are beta_1, beta_2",
+        ),
+        ({"optimizer": "SGD(decay_form='tied')"}, "optimizer SGD: decay_form must be one of .* got 'tied'"),
         ({"precision": "float16"}, "precision must be one of .*'float16'"),
         ({"micro_batches": 0}, "micro_batches .* got 0"),
         ({"ema": 1.0}, "ema .* got 1.0"),
@@ -143,12 +153,12 @@ def test_excluded_weights_do_not_decay(backbone, kinds):
 )
 def test_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
-        make_optimizer(settings(**options), 0.1, keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+        build_optimizer(settings(**options), 0.1, keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
 
 
-@pytest.mark.parametrize("name, kind", [("sgd", "RowSGD"), ("adamw", "AdamW"), ("lamb", "LAMB")])
+@pytest.mark.parametrize("name, kind", [("SGD", "RowSGD"), ("AdamW", "AdamW"), ("LAMB", "LAMB")])
 def test_optimizer_has_the_settings(name, kind):
-    optimizer = make_optimizer(
+    optimizer = build_optimizer(
         settings(optimizer=name, weight_decay=0.25, clip_norm=3.0), 0.125, build_encoder(settings())
     )
     config = optimizer.get_config()

@@ -39,5 +39,49 @@ def test_each_migration_is_applied_once_and_in_order(tmp_path, monkeypatch):
 
 def test_later_formats_are_refused(tmp_path):
     path = write(tmp_path / "flags.txt", "# tfface run, format 1000", "--run_dir=r", "--train_data=t", "--new=1")
-    with pytest.raises(ValueError, match="flags.txt: a run of format 1000, of a later release .* up to 1"):
+    with pytest.raises(ValueError, match="flags.txt: a run of format 1000, of a later release .* up to 2"):
+        train_config.read_flagfile(path)
+
+
+OLD = [
+    "--backbone=MobileFaceNet",
+    "--width=0.5",
+    "--head=ArcFace",
+    "--scale=32.0",
+    "--margin=0.3",
+    "--broadface_queue=16",
+    "--nobroadface_compensate",
+    "--optimizer=sgd",
+    "--momentum=0.8",
+    "--decay_form=constant",
+    "--schedule=steps",
+    "--decay_epochs=2.0,3.0",
+    "--epochs=4.0",
+]
+
+
+@pytest.mark.parametrize("header", ["", "# tfface run, format 1"])
+def test_arguments_of_components_become_calls(header, tmp_path):
+    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", header, "--run_dir=r", "--train_data=t", *OLD))
+    assert settings == train_config.TrainConfig(
+        run_dir="r",
+        train_data="t",
+        backbone="MobileFaceNet(width=0.5)",
+        head="BroadFace(ArcFace(scale=32.0, margin=0.3), queue_size=16, compensate=False)",
+        optimizer="SGD(momentum=0.8, decay_form='constant')",
+        schedule="Steps(epochs=[2.0, 3.0])",
+        epochs=4.0,
+    )
+
+
+def test_defaults_of_the_earlier_release_hold(tmp_path):
+    lines = "# tfface run, format 1", "--run_dir=r", "--train_data=t", "--head=CosFace", "--broadface_queue=0"
+    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", *lines))
+    assert settings.optimizer == "SGD(momentum=0.9, decay_form='decoupled')"
+    assert (settings.backbone, settings.head, settings.schedule) == ("MobileFaceNet", "CosFace", "Cosine")
+
+
+def test_flags_that_cannot_be_brought_forward_are_named(tmp_path):
+    path = write(tmp_path / "flags.txt", "# tfface run, format 1", "--run_dir=r", "--train_data=t", "--scale=much")
+    with pytest.raises(ValueError, match="flags.txt: a flag of an earlier release cannot be read: .*much"):
         train_config.read_flagfile(path)

@@ -45,10 +45,9 @@ COMMON = [
     "--train_data=records/train",
     "--heldout_data=records/heldout",
     "--heldout_pairs=60",
-    "--width=0.05",
+    "--backbone=MobileFaceNet(width=0.05)",
     "--image_size=56",
     "--embedding_dim=32",
-    "--scale=16",
     "--batch_size=16",
     "--learning_rate=0.01",
     "--epochs=2",
@@ -58,10 +57,10 @@ COMMON = [
 ]
 # Each head, optimizer and wrapper here keeps other variables in a checkpoint.
 RUNS = {
-    "plain": ["--head=ArcFace", "--margin=0.2"],
-    "broadface": ["--head=ArcFace", "--margin=0.2", "--broadface_queue=32"],
-    "average": ["--head=CurricularFace", "--ema=0.5", "--optimizer=adamw", "--learning_rate=0.001"],
-    "replicas": ["--head=ArcFace", "--margin=0.2", "--partition=replicas", "--strategy=mirrored", "--replicas=2"],
+    "plain": ["--head=ArcFace(scale=16, margin=0.2)"],
+    "broadface": ["--head=BroadFace(ArcFace(scale=16, margin=0.2), queue_size=32)"],
+    "average": ["--head=CurricularFace(scale=16)", "--ema=0.5", "--optimizer=AdamW", "--learning_rate=0.001"],
+    "replicas": ["--head=ArcFace(scale=16, margin=0.2)", "--partition=replicas", "--strategy=mirrored", "--replicas=2"],
 }
 QUICKSTART = ["--log_every=1", "--verify_every=1000", "--save_every=1000", "--epochs=0.4", "--warmup_epochs=0.1"]
 RELEASE = pathlib.Path(tfface.__file__).resolve().parents[1]

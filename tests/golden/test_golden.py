@@ -162,9 +162,9 @@ def test_class_weights_of_a_run(golden):
 @pytest.mark.parametrize("source", ["runs/plain", "face_model.keras"])
 def test_training_begins_with_what_was_learned(source, golden, no_export, tmp_path):
     settings = train_config.TrainConfig(
-        run_dir=str(tmp_path / "run"), train_data="records/train", init_from=source, image_size=56, width=0.05,
+        run_dir=str(tmp_path / "run"), train_data="records/train", init_from=source, image_size=56,
         embedding_dim=32, batch_size=16, epochs=1 / 6, learning_rate=0.0, weight_decay=0.0, freeze=[".*"],
-        schedule="constant",
+        schedule="Constant", backbone="MobileFaceNet(width=0.05)",
     )  # fmt: skip
     jobs.train(settings)
     stored = export.load_embeddings("embeddings.npz").vectors

@@ -163,7 +163,7 @@ EVERY = {
 
 
 def test_every_head_is_here():
-    exported = [getattr(heads, name) for name in heads.__all__]
+    exported = [getattr(heads, name) for name in heads.COMPONENTS]
     assert set(EVERY) == {
         head.__name__
         for head in exported

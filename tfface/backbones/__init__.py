@@ -1,28 +1,35 @@
 """Networks that map aligned faces to embeddings."""
 
-from tfface import needs_tensorflow  # noqa: F401
-from tfface.backbones.iresnet import IResNet, IResNet18, IResNet34, IResNet50, IResNet100, IResNet200
-from tfface.backbones.layers import synchronize_batch_norm
-from tfface.backbones.mobilefacenet import InsightFaceMobileFaceNet, MobileFaceNet
-from tfface.backbones.resnet import ResNet50
-from tfface.backbones.sfnet import SFNet, SFNet20, SFNet64
-from tfface.backbones.vit import ViT, ViTSmall, ViTTiny
+from tfface import lazy
 
-__all__ = [
-    "IResNet",
-    "IResNet18",
-    "IResNet34",
-    "IResNet50",
-    "IResNet100",
-    "IResNet200",
-    "InsightFaceMobileFaceNet",
-    "MobileFaceNet",
-    "ResNet50",
-    "SFNet",
-    "SFNet20",
-    "SFNet64",
-    "ViT",
-    "ViTSmall",
-    "ViTTiny",
-    "synchronize_batch_norm",
-]
+_HOMES = {
+    "iresnet": (
+        "IResNet",
+        "IResNet18",
+        "IResNet34",
+        "IResNet50",
+        "IResNet100",
+        "IResNet200",
+    ),
+    "layers": ("synchronize_batch_norm",),
+    "mobilefacenet": (
+        "InsightFaceMobileFaceNet",
+        "MobileFaceNet",
+    ),
+    "resnet": ("ResNet50",),
+    "sfnet": (
+        "SFNet",
+        "SFNet20",
+        "SFNet64",
+    ),
+    "vit": (
+        "ViT",
+        "ViTSmall",
+        "ViTTiny",
+    ),
+}
+
+# What `--backbone` and the list of components name.
+COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("synchronize_batch_norm",))
+
+__getattr__, __dir__ = lazy.exports(__name__, _HOMES)

@@ -11,10 +11,10 @@ State dicts (.pt, .pth) need torch, .onnx files need onnx. Nothing in a file is 
 from absl import flags
 
 from tfface.cli import program
-from tfface.config.train_config import BACKBONES
+from tfface.config import components
 
 # ResNet50 is Keras' own network; arcface_torch has none like it.
-_NAMES = [name for name in BACKBONES if name != "ResNet50"]
+_NAMES = [name for name in components.names("backbone") if name not in ("IResNet", "ResNet50", "SFNet", "ViT")]
 _SOURCE = flags.DEFINE_string(
     "source", None, "To import: state dict or .onnx file. To export: run folder or .keras file.", required=True
 )

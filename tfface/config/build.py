@@ -1,7 +1,8 @@
-"""Networks and heads by name, from settings or from a run folder."""
+"""Networks, heads and optimizers, from settings or from a run folder."""
 
 import contextlib
-import inspect
+import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -9,9 +10,11 @@ from collections.abc import Iterable
 
 import keras
 
-from tfface import backbones, heads
-from tfface.config import train_config
+from tfface import backbones, losses
+from tfface.config import components, train_config
 from tfface.distribute import collectives
+from tfface.optimizers import schedules
+from tfface.optimizers.kinds import weights_of_kinds
 from tfface.training import keras_files
 from tfface.training.checkpoints.saving import restore_encoder
 from tfface.training.face_model import FaceModel
@@ -27,9 +30,9 @@ def build_encoder(settings: train_config.TrainConfig, precision: str | None = No
     Raises:
       ValueError: `settings.freeze` names no layer.
     """
-    options = {"width": settings.width} if settings.backbone == "MobileFaceNet" else {}
+    given = {"embedding_dim": settings.embedding_dim, "image_size": settings.image_size}
     with _dtype_policy(precision or settings.precision):
-        encoder = getattr(backbones, settings.backbone)(settings.embedding_dim, settings.image_size, **options)
+        encoder = components.build("backbone", settings.backbone, given)
     if settings.sync_batch_norm and collectives.replica_count() > 1:
         backbones.synchronize_batch_norm(encoder)
     freeze(encoder, settings.freeze)
@@ -69,24 +72,72 @@ def _dtype_policy(name):
 
 
 def build_head(settings: train_config.TrainConfig, num_classes: int) -> keras.layers.Layer:
-    """Builds the head that the settings name; the head's defaults apply where they give no value.
+    """Builds the head that the settings name, with the losses beside it.
 
     Raises:
-      ValueError: a value is given that the head does not have.
+      ValueError: a component refuses an argument, or the components do not work together.
     """
-    make = getattr(heads, settings.head)
-    names = ("scale", "margin", "sampling_rate")
-    options = {name: value for name in names if (value := getattr(settings, name)) is not None}
-    # Of the constructor, because Keras 3.8 shows (*args, **kwargs) for a class without one of its own.
-    unknown = options.keys() - inspect.signature(make.__init__).parameters.keys()
-    if unknown:
-        raise ValueError(f"head {settings.head} has no {', '.join(sorted(unknown))}.")
-    if settings.partition != "none":
-        options["partition"] = settings.partition
-    head = make(num_classes, **options)
-    if settings.broadface_queue:
-        return heads.BroadFace(head, settings.broadface_queue, settings.broadface_compensate)
-    return head
+    given = {
+        "num_classes": num_classes,
+        "partition": None if settings.partition == "none" else settings.partition,
+        "sampler": components.build("sampler", settings.sampler) if settings.sampler else None,
+    }
+    head = components.build("head", settings.head, given)
+    if not settings.loss:
+        return head
+    terms = [components.build("loss", loss, {"num_classes": num_classes}) for loss in settings.loss]
+    return losses.HeadWithLosses(head, terms)
+
+
+def build_optimizer(
+    settings: train_config.TrainConfig,
+    learning_rate: keras.optimizers.schedules.LearningRateSchedule,
+    encoder: keras.Model,
+) -> keras.optimizers.Optimizer:
+    """Builds the optimizer that the settings name; some weights of the encoder may be exempt from weight decay.
+
+    Raises:
+      ValueError: the optimizer refuses an argument, or `settings.exclude_from_decay` has an unknown kind.
+    """
+    given = {
+        "learning_rate": learning_rate,
+        "weight_decay": settings.weight_decay or None,
+        "global_clipnorm": settings.clip_norm,
+    }
+    optimizer = components.build("optimizer", settings.optimizer, given)
+    if excluded := weights_of_kinds(encoder, settings.exclude_from_decay):
+        optimizer.exclude_from_weight_decay(excluded)
+    return optimizer
+
+
+def build_schedule(
+    settings: train_config.TrainConfig, steps_per_epoch: int, total_steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Builds the learning-rate schedule of a run.
+
+    Raises:
+      ValueError: its steps do not fit those of the run.
+    """
+    warmup = settings.warmup_steps
+    if warmup is None:
+        warmup = round(settings.warmup_epochs * steps_per_epoch)
+    options = components.build("schedule", settings.schedule).options(steps_per_epoch)
+    return schedules.learning_rate(base=settings.learning_rate, total_steps=total_steps, warmup_steps=warmup, **options)
+
+
+def completed(settings: train_config.TrainConfig) -> train_config.TrainConfig:
+    """Returns the settings with every argument of every component, defaults included, so that runs can be compared.
+
+    Raises:
+      ValueError: a component has an unknown argument or lacks one.
+    """
+    changes = {}
+    for field in dataclasses.fields(settings):
+        kind, value = field.metadata["component"], getattr(settings, field.name)
+        if kind and value:
+            complete = functools.partial(components.complete, kind)
+            changes[field.name] = [complete(each) for each in value] if isinstance(value, list) else complete(value)
+    return dataclasses.replace(settings, **changes)
 
 
 def load_encoder(path: str | os.PathLike) -> keras.Model:

@@ -6,62 +6,32 @@ import math
 from absl import flags
 
 from tfface import files, flagfiles
-from tfface.config import migrations
+from tfface.config import components, migrations, specs
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 
-# As text, because importing the heads would import TensorFlow before the flags are read.
-HEADS = (
-    "AdaFace",
-    "ArcFace",
-    "CircleLoss",
-    "CoCo",
-    "CombinedMargin",
-    "CosFace",
-    "CurricularFace",
-    "DSoftmax",
-    "DSoftmaxB",
-    "DSoftmaxK",
-    "MagFace",
-    "NormSoftmax",
-    "RandArcFace",
-    "RandSoftmax",
-    "Softmax",
-    "SphereFace",
-    "SphereFace2",
-    "SubCenterArcFace",
-)
 
-BACKBONES = (
-    "IResNet18",
-    "IResNet34",
-    "IResNet50",
-    "IResNet100",
-    "IResNet200",
-    "InsightFaceMobileFaceNet",
-    "MobileFaceNet",
-    "ResNet50",
-    "SFNet20",
-    "SFNet64",
-    "ViTSmall",
-    "ViTTiny",
-)
-
-
-def setting(default, help, choices=None, *, once=False, free=False, local=False, **bounds):
+def setting(default, help, choices=None, *, component=None, once=False, free=False, local=False, **bounds):
     """Makes a field that is also a flag.
 
     Args:
       default: its value without the flag.
       help: str, help text of the flag.
       choices: the allowed values, or None.
+      component: the kind of `components.KINDS` whose calls are its values; a list of them is a flag that may be repeated.
       once: bool, whether it belongs to one call, not to the run; such a setting is free and local too.
       free: bool, whether it may change when a run is resumed: the curve of the loss does not depend on it.
       local: bool, whether workers of one training may differ in it: a path, or what only the chief uses.
       **bounds: lower_bound and upper_bound of a number.
     """
     marks = {mark for mark, given in (("once", once), ("free", free or once), ("local", local or once)) if given}
-    metadata = {"help": help, "choices": choices, "bounds": bounds, "marks": frozenset(marks)}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "component": component,
+        "bounds": bounds,
+        "marks": frozenset(marks),
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -99,8 +69,7 @@ class TrainConfig:
     synthetic_heldout: int = setting(100, "Identities rendered for verification.", lower_bound=2)
     synthetic_images: int = setting(12, "Images rendered per identity.", lower_bound=2)
 
-    backbone: str = setting("MobileFaceNet", "Backbone architecture.", choices=BACKBONES)
-    width: float = setting(1.0, "Channel multiplier of MobileFaceNet.", lower_bound=0.05, upper_bound=8.0)
+    backbone: str = setting("MobileFaceNet", "Backbone, such as IResNet50(dropout=0.0).", component="backbone")
     image_size: int = setting(112, "Side of the input images, in pixels.", lower_bound=56, upper_bound=1024)
     embedding_dim: int = setting(512, "Dimensions of the embedding.", lower_bound=1, upper_bound=65536)
     precision: str = setting(
@@ -109,17 +78,22 @@ class TrainConfig:
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
 
-    head: str = setting("ArcFace", "Classification head.", choices=HEADS)
-    scale: float = setting(None, "Scale of the head. Default: that of the head.")
-    margin: float = setting(None, "Margin of the head. Default: that of the head.")
-    sampling_rate: float = setting(
-        None, "Fraction of the classes per step, for heads that sample classes.", lower_bound=0.0, upper_bound=1.0
+    head: str = setting(
+        "ArcFace",
+        "Classification head, such as SphereFace2(balance=0.8, radius=40) or BroadFace(ArcFace(margin=0.5)).",
+        component="head",
     )
-    broadface_queue: int = setting(
-        0, "Past embeddings per replica that also train the class weights (BroadFace); 0: none.", lower_bound=0
+    loss: list = setting(
+        (), "Loss beside the head, such as IntraLoss(weight=0.1); may be given several times.", component="loss"
     )
-    broadface_compensate: bool = setting(
-        True, "Shift queued embeddings by the change of their class weights (BroadFace)."
+    sampler: str = setting(
+        None,
+        "Sampler of the classes of a step, such as Uniform(rate=0.1) or HashForest(rate=0.01). Default: all classes, or "
+        "those that the head samples.",
+        component="sampler",
+    )
+    rebuild_every: int = setting(
+        1000, "Steps between two rebuilds of a forest that samples classes; a resumed run rebuilds it.", lower_bound=1
     )
     partition: str = setting(
         "none",
@@ -146,16 +120,12 @@ class TrainConfig:
         1, "Parts into which each replica's batch is split, one after the other, to save memory.", lower_bound=1
     )
     epochs: float = setting(20.0, "Epochs: passes over the training data.", lower_bound=0.0)
-    optimizer: str = setting("sgd", "Optimizer.", choices=("sgd", "adamw", "lamb"))
-    learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
-    momentum: float = setting(0.9, "Momentum of sgd.", lower_bound=0.0, upper_bound=1.0)
-    weight_decay: float = setting(5e-4, "Weight decay.", lower_bound=0.0)
-    decay_form: str = setting(
-        "decoupled",
-        "Weight decay of sgd: scaled by the learning rate (Keras), added to the gradient (PyTorch, MXNet, papers), or "
-        "the same at every step (SGDW of tensorflow-addons).",
-        choices=("decoupled", "coupled", "constant"),
+    steps: int = setting(None, "Training steps, in place of epochs.", lower_bound=1)
+    optimizer: str = setting(
+        "SGD", "Optimizer, such as SGD(momentum=0.9) or AdamW(beta_2=0.98).", component="optimizer"
     )
+    learning_rate: float = setting(0.1, "Learning rate after warm-up.", lower_bound=0.0)
+    weight_decay: float = setting(5e-4, "Weight decay; its form is an argument of SGD.", lower_bound=0.0)
     exclude_from_decay: list = setting((), "Kinds of backbone weights without weight decay: bias, norm, prelu.")
     clip_norm: float = setting(None, "Largest global norm of the gradients. Default: no clipping.", lower_bound=0.0)
     ema: float = setting(
@@ -164,9 +134,11 @@ class TrainConfig:
         lower_bound=0.0,
         upper_bound=0.999999,
     )
-    schedule: str = setting("cosine", "Learning-rate schedule.", choices=("constant", "steps", "polynomial", "cosine"))
+    schedule: str = setting(
+        "Cosine", "Learning-rate schedule, such as Steps(epochs=[8, 14]) or Steps(steps=[20000]).", component="schedule"
+    )
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
-    decay_epochs: list = setting((), "Epochs at which schedule 'steps' multiplies the learning rate by 0.1.")
+    warmup_steps: int = setting(None, "Steps of linear warm-up, in place of warmup_epochs.", lower_bound=0)
     mirror: bool = setting(True, "Flip half of the training images left to right.")
     augment: list = setting((), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution.")
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
@@ -202,10 +174,9 @@ class TrainConfig:
     keep: int = setting(2, "Checkpoints to keep.", lower_bound=1, free=True)
 
     def __post_init__(self):
-        for name in ("protocol", "augment", "freeze", "exclude_from_decay"):
-            setattr(self, name, list(getattr(self, name)))
-        self.decay_epochs = [float(epoch) for epoch in self.decay_epochs]
         for field in dataclasses.fields(self):
+            if field.type is list:
+                setattr(self, field.name, list(getattr(self, field.name)))
             self._check(field.name, getattr(self, field.name), field.metadata)
         if self.save_every % self.log_every:
             raise ValueError(
@@ -213,11 +184,11 @@ class TrainConfig:
                 f"got {self.save_every} and {self.log_every}."
             )
 
-        if self.decay_form != "decoupled" and self.optimizer != "sgd":
-            raise ValueError(f"decay_form {self.decay_form!r} is one of sgd; got optimizer {self.optimizer!r}.")
-
     def _check(self, name, value, metadata):
-        choices, bounds = metadata["choices"], metadata["bounds"]
+        choices, bounds, kind = metadata["choices"], metadata["bounds"], metadata["component"]
+        # Arguments are checked later, by `components.complete`, because signatures need TensorFlow.
+        for text in (value if isinstance(value, list) else [value]) if kind and value else []:
+            components.check_name(kind, specs.parse(text).name)
         if choices and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
         lowest, highest = bounds.get("lower_bound", -math.inf), bounds.get("upper_bound", math.inf)
@@ -242,15 +213,29 @@ def marked(mark: str) -> frozenset[str]:
 
 
 def define_flags(flag_values=flags.FLAGS):
-    """Defines one absl flag for each field of `TrainConfig`."""
+    """Defines one absl flag for each field of `TrainConfig`, and those that say what has taken a flag's place."""
     for field in dataclasses.fields(TrainConfig):
         default, choices = field.default, field.metadata["choices"]
         options = {"help": field.metadata["help"], "flag_values": flag_values}
         if choices:
             flags.DEFINE_enum(field.name, default, choices, **options)
+        elif field.metadata["component"] and field.type is list:
+            flags.DEFINE_multi_string(field.name, list(default), **options)
         else:
             default = list(default) if isinstance(default, tuple) else default
             _DEFINE[field.type](field.name, default, **options, **field.metadata["bounds"])
+    for name, successor in migrations.REPLACED.items():
+        flags.DEFINE(_Replaced(name, successor), name, None, f"Replaced by {successor}.", flag_values=flag_values)
+
+
+class _Replaced(flags.ArgumentParser):
+    """Refuses a flag of an earlier release."""
+
+    def __init__(self, name, successor):
+        self.name, self.successor = name, successor
+
+    def parse(self, argument):
+        raise ValueError(f"--{self.name} is replaced by {self.successor}.")
 
 
 def from_flags(flag_values=flags.FLAGS):
@@ -265,7 +250,9 @@ def write_flagfile(config, path):
         value = getattr(config, field.name)
         if "once" in field.metadata["marks"] or value is None:
             continue
-        if field.type is bool:
+        if field.metadata["component"] and field.type is list:
+            lines += [f"--{field.name}={each}" for each in value]
+        elif field.type is bool:
             lines.append(f"--{field.name}" if value else f"--no{field.name}")
         else:
             lines.append(f"--{field.name}={','.join(map(str, value)) if field.type is list else value}")

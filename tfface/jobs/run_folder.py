@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tfface import ownership
 from tfface.config import train_config
+from tfface.config.build import completed
 from tfface.config.train_config import TrainConfig
 
 
@@ -42,7 +43,7 @@ def _empty(run_dir):
 
 def _check_settings(settings, flagfile):
     """Raises ValueError if a setting differs from that of the run and is not free to."""
-    old, free = train_config.read_flagfile(flagfile), train_config.marked("free")
+    old, free = completed(train_config.read_flagfile(flagfile)), train_config.marked("free")
     changed = [
         f"--{field.name} (was {getattr(old, field.name)!r}, now {getattr(settings, field.name)!r})"
         for field in dataclasses.fields(settings)

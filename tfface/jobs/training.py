@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfface import data, evaluation, export, interrupts
 from tfface.config import train_config
-from tfface.config.build import build_encoder, build_head
+from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.distribute import collectives
 from tfface.distribute.agreement import agree
 from tfface.distribute.cluster import read_cluster
@@ -21,8 +21,6 @@ from tfface.jobs.report import write_report
 from tfface.jobs.run_folder import owned_run_folder
 from tfface.jobs.training_data import batch_maker, prepare_records
 from tfface.jobs.verification import verification_pairs
-from tfface.optimizers import schedules
-from tfface.optimizers.factory import make_optimizer
 from tfface.training import callbacks
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
@@ -61,6 +59,7 @@ def train(settings: train_config.TrainConfig) -> TrainResult:
       ValueError: the settings contradict each other or the data, the run folder is in use, or a loss is not finite.
       OSError: a file cannot be read or written.
     """
+    settings = completed(settings)
     with contextlib.ExitStack() as stack:
         if settings.strategy == "multiworker":
             cluster = read_cluster()
@@ -97,13 +96,13 @@ def _train(settings, strategy):
     records = data.open_records(train_data, skip_bad=settings.skip_bad)
     steps_per_epoch = data.steps_per_epoch(records, settings.batch_size)
     identities = data.DatasetInfo.load(train_data).label_map
-    total_steps = max(1, round(settings.epochs * steps_per_epoch))
+    total_steps = settings.steps or max(1, round(settings.epochs * steps_per_epoch))
 
-    schedule = _schedule(settings, steps_per_epoch, total_steps)
+    schedule = build_schedule(settings, steps_per_epoch, total_steps)
     encoder = build_encoder(settings)
     head = build_head(settings, len(identities))
     model = FaceModel(encoder, head, settings.micro_batches, settings.ema)
-    model.compile(optimizer=make_optimizer(settings, schedule, encoder))
+    model.compile(optimizer=build_optimizer(settings, schedule, encoder))
     model.optimizer.build(model.trainable_variables)
     if settings.init_from:
         warm_start(model, identities, settings.init_from, settings.init_head)
@@ -118,6 +117,8 @@ def _train(settings, strategy):
     every = {"start_step": start_step, "total_steps": total_steps}
     log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every, write=is_chief)
     steps = [log]
+    if hasattr(getattr(head, "sampler", None), "rebuild"):
+        steps.append(callbacks.RebuildForest(head, settings.rebuild_every))
     if before:
         verification = callbacks.Verification(
             run_dir, lambda: _verify(embed, protocols), settings.verify_every, **every
@@ -166,16 +167,6 @@ def _lost_worker_in_a_sentence():
             "another worker has ended or cannot be reached; start all of them again with --resume "
             f"({type(error).__name__})."
         ) from None
-
-
-def _schedule(settings, steps_per_epoch, total_steps):
-    return schedules.learning_rate(
-        settings.schedule,
-        settings.learning_rate,
-        total_steps,
-        warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
-        boundaries=[round(epoch * steps_per_epoch) for epoch in settings.decay_epochs],
-    )
 
 
 def _heldout(settings, encoder, records):

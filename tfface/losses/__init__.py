@@ -8,23 +8,20 @@ A functional model that is saved and loaded would have a copy of the class weigh
 `HeadWithLosses` there, which shares them after loading too.
 """
 
-from tfface import needs_tensorflow  # noqa: F401
-from tfface.losses.center import CenterLoss
-from tfface.losses.contrastive import ContrastiveLoss
-from tfface.losses.head_with_losses import HeadWithLosses
-from tfface.losses.hyperspherical_energy import HypersphericalEnergy
-from tfface.losses.inter import InterLoss
-from tfface.losses.intra import IntraLoss
-from tfface.losses.ring import RingLoss
-from tfface.losses.triplet import TripletLoss
+from tfface import lazy
 
-__all__ = [
-    "CenterLoss",
-    "ContrastiveLoss",
-    "HeadWithLosses",
-    "HypersphericalEnergy",
-    "InterLoss",
-    "IntraLoss",
-    "RingLoss",
-    "TripletLoss",
-]
+_HOMES = {
+    "center": ("CenterLoss",),
+    "contrastive": ("ContrastiveLoss",),
+    "head_with_losses": ("HeadWithLosses",),
+    "hyperspherical_energy": ("HypersphericalEnergy",),
+    "inter": ("InterLoss",),
+    "intra": ("IntraLoss",),
+    "ring": ("RingLoss",),
+    "triplet": ("TripletLoss",),
+}
+
+# What `--loss` and the list of components name.
+COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("HeadWithLosses",))
+
+__getattr__, __dir__ = lazy.exports(__name__, _HOMES)

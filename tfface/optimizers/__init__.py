@@ -1,12 +1,17 @@
 """Optimizers and learning-rate schedules."""
 
-from tfface import lazy, needs_tensorflow  # noqa: F401
+from tfface import lazy
+
+# What `--optimizer` and `--schedule` name.
+OPTIMIZERS = ("AdamW", "LAMB", "SGD")
+SCHEDULES = ("Constant", "Cosine", "Polynomial", "Steps")
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
         "lamb": ("LAMB",),
+        "recipes": ("AdamW", "SGD"),
         "row_sgd": ("RowSGD",),
-        "schedules": ("learning_rate",),
+        "schedules": (*SCHEDULES, "learning_rate"),
     },
 )

@@ -20,13 +20,27 @@ class LAMB(keras.optimizers.Lamb):
     either. The norms of a partitioned variable are those of all its rows.
 
     Args:
-      As `keras.optimizers.Lamb`; `weight_decay` is λ.
+      As `keras.optimizers.Lamb`, with the paper's `epsilon`; `weight_decay` is λ.
 
     Reference:
       You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", 2020, Algorithm 2.
     """
 
     decays_in_update = True
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float | None = None,
+        global_clipnorm: float | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, weight_decay, global_clipnorm=global_clipnorm, **kwargs
+        )
 
     def update_step(self, gradient, variable, learning_rate):
         included = keras_private.uses_weight_decay(self, variable)

@@ -1,10 +1,85 @@
 """Learning-rate schedules by name, each with an optional linear warm-up."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
 
-SCHEDULES = ("constant", "steps", "polynomial", "cosine")
+_NAMES = ("constant", "steps", "polynomial", "cosine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The same rate after the warm-up."""
+
+    def options(self, steps_per_epoch: int) -> dict:
+        """Returns arguments of `learning_rate`."""
+        return {"schedule": "constant"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The rate is multiplied by a factor at boundaries, given in epochs or in steps.
+
+    Args:
+      epochs: floats, increasing.
+      steps: ints, increasing.
+      factor: float.
+
+    Raises:
+      ValueError: both or none of `epochs` and `steps` are given, or a boundary is not a number.
+    """
+
+    epochs: Sequence[float] = ()
+    steps: Sequence[int] = ()
+    factor: float = 0.1
+
+    def __post_init__(self):
+        boundaries = self.epochs or self.steps
+        if bool(self.epochs) == bool(self.steps):
+            raise ValueError(
+                f"Steps needs boundaries, as epochs=[8, 14] or steps=[20000, 28000], got {self.epochs!r} and "
+                f"{self.steps!r}."
+            )
+        if not isinstance(boundaries, (list, tuple)) or not all(isinstance(each, (int, float)) for each in boundaries):
+            raise ValueError(f"boundaries must be a list of numbers, got {boundaries!r}.")
+
+    def options(self, steps_per_epoch: int) -> dict:
+        """Returns arguments of `learning_rate`."""
+        boundaries = self.steps or [round(epoch * steps_per_epoch) for epoch in self.epochs]
+        return {"schedule": "steps", "boundaries": boundaries, "factor": self.factor}
+
+
+@dataclasses.dataclass(frozen=True)
+class Polynomial:
+    """The rate falls as (1 − progress)^power.
+
+    Args:
+      power: float.
+      final: float, rate at the end.
+    """
+
+    power: float = 2.0
+    final: float = 0.0
+
+    def options(self, steps_per_epoch: int) -> dict:
+        """Returns arguments of `learning_rate`."""
+        return {"schedule": "polynomial", "power": self.power, "final": self.final}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """The rate falls along half a period of the cosine.
+
+    Args:
+      final: float, rate at the end.
+    """
+
+    final: float = 0.0
+
+    def options(self, steps_per_epoch: int) -> dict:
+        """Returns arguments of `learning_rate`."""
+        return {"schedule": "cosine", "final": self.final}
 
 
 def learning_rate(
@@ -20,7 +95,7 @@ def learning_rate(
     """Builds a schedule over `total_steps` steps, warm-up included.
 
     Args:
-      schedule: one of `SCHEDULES`.
+      schedule: "constant", "steps", "polynomial" or "cosine".
       base: float, learning rate at the end of the warm-up.
       total_steps: int.
       warmup_steps: int, steps of linear growth from base / warmup_steps.
@@ -35,8 +110,8 @@ def learning_rate(
     Raises:
       ValueError: unknown schedule, or steps that do not fit.
     """
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    if schedule not in _NAMES:
+        raise ValueError(f"schedule must be one of {', '.join(_NAMES)}, got {schedule!r}.")
     if not 0 <= warmup_steps < total_steps:
         raise ValueError(f"warmup_steps must be in [0, {total_steps}), the steps of the run; got {warmup_steps}.")
     decay_steps = total_steps - warmup_steps
@@ -57,7 +132,7 @@ def learning_rate(
     elif schedule == "polynomial":
         after = schedules.PolynomialDecay(base, decay_steps, end_learning_rate=final, power=power)
     else:
-        after = schedules.CosineDecay(base, decay_steps, alpha=final / base)
+        after = schedules.CosineDecay(base, decay_steps, alpha=final / base if base else 0.0)
     return WarmUp(after, base, warmup_steps) if warmup_steps else after
 
 

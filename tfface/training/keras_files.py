@@ -134,8 +134,9 @@ def _check_class(path, value):
     if module is not None and _OWN.fullmatch(module):
         # Classes of this library are registered when their module is imported; a file of an earlier release may name
         # another module.
-        for package in _OWN_PACKAGES:
-            importlib.import_module(package)
+        for package in map(importlib.import_module, _OWN_PACKAGES):
+            for component in getattr(package, "COMPONENTS", ()):
+                getattr(package, component)
         if keras.saving.get_registered_object(registered or name) is None:
             raise Unreadable(path, f"class {name!r} of {module!r} is not one of this version of tfface")
         return

@@ -2,6 +2,8 @@
 
 from tfface import lazy
 
+COMPONENTS = ("HashForestSampler", "UniformSampler")
+
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
