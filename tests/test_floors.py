@@ -222,7 +222,7 @@ def test_an_old_tensorflow_is_refused():
 metadata.version = {"tensorflow": "2.15.1", "keras": "3.8.0"}.get
 import tfface
 try:
-    tfface.heads
+    tfface.heads.ArcFace
 except ImportError as error:
     print(error)
 """

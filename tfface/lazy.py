@@ -3,13 +3,14 @@
 import importlib
 
 
-def exports(package, homes):
+def exports(package, homes, *, check_tensorflow=False):
     """Makes the module functions `__getattr__` and `__dir__` of a package (PEP 562).
 
     Args:
       package: str, name of the package.
       homes: dict from module to the public names that it holds. A module is named relative to the package, as in
         "images.decoding", and its first part is public too; a name that begins with "tfface." is absolute.
+      check_tensorflow: bool, whether the first use of a name refuses unsupported versions of TensorFlow and Keras.
 
     Returns:
       (`__getattr__`, `__dir__`).
@@ -19,6 +20,8 @@ def exports(package, homes):
     submodules = {module.partition(".")[0] for module in homes if not module.startswith("tfface.")}
 
     def get(name):
+        if check_tensorflow and name in {*home, *submodules}:
+            importlib.import_module("tfface.needs_tensorflow")
         if name in home:
             return getattr(_load(home[name]), name)
         if name in submodules:

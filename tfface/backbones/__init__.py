@@ -32,4 +32,4 @@ _HOMES = {
 # What `--backbone` and the list of components name.
 COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("synchronize_batch_norm",))
 
-__getattr__, __dir__ = lazy.exports(__name__, _HOMES)
+__getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

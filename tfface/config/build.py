@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import re
+import typing
 from collections.abc import Iterable
 
 import keras
@@ -131,7 +132,7 @@ def completed(settings: train_config.TrainConfig) -> train_config.TrainConfig:
     Raises:
       ValueError: a component has an unknown argument or lacks one.
     """
-    changes = {}
+    changes: dict[str, typing.Any] = {}
     for field in dataclasses.fields(settings):
         kind, value = field.metadata["component"], getattr(settings, field.name)
         if kind and value:

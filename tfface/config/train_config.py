@@ -18,7 +18,7 @@ def setting(default, help, choices=None, *, component=None, once=False, free=Fal
       default: its value without the flag.
       help: str, help text of the flag.
       choices: the allowed values, or None.
-      component: the kind of `components.KINDS` whose calls are its values; a list of them is a flag that may be repeated.
+      component: the kind of `components.KINDS` whose calls are its values; a list is a flag that may be repeated.
       once: bool, whether it belongs to one call, not to the run; such a setting is free and local too.
       free: bool, whether it may change when a run is resumed: the curve of the loss does not depend on it.
       local: bool, whether workers of one training may differ in it: a path, or what only the chief uses.
@@ -88,8 +88,8 @@ class TrainConfig:
     )
     sampler: str = setting(
         None,
-        "Sampler of the classes of a step, such as Uniform(rate=0.1) or HashForest(rate=0.01). Default: all classes, or "
-        "those that the head samples.",
+        "Sampler of the classes of a step, such as Uniform(rate=0.1) or HashForest(rate=0.01). Default: all classes, "
+        "or those that the head samples.",
         component="sampler",
     )
     rebuild_every: int = setting(

@@ -14,4 +14,5 @@ __getattr__, __dir__ = lazy.exports(
         "row_sgd": ("RowSGD",),
         "schedules": (*SCHEDULES, "learning_rate"),
     },
+    check_tensorflow=True,
 )
