@@ -1,6 +1,12 @@
 """The components that tests go through are those that the library names: a new one is in every battery at once."""
 
-from tfface import heads
+from tfface import heads, losses
 
-# Heads by name; BroadFace wraps another one.
-HEADS = [name for name in sorted(heads.COMPONENTS) if name != "BroadFace"]
+# Layers that go around a head, or take its place.
+AROUND = ("BroadFace", "HeadWithLosses", "LossesAlone")
+
+# Heads by name.
+HEADS = sorted({*heads.COMPONENTS} - {*AROUND})
+
+# Losses by name.
+LOSSES = sorted(losses.COMPONENTS)

@@ -9,7 +9,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from components import HEADS
+from components import AROUND, HEADS
 
 import tfface
 from tfface import heads, losses
@@ -17,8 +17,8 @@ from tfface.losses.base import EmbeddingLoss
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-# BroadFace, which wraps a head, has a page like theirs.
-DOCUMENTED = [*HEADS, "BroadFace"]
+# Layers around a head have pages like theirs.
+DOCUMENTED = [*HEADS, *AROUND]
 PAGES = sorted({inspect.getmodule(getattr(heads, name)).__name__.rpartition(".")[2] for name in DOCUMENTED})
 SECTIONS = ("## Equation", "## Call", "## Parameters", "## When to use it", "## Notes")
 

@@ -15,7 +15,7 @@ from tfface.classifier.samplers.uniform import with_batch
 from tfface.distribute.collectives import replica_count, replica_index
 from tfface.distribute.partitioned_variable import class_ranges
 from tfface.heads.broadface import BroadFace
-from tfface.losses.head_with_losses import HeadWithLosses
+from tfface.heads.with_losses import HeadWithLosses
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
 
@@ -376,6 +376,8 @@ def test_resumed_training_is_the_uninterrupted_one(replicas, partition, tmp_path
     data = batches(8, 6)
 
     def model(seed):
+        # Before the head, whose sampler takes its seed from Keras.
+        keras.utils.set_random_seed(seed)
         head = heads.RandArcFace(CLASSES, sampling_rate=0.5, partition=partition)
         return make_model(BroadFace(head, queue_size=10), seed)
 
@@ -433,5 +435,5 @@ def test_with_losses_beside_it():
     "head, size", [(lambda: keras.layers.Dense(3), 4), (lambda: heads.ArcFace(3), -1), (lambda: heads.ArcFace(3), 1.5)]
 )
 def test_what_cannot_be_is_refused(head, size):
-    with pytest.raises(ValueError, match="wraps a ClassificationHead|queue_size must be"):
+    with pytest.raises(ValueError, match="wraps a head of classes|queue_size must be"):
         BroadFace(head(), size)

@@ -3,8 +3,14 @@
 import tensorflow as tf
 
 
-def check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Returns `labels` [B], checked to be integers in [0, num_classes); some devices gather zeros for other labels.
+def check_labels(labels: tf.Tensor, num_classes: int, lowest: int = 0, owner: str = "the head") -> tf.Tensor:
+    """Returns `labels` [B], checked to be integers in [lowest, num_classes); some devices gather zeros for others.
+
+    Args:
+      labels: integer [B].
+      num_classes: int, K.
+      lowest: int, 0, or -1 where -1 is the label of faces of no class.
+      owner: str, whose classes they are, for the message.
 
     Raises:
       ValueError: labels are not integers, or not a vector.
@@ -16,7 +22,8 @@ def check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
     if labels.shape.rank is not None and labels.shape.rank != 1:
         raise ValueError(f"labels must have shape [B], got {labels.shape}.")
     limit = tf.cast(num_classes, labels.dtype)
-    in_range = tf.reduce_all((labels >= 0) & (labels < limit))
-    message = f"labels must be in [0, {num_classes}), the classes of the head; got"
+    in_range = tf.reduce_all((labels >= lowest) & (labels < limit))
+    other = "" if lowest else "; SphereFace2 alone takes -1, for faces of no class"
+    message = f"labels must be in [{lowest}, {num_classes}), the classes of {owner}{other}; got"
     with tf.control_dependencies([tf.debugging.Assert(in_range, [message, labels], summarize=16)]):
         return tf.identity(labels)

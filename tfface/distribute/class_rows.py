@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.geometry import unit
 
 
 def shards(variable: keras.Variable) -> Iterator[tuple[int, keras.Variable | tf.Variable]]:
@@ -20,14 +21,20 @@ class ClassRows:
     Rows are numbered as in the whole variable. Those of one class (its sub-centers) follow each other.
 
     Args:
-      variable: keras.Variable [K · sub_centers, d].
+      variable: keras.Variable [K · sub_centers, d], or a tensor, all of whose rows are here.
       num_classes: int, K.
+      differentiable: bool, whether gradients reach the rows of `by_class`, `everywhere` and `of_classes`.
     """
 
-    def __init__(self, variable: keras.Variable, num_classes: int):
+    def __init__(self, variable: keras.Variable | tf.Tensor, num_classes: int, differentiable: bool = True):
         self.variable = variable
         self.num_classes = num_classes
         self.sub_centers = variable.shape[0] // num_classes
+        self.differentiable = differentiable
+
+    def frozen(self) -> "ClassRows":
+        """Returns the same rows for a loss whose gradient does not reach them."""
+        return ClassRows(self.variable, self.num_classes, differentiable=False)
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -59,7 +66,35 @@ class ClassRows:
     def by_class(self) -> tf.Tensor:
         """Returns this replica's rows as [classes, sub_centers, d]."""
         start, stop = self.classes
-        return tf.reshape(tf.convert_to_tensor(self.variable), [stop - start, self.sub_centers, -1])
+        rows = tf.reshape(tf.convert_to_tensor(self.variable), [stop - start, self.sub_centers, -1])
+        return rows if self.differentiable else tf.stop_gradient(rows)
+
+    def everywhere(self) -> tf.Tensor:
+        """Returns the rows of all classes as [K, sub_centers, d]; partitioned, for a loss that is a sum of parts."""
+        start, stop = self.classes
+        rows = self.by_class()
+        if not self.partial:
+            return rows
+        return collectives.sum_for_each(tf.pad(rows, [[start, self.num_classes - stop], [0, 0], [0, 0]]))
+
+    def of_classes(self, classes: tf.Tensor) -> tf.Tensor:
+        """Returns the rows [n, sub_centers, d] of classes [n]; partitioned, for a loss that is a sum of parts.
+
+        In a partial view every replica must call it with the same classes.
+        """
+        rows = tf.gather(self.by_class(), self.local(classes, elsewhere=0))
+        if not self.partial:
+            return rows
+        return collectives.sum_for_each(tf.where(self.here(classes)[:, None, None], rows, 0.0))
+
+    def target_cosines(self, directions: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Computes the cosines [B] between unit vectors [B, d] and the nearest rows of their classes [B].
+
+        In a partial view every replica must call it with the same arguments.
+        """
+        own = unit(tf.gather(self.by_class(), self.local(labels, elsewhere=0)))
+        cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", directions, own), axis=1)
+        return self.sum_over_shards(tf.where(self.here(labels), cosines, 0.0))
 
     def numbers(self, classes: tf.Tensor) -> tf.Tensor:
         """Returns the numbers [n, sub_centers] of the rows of classes [n]."""

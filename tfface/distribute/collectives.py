@@ -26,6 +26,11 @@ def replica_index() -> int | None:
     return None if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))
 
 
+def among_replicas() -> bool:
+    """Whether the caller is one of several replicas, each with a part of the batch."""
+    return replica_count() > 1 and replica_index() is not None
+
+
 def is_multi_worker() -> bool:
     """Whether the replicas of the current strategy are in several processes."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
@@ -62,6 +67,19 @@ def sum_over_shards(value: tf.Tensor) -> tf.Tensor:
     All replicas then compute the same from it, so each already has the whole gradient of its own part.
     """
     return sum_over_replicas(value), lambda upstream: upstream
+
+
+@tf.custom_gradient
+def sum_for_each(value: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of the parts that the replicas hold, for each replica to compute its own part of a loss from.
+
+    Each replica then has a part of the gradient, so the parts are summed too.
+    """
+
+    def gradient(upstream):
+        return sum_over_replicas(tf.convert_to_tensor(upstream))
+
+    return sum_over_replicas(value), gradient
 
 
 def all_gather(value: tf.Tensor) -> tf.Tensor:

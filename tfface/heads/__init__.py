@@ -25,9 +25,12 @@ _HOMES = {
     "sphereface": ("SphereFace",),
     "sphereface2": ("SphereFace2",),
     "subcenter_arcface": ("SubCenterArcFace",),
+    "with_losses": ("HeadWithLosses", "LossesAlone"),
 }
 
-# What `--head` and the list of components name.
-COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("ClassificationHead",))
+# What `--head` and the list of components name; `--loss` adds losses to a head, or makes them stand alone.
+COMPONENTS = tuple(
+    name for module, names in _HOMES.items() if module not in ("base", "with_losses") for name in names
+)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

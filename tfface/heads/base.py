@@ -41,6 +41,10 @@ class ClassificationHead(keras.layers.Layer):
     reduction = "logsumexp"
     normalize = True
     sub_centers = 1
+    # The smallest label: -1 where a head takes faces of no class.
+    lowest_label = 0
+    # Whether a step needs the examples of a whole batch at once, so that micro-batches would change its meaning.
+    whole_batch = False
 
     def __init__(
         self,
@@ -166,13 +170,17 @@ class ClassificationHead(keras.layers.Layer):
         embeddings = as_embeddings(embeddings)
         if reach == "weights":
             embeddings = tf.stop_gradient(embeddings)
-        labels = check_labels(labels, self.num_classes)
+        labels = self.check_labels(labels)
         if self.class_rows.partial:
             batch = collectives.gather_batch(embeddings, labels, sample_weight)
             losses = self.losses(batch.embeddings, batch.labels, training, reach)
             return batch.own(losses * batch.sample_weight)
         losses = self.losses(embeddings, labels, training, reach)
         return losses if sample_weight is None else losses * tf.cast(sample_weight, losses.dtype)
+
+    def check_labels(self, labels: tf.Tensor) -> tf.Tensor:
+        """Returns labels [B], checked to be integers from `lowest_label` to num_classes - 1."""
+        return check_labels(labels, self.num_classes, self.lowest_label, type(self).__name__)
 
     def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
         """Computes the losses [B] of checked float32 embeddings and labels; if partitioned, those of all replicas."""
@@ -198,12 +206,8 @@ class ClassificationHead(keras.layers.Layer):
 
     def target_cosines(self, embeddings: tf.Tensor, labels: tf.Tensor, reach: str = "both") -> tf.Tensor:
         """Computes the cosines [B] between embeddings [B, d] and the weights of their own classes."""
-        rows = self.class_rows
-        weights = tf.stop_gradient(rows.by_class()) if reach == "embeddings" else rows.by_class()
-        own = tf.gather(weights, rows.local(labels, elsewhere=0))
-        own *= inverse_norms(own)
-        cosines = tf.reduce_max(tf.einsum("bd,bsd->bs", unit_rows(embeddings)[0], own), axis=1)
-        return rows.sum_over_shards(tf.where(rows.here(labels), cosines, 0.0))
+        rows = self.class_rows.frozen() if reach == "embeddings" else self.class_rows
+        return rows.target_cosines(unit_rows(embeddings)[0], labels)
 
     def logits(self, embeddings: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Computes logits for your own cross-entropy; gradients are those of automatic differentiation.
@@ -221,7 +225,7 @@ class ClassificationHead(keras.layers.Layer):
         products = self._products(embeddings)
         if labels is None:
             return self.plain_logit(products)
-        labels = check_labels(labels, self.num_classes)
+        labels = self.check_labels(labels)
         context = self.context(embeddings, labels, training=False)
         logits = self.negative_logit(products, {name: value[:, None] for name, value in context.items()})
         target = self.target_logit(tf.gather(products, labels, batch_dims=1), context)

@@ -5,71 +5,57 @@ import typing
 import keras
 import tensorflow as tf
 
-from tfface.classifier.labels import check_labels
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.geometry import inverse_norms
 from tfface.heads.base import ClassificationHead, as_embeddings
+from tfface.heads.wrapper import HeadWrapper
 
 
 @keras.saving.register_keras_serializable("tfface")
-class BroadFace(keras.layers.Layer):
+class BroadFace(HeadWrapper):
     """A head whose class weights learn from the batch and a queue of past embeddings, the encoder from the batch alone.
 
     The losses are those of the batch (Eq. 8). The gradient of their mean reaches the encoder; the head's own variables
     get the gradient of the mean over batch and queue (Eq. 9). A training step (`training=True`) then puts its
-    embeddings into the queue, with the current class weights, and the oldest leave it. Each replica has a queue of its
-    own examples.
+    embeddings into the queue, with the class weights that they were computed with, and the oldest leave it: before the
+    update of the weights, where the paper's text has it after. Each replica has a queue of its own examples.
 
     Args:
-      head: `ClassificationHead`.
+      head: `ClassificationHead`, or `HeadWithLosses`, whose terms on class weights then see the queue too.
       queue_size: int, past examples of each replica; 0: the head as it is.
       compensate: bool, moves past embeddings along with the weights of their classes (Eq. 7).
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: `head` is not a `ClassificationHead`, or `queue_size` is negative.
+      ValueError: `head` is not a head of classes or has a queue already, or `queue_size` is negative.
 
     Reference:
       Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Eqs. 7-9.
     """
 
-    def __init__(self, head: ClassificationHead, queue_size: int = 8192, compensate: bool = True, **kwargs):
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(autocast=False, **kwargs)
-        if not isinstance(head, ClassificationHead):
-            raise ValueError(f"BroadFace wraps a ClassificationHead, got {head!r}.")
+    def __init__(
+        self, head: ClassificationHead | HeadWrapper, queue_size: int = 8192, compensate: bool = True, **kwargs
+    ):
+        # The head comes before the queue, so that its variables have the same names in checkpoints as without a queue.
+        super().__init__(head, **kwargs)
         if int(queue_size) != queue_size or queue_size < 0:
             raise ValueError(f"queue_size must be an integer of at least 0, got {queue_size!r}.")
         self.queue_size = int(queue_size)
         self.compensate = bool(compensate)
-        # Before the queue, so that the head's variables have the same names in checkpoints as without a queue.
-        self.head = head
         self.queue = EmbeddingQueue(self.queue_size, self.compensate, name="queue") if queue_size else None
-        self.supports_jit = head.supports_jit
-
-    @property
-    def class_weights(self) -> keras.Variable:
-        return self.head.class_weights
-
-    @property
-    def sampler(self):
-        return self.head.sampler
-
-    @property
-    def sub_centers(self) -> int:
-        return self.head.sub_centers
 
     def build(self, embeddings_shape, labels_shape=None):
-        for layer in (self.head, self.queue):
-            if layer is not None and not layer.built:
-                layer.build(embeddings_shape)
+        super().build(embeddings_shape)
+        if self.queue is not None and not self.queue.built:
+            self.queue.build(embeddings_shape)
 
     def call(
         self,
         embeddings: tf.Tensor,
         labels: tf.Tensor,
         training: bool | None = None,
+        reach: str = "both",
         sample_weight: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Computes the per-example losses of the batch.
@@ -78,14 +64,15 @@ class BroadFace(keras.layers.Layer):
           embeddings: float [B, d].
           labels: integer [B].
           training: bool; only True uses and changes the queue.
+          reach: where gradients go, as in `ClassificationHead.call`.
           sample_weight: float [B], factors of the losses of the batch; those of the queue are ones.
 
         Returns:
           float32 [B].
         """
         if not (training and self.queue):
-            return self.head.call(embeddings, labels, training=training, sample_weight=sample_weight)
-        embeddings, labels = as_embeddings(embeddings), check_labels(labels, self.head.num_classes)
+            return super().call(embeddings, labels, training, reach, sample_weight)
+        embeddings, labels = as_embeddings(embeddings), self.check_labels(labels)
         past = self.queue.read()
         own, current = self._class_rows(tf.stop_gradient(embeddings), labels, past.rows)
         past_embeddings, past_labels = self._past_batch(past, current, tf.stop_gradient(embeddings), labels)
@@ -95,13 +82,19 @@ class BroadFace(keras.layers.Layer):
         all_size, all_queued = tf.unstack(collectives.sum_over_replicas(tf.cast(tf.stack([size, queued]), tf.float32)))
         share = all_size / (all_size + all_queued)
         losses = self.head.call(
-            _with_gradient_of(embeddings, embeddings / share), labels, training=True, sample_weight=sample_weight
+            _with_gradient_of(embeddings, embeddings / share),
+            labels,
+            training=True,
+            reach=reach,
+            sample_weight=sample_weight,
         )
         # training=None samples classes as a training step does, and leaves running statistics to the batch.
         past_losses = self.head.call(
             past_embeddings, past_labels, training=None, reach="weights", sample_weight=tf.cast(past.valid, tf.float32)
         )
         self.queue.push(tf.stop_gradient(embeddings), *own)
+        if reach == "embeddings":
+            past_losses = tf.stop_gradient(past_losses)
         return _with_gradient_of(losses, share * (losses + tf.reduce_sum(past_losses) / tf.cast(size, tf.float32)))
 
     def _class_rows(self, embeddings, labels, past_rows):
@@ -114,7 +107,8 @@ class BroadFace(keras.layers.Layer):
         if not self.compensate:
             return (rows[:, 0], None), None
         numbers = tf.concat([tf.reshape(tf.cast(rows, tf.int32), [-1]), tf.cast(past_rows, tf.int32)], axis=0)
-        weights = class_rows.fetch(numbers)
+        # Faces of no class have negative numbers; they get any row and are not compensated.
+        weights = class_rows.fetch(tf.maximum(numbers, 0))
         count = tf.size(rows)
         candidates = tf.reshape(weights[:count], [-1, self.sub_centers, embeddings.shape[1]])
         nearest = tf.argmax(tf.einsum("bd,bsd->bs", embeddings, candidates * inverse_norms(candidates)), axis=1)
@@ -126,7 +120,7 @@ class BroadFace(keras.layers.Layer):
         moved = past.embeddings
         if self.compensate:
             ratio = tf.norm(moved, axis=1, keepdims=True) * inverse_norms(past.class_weights)
-            moved += ratio * (current - past.class_weights)
+            moved += tf.where(past.rows[:, None] >= 0, ratio * (current - past.class_weights), 0.0)
         void = tf.range(self.queue_size) % tf.shape(labels)[0]
         past_labels = tf.cast(self.head.class_rows.classes_of(past.rows), labels.dtype)
         return (
@@ -134,20 +128,8 @@ class BroadFace(keras.layers.Layer):
             tf.where(past.valid, past_labels, tf.gather(labels, void)),
         )
 
-    def compute_output_shape(self, embeddings_shape, labels_shape=None):
-        return (embeddings_shape[0],)
-
     def get_config(self):
-        return {
-            **super().get_config(),
-            "head": keras.saving.serialize_keras_object(self.head),
-            "queue_size": self.queue_size,
-            "compensate": self.compensate,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "head": keras.saving.deserialize_keras_object(config["head"])})
+        return {**super().get_config(), "queue_size": self.queue_size, "compensate": self.compensate}
 
 
 class Past(typing.NamedTuple):

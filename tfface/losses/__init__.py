@@ -2,7 +2,7 @@
 
 Each is a Keras layer in float32 without a factor of its own, so that the factors are visible in the sum of losses:
 `head(e, y) + 0.1 * losses.TripletLoss()(e, y)`, and `losses.IntraLoss()(e, y, head.class_weights)` for those on class
-weights. `HeadWithLosses(head, [(0.1, losses.IntraLoss())])` is the same sum as one head, for `FaceModel`.
+weights. `tfface.heads.HeadWithLosses(head, [(0.1, losses.IntraLoss())])` is the same sum as one head, for `FaceModel`.
 
 A functional model that is saved and loaded would have a copy of the class weights that are passed as an argument; use
 `HeadWithLosses` there, which shares them after loading too.
@@ -13,7 +13,6 @@ from tfface import lazy
 _HOMES = {
     "center": ("CenterLoss",),
     "contrastive": ("ContrastiveLoss",),
-    "head_with_losses": ("HeadWithLosses",),
     "hyperspherical_energy": ("HypersphericalEnergy",),
     "inter": ("InterLoss",),
     "intra": ("IntraLoss",),
@@ -22,6 +21,6 @@ _HOMES = {
 }
 
 # What `--loss` and the list of components name.
-COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("HeadWithLosses",))
+COMPONENTS = tuple(name for names in _HOMES.values() for name in names)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

@@ -5,6 +5,9 @@ import math
 import keras
 import tensorflow as tf
 
+from tfface.distribute.class_rows import ClassRows
+from tfface.distribute.partitioned_variable import PartitionedVariable
+
 
 class EmbeddingLoss(keras.layers.Layer):
     """A layer that computes in float32 whatever the dtype policy of the network.
@@ -15,6 +18,8 @@ class EmbeddingLoss(keras.layers.Layer):
 
     # The arguments of `call`, in order: "embeddings" [B, d], "labels" [B], "class_weights" [K, d].
     takes: tuple[str, ...] = ("embeddings", "labels")
+    # Whether classes may have several rows of weights.
+    takes_sub_centers = False
 
     def __init__(self, **kwargs):
         # Distances of near neighbours need float32, so inputs are not cast to the policy's compute dtype.
@@ -47,14 +52,25 @@ def check_margin(margin: float) -> float:
     return float(margin)
 
 
-@tf.custom_gradient
-def take_rows(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Returns x[rows] with a dense gradient.
+def as_class_rows(class_weights: "tf.Tensor | ClassRows") -> ClassRows:
+    """Returns the rows of class weights [K, d], or those that a head gives by itself.
 
-    IndexedSlices would be added to the dense gradient of a head, and all of it would take an optimizer's sparse update.
+    Raises:
+      ValueError: not a matrix, a single class, or the share of one replica.
     """
-
-    def gradient(upstream):
-        return tf.math.unsorted_segment_sum(upstream, rows, tf.shape(x)[0]), None
-
-    return tf.gather(x, rows), gradient
+    if isinstance(class_weights, ClassRows):
+        rows = class_weights
+    else:
+        if (
+            isinstance(class_weights, PartitionedVariable)
+            and ClassRows(class_weights, class_weights.num_classes).partial
+        ):
+            raise ValueError(
+                "class_weights are partitioned, and a replica has some classes only: use "
+                "tfface.heads.HeadWithLosses(head, [(weight, loss)])."
+            )
+        matrix = as_matrix(class_weights, "class_weights")
+        rows = ClassRows(matrix, matrix.shape[0])
+    if rows.num_classes < 2:
+        raise ValueError(f"class_weights must hold at least 2 classes, got shape {rows.variable.shape}.")
+    return rows

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfface.checks import check_range
 from tfface.classifier.labels import check_labels
+from tfface.distribute import collectives
 from tfface.losses.base import EmbeddingLoss, as_matrix
 
 
@@ -14,7 +15,7 @@ class CenterLoss(EmbeddingLoss):
 
     Centres are not trainable weights. With `training=True`, each call moves the centres of its batch after the loss:
     c_j ← c_j − α · Σ_{y_i=j} (c_j − x_i) / (1 + n_j), n_j the examples of class j in the batch. `fit` passes
-    `training`; a custom loop must. Under a tf.distribute strategy the moves of the replicas are averaged.
+    `training`; a custom loop must. Under a tf.distribute strategy the batch is that of all replicas.
 
     Args:
       num_classes: int, identities K.
@@ -46,7 +47,7 @@ class CenterLoss(EmbeddingLoss):
             dtype="float32",
             trainable=False,
             autocast=False,
-            # Every replica moves a centre by up to α; their sum could overshoot.
+            # Every replica knows the moves of the whole batch.
             aggregation="mean",
         )
 
@@ -70,10 +71,13 @@ class CenterLoss(EmbeddingLoss):
         offsets = embeddings - tf.stop_gradient(tf.gather(tf.convert_to_tensor(self.centers), labels))
         losses = 0.5 * tf.reduce_sum(tf.square(offsets), axis=1)
         if training:
-            counts = tf.reduce_sum(tf.cast(labels[:, None] == labels[None, :], tf.float32), axis=1)
-            moves = self.center_lr * tf.stop_gradient(offsets) / (1.0 + counts[:, None])
+            moved, offset = labels, tf.stop_gradient(offsets)
+            if collectives.among_replicas():
+                moved, offset = collectives.gather_integers(labels).values, collectives.all_gather(offset)
+            counts = tf.reduce_sum(tf.cast(moved[:, None] == moved[None, :], tf.float32), axis=1)
+            moves = self.center_lr * offset / (1.0 + counts[:, None])
             # Rows of one class add up. Only the batch's rows are touched, unlike with `assign`.
-            self.centers.value.scatter_add(tf.IndexedSlices(moves, labels))
+            self.centers.value.scatter_add(tf.IndexedSlices(moves, moved))
         return losses
 
     def get_config(self):

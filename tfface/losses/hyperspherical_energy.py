@@ -4,8 +4,9 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option
+from tfface.distribute.class_rows import ClassRows
 from tfface.geometry import unit
-from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
+from tfface.losses.base import EmbeddingLoss, as_class_rows
 
 # Squared distances below this are rounding errors of float32 cosines.
 _MIN_SQUARED_DISTANCE = 1e-6
@@ -41,11 +42,11 @@ class HypersphericalEnergy(EmbeddingLoss):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, class_weights: tf.Tensor) -> tf.Tensor:
+    def call(self, class_weights: tf.Tensor | ClassRows) -> tf.Tensor:
         """Computes the energy.
 
         Args:
-          class_weights: float [K, d], any norm, K at least 2: `head.class_weights`.
+          class_weights: float [K, d], any norm, K at least 2: `head.class_weights`; or `head.class_rows`.
 
         Returns:
           float32 scalar.
@@ -53,19 +54,22 @@ class HypersphericalEnergy(EmbeddingLoss):
         Raises:
           ValueError: wrong rank, or a single class.
         """
-        class_weights = as_matrix(class_weights, "class_weights")
-        num_classes = class_weights.shape[0]
-        if num_classes < 2:
-            raise ValueError(f"class_weights must hold at least 2 classes, got shape {class_weights.shape}.")
-        if self.sampled_classes is not None and self.sampled_classes < num_classes:
+        rows = as_class_rows(class_weights)
+        num_classes, count = rows.num_classes, min(self.sampled_classes or rows.num_classes, rows.num_classes)
+        classes = tf.range(num_classes)
+        if count < num_classes:
             # The largest of random scores: unlike a shuffle, XLA can compile it.
             scores = keras.random.uniform([num_classes], seed=self.seed_generator)
-            rows = tf.math.top_k(scores, self.sampled_classes).indices
-            class_weights, num_classes = take_rows(class_weights, rows), self.sampled_classes
-        x = unit(class_weights)
-        energy = self._energy(tf.maximum(2.0 - 2.0 * tf.matmul(x, x, transpose_b=True), _MIN_SQUARED_DISTANCE))
-        energy = tf.linalg.set_diag(energy, tf.zeros([num_classes]))
-        return tf.reduce_sum(energy) / (num_classes * (num_classes - 1))
+            classes = tf.math.top_k(scores, count).indices
+        x = unit(rows.of_classes(classes) if count < num_classes else rows.everywhere())[:, 0]
+        own, own_classes = x, classes
+        if rows.partial:
+            # Each replica has the pairs whose first class is its own.
+            here = rows.here(classes)
+            own, own_classes = tf.boolean_mask(x, here), tf.boolean_mask(classes, here)
+        energy = self._energy(tf.maximum(2.0 - 2.0 * tf.matmul(own, x, transpose_b=True), _MIN_SQUARED_DISTANCE))
+        energy = tf.where(own_classes[:, None] == classes, 0.0, energy)
+        return rows.sum_over_shards(tf.reduce_sum(energy)) / (count * (count - 1))
 
     def _energy(self, squared_distances):
         if self.power == 0:

@@ -6,13 +6,17 @@ import keras
 import tensorflow as tf
 
 from tfface.classifier.labels import check_labels
+from tfface.distribute.class_rows import ClassRows
 from tfface.geometry import arccos, unit
-from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
+from tfface.losses.base import EmbeddingLoss, as_class_rows, as_matrix
 
 
 @keras.saving.register_keras_serializable("tfface")
 class InterLoss(EmbeddingLoss):
     """Negative mean angle between an example's class and the others: −1/(π(K−1)) · Σ_{j≠y_i} arccos(Ŵ_{y_i}·Ŵ_j).
+
+    With sub-centers, an example's class is the one nearest to its embedding, and each other class the one nearest to
+    that.
 
     Args:
       **kwargs: of `keras.layers.Layer`.
@@ -22,14 +26,15 @@ class InterLoss(EmbeddingLoss):
     """
 
     takes = ("embeddings", "labels", "class_weights")
+    takes_sub_centers = True
 
-    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor | ClassRows) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:
-          embeddings: ignored; here for the signature of `IntraLoss`.
+          embeddings: float [B, d], for the choice of sub-centers; it takes no gradient.
           labels: integer [B], each in [0, K).
-          class_weights: float [K, d], any norm, K at least 2: `head.class_weights`.
+          class_weights: float [K, d], any norm, K at least 2: `head.class_weights`; or `head.class_rows`.
 
         Returns:
           float32 [B], in [-1, 0].
@@ -38,13 +43,16 @@ class InterLoss(EmbeddingLoss):
           ValueError: wrong rank, labels that are not integers, or a single class.
           tf.errors.InvalidArgumentError: a label is out of range.
         """
-        class_weights = as_matrix(class_weights, "class_weights")
-        num_classes = class_weights.shape[0]
-        if num_classes < 2:
-            raise ValueError(f"class_weights must hold at least 2 classes, got shape {class_weights.shape}.")
-        labels = check_labels(labels, num_classes)
-        class_weights = unit(class_weights)
-        between = arccos(tf.matmul(take_rows(class_weights, labels), class_weights, transpose_b=True))
+        rows = as_class_rows(class_weights)
+        labels = check_labels(labels, rows.num_classes)
+        own = unit(rows.of_classes(labels))
+        nearest = tf.argmax(tf.einsum("bd,bsd->bs", tf.stop_gradient(as_matrix(embeddings, "embeddings")), own), axis=1)
+        own = tf.gather(own, nearest, batch_dims=1)
+        # Partitioned, each replica compares the classes of the whole batch with its own classes.
+        others = unit(rows.by_class())
+        cosines = tf.matmul(own, tf.reshape(others, [-1, others.shape[2]]), transpose_b=True)
+        cosines = tf.reduce_max(tf.reshape(cosines, [-1, *others.shape[:2]]), axis=2)
+        classes = tf.range(*rows.classes, dtype=labels.dtype)
         # The angle of a class to itself, zero up to rounding, leaves the sum and its gradient.
-        others = tf.reduce_sum(between, axis=1) - tf.gather(between, labels, batch_dims=1)
-        return -others / (math.pi * (num_classes - 1))
+        angles = tf.where(labels[:, None] == classes, 0.0, arccos(cosines))
+        return -rows.sum_over_shards(tf.reduce_sum(angles, axis=1)) / (math.pi * (rows.num_classes - 1))

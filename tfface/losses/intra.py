@@ -6,13 +6,16 @@ import keras
 import tensorflow as tf
 
 from tfface.classifier.labels import check_labels
+from tfface.distribute.class_rows import ClassRows
 from tfface.geometry import arccos, unit
-from tfface.losses.base import EmbeddingLoss, as_matrix, take_rows
+from tfface.losses.base import EmbeddingLoss, as_class_rows, as_matrix
 
 
 @keras.saving.register_keras_serializable("tfface")
 class IntraLoss(EmbeddingLoss):
     """Angle between each embedding and its class weights, as a fraction of π: θ_{y_i} / π.
+
+    With sub-centers, each example uses its nearest one.
 
     Args:
       **kwargs: of `keras.layers.Layer`.
@@ -22,22 +25,23 @@ class IntraLoss(EmbeddingLoss):
     """
 
     takes = ("embeddings", "labels", "class_weights")
+    takes_sub_centers = True
 
-    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor) -> tf.Tensor:
+    def call(self, embeddings: tf.Tensor, labels: tf.Tensor, class_weights: tf.Tensor | ClassRows) -> tf.Tensor:
         """Computes the per-example losses.
 
         Args:
           embeddings: float [B, d], any norm.
           labels: integer [B], each in [0, K).
-          class_weights: float [K, d], any norm: `head.class_weights`.
+          class_weights: float [K, d], any norm, K at least 2: `head.class_weights`; or `head.class_rows`.
 
         Returns:
           float32 [B], in [0, 1].
 
         Raises:
-          ValueError: wrong rank, or labels that are not integers.
+          ValueError: wrong rank, labels that are not integers, or a single class.
           tf.errors.InvalidArgumentError: a label is out of range.
         """
-        embeddings, class_weights = as_matrix(embeddings, "embeddings"), as_matrix(class_weights, "class_weights")
-        own = take_rows(class_weights, check_labels(labels, class_weights.shape[0]))
-        return arccos(tf.reduce_sum(unit(embeddings) * unit(own), axis=1)) / math.pi
+        rows = as_class_rows(class_weights)
+        labels = check_labels(labels, rows.num_classes)
+        return arccos(rows.target_cosines(unit(as_matrix(embeddings, "embeddings")), labels)) / math.pi

@@ -48,6 +48,11 @@ class EmbeddingDrift(StepCallback):
         self.embeddings: list[np.ndarray] = []
         self.class_weights: list[np.ndarray] = []
 
+    def on_train_begin(self, logs=None):
+        if not hasattr(self.model.head, "get_class_weights"):
+            raise ValueError(f"the drift of embeddings needs a head with class weights, got {self.model.head!r}.")
+        super().on_train_begin(logs)
+
     def on_train_batch_end(self, batch, logs=None):
         step = self.step + 1
         if min(-step % self.every, self.total_steps - step) <= self.window:
@@ -56,10 +61,9 @@ class EmbeddingDrift(StepCallback):
 
     def _look(self):
         head = self.model.head
-        sub_centers = getattr(head, "sub_centers", 1)
-        weights = np.asarray(head.class_weights.numpy())
+        weights = head.get_class_weights()
         # The direction of sub-centers is that of their mean.
-        rows = weights.reshape(-1, sub_centers, weights.shape[1])[self.labels].mean(axis=1)
+        rows = weights.reshape(-1, head.sub_centers, weights.shape[1])[self.labels].mean(axis=1)
         for past, now in (
             (self.embeddings, self.model.encoder.predict(self.images, verbose=0)),
             (self.class_weights, rows),

@@ -10,7 +10,7 @@ class RebuildForest(keras.callbacks.Callback):
     With sub-centers, the forest has the mean of the directions of each class.
 
     Args:
-      head: `ClassificationHead` whose sampler is a `HashForestSampler`.
+      head: `ClassificationHead`, or a wrapper of one, whose sampler is a `HashForestSampler`.
       every: int, batches between rebuilds.
 
     Raises:
