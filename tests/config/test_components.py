@@ -123,7 +123,7 @@ ABLATIONS = [
     "--head=NormSoftmax --loss=IntraLoss(weight=1.0)",
     "--head=NormSoftmax --loss=InterLoss(weight=1.0)",
     "--head=NormSoftmax --loss=IntraLoss(weight=1.0) --loss=InterLoss(weight=1.0)",
-    "--head=NoHead --loss=TripletLoss(margin=0.35)",
+    "--head=None --loss=TripletLoss(margin=0.35)",
     "--head=ArcFace --loss=IntraLoss(weight=1.0)",
     "--head=ArcFace --loss=InterLoss(weight=1.0)",
     "--head=ArcFace --loss=IntraLoss(weight=1.0) --loss=InterLoss(weight=1.0)",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import keras
 
-from tfface import backbones, losses
+from tfface import backbones, heads
 from tfface.config import components, train_config
 from tfface.distribute import collectives
 from tfface.optimizers import schedules
@@ -83,11 +83,13 @@ def build_head(settings: train_config.TrainConfig, num_classes: int) -> keras.la
         "partition": None if settings.partition == "none" else settings.partition,
         "sampler": components.build("sampler", settings.sampler) if settings.sampler else None,
     }
-    head = components.build("head", settings.head, given)
-    if not settings.loss:
-        return head
     terms = [components.build("loss", loss, {"num_classes": num_classes}) for loss in settings.loss]
-    return losses.HeadWithLosses(head, terms)
+    if settings.head == train_config.NO_HEAD:
+        if settings.sampler or given["partition"]:
+            raise ValueError("without a head there are no class weights to sample or to partition.")
+        return heads.LossesAlone(terms)
+    head = components.build("head", settings.head, given)
+    return heads.HeadWithLosses(head, terms) if terms else head
 
 
 def build_optimizer(
@@ -135,7 +137,7 @@ def completed(settings: train_config.TrainConfig) -> train_config.TrainConfig:
     changes: dict[str, typing.Any] = {}
     for field in dataclasses.fields(settings):
         kind, value = field.metadata["component"], getattr(settings, field.name)
-        if kind and value:
+        if kind and value and value != train_config.NO_HEAD:
             complete = functools.partial(components.complete, kind)
             changes[field.name] = [complete(each) for each in value] if isinstance(value, list) else complete(value)
     return dataclasses.replace(settings, **changes)

@@ -9,6 +9,7 @@ from tfface import files, flagfiles
 from tfface.config import components, migrations, specs
 
 FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
+NO_HEAD = "None"  # In the place of a head: the losses alone.
 
 
 def setting(default, help, choices=None, *, component=None, once=False, free=False, local=False, **bounds):
@@ -80,7 +81,8 @@ class TrainConfig:
 
     head: str = setting(
         "ArcFace",
-        "Classification head, such as SphereFace2(balance=0.8, radius=40) or BroadFace(ArcFace(margin=0.5)).",
+        "Classification head, such as SphereFace2(balance=0.8, radius=40) or BroadFace(ArcFace(margin=0.5)); None: the "
+        "losses alone.",
         component="head",
     )
     loss: list = setting(
@@ -178,6 +180,8 @@ class TrainConfig:
             if field.type is list:
                 setattr(self, field.name, list(getattr(self, field.name)))
             self._check(field.name, getattr(self, field.name), field.metadata)
+        if self.head == NO_HEAD and not self.loss:
+            raise ValueError("head=None needs a loss, such as loss=['TripletLoss()'].")
         if self.save_every % self.log_every:
             raise ValueError(
                 f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "
@@ -187,7 +191,7 @@ class TrainConfig:
     def _check(self, name, value, metadata):
         choices, bounds, kind = metadata["choices"], metadata["bounds"], metadata["component"]
         # Arguments are checked later, by `components.complete`, because signatures need TensorFlow.
-        for text in (value if isinstance(value, list) else [value]) if kind and value else []:
+        for text in (value if isinstance(value, list) else [value]) if kind and value and value != NO_HEAD else []:
             components.check_name(kind, specs.parse(text).name)
         if choices and value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")

@@ -29,8 +29,6 @@ _HOMES = {
 }
 
 # What `--head` and the list of components name; `--loss` adds losses to a head, or makes them stand alone.
-COMPONENTS = tuple(
-    name for module, names in _HOMES.items() if module not in ("base", "with_losses") for name in names
-)
+COMPONENTS = tuple(name for module, names in _HOMES.items() if module not in ("base", "with_losses") for name in names)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)
