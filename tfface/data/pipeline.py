@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 import tensorflow as tf
 
 from tfface.data.checked_records import Shards, open_records
-from tfface.data.images import augment
+from tfface.data.images.augment.base import Augmentation, augment
+from tfface.data.images.augment.geometry import mirror as mirrored
+from tfface.data.images.augment.shortcuts import as_augmentations
 from tfface.data.images.decoding import ImageSize, decode_image, size_pair
 from tfface.data.records import check_labels_agree, parse_example
 from tfface.data.sources.folders import find_images
@@ -23,7 +25,7 @@ def train_dataset(
     *,
     seed: int = 0,
     mirror: bool = True,
-    augmentations: Sequence[str] = (),
+    augmentations: Sequence[Augmentation | str] = (),
     shuffle_buffer: int = 10_000,
     start_step: int = 0,
     deterministic: bool = True,
@@ -44,8 +46,9 @@ def train_dataset(
       image_size: side S or (height, width) in pixels; images of another size are resized.
       seed: int >= 0, for the order and the augmentation. `tf.random.set_seed` has no influence.
       mirror: whether every image is flipped left to right with probability 1/2.
-      augmentations: further augmentations, applied in this order: strings `NAME` or `NAME:PROBABILITY` of
-        `tfface.data.images.augment`, such as `["crop", "low_resolution", "color:0.3"]`.
+      augmentations: further augmentations of `tfface.data.images.augment`, applied in this order, such as
+        `[Crop(), Color(probability=0.3, strength=0.4)]`; also strings `NAME` or `NAME:PROBABILITY`, such as
+        `["crop", "color:0.3"]`.
       shuffle_buffer: number of encoded images from which the next one is drawn.
       start_step: index of the first batch, counted from 0 over all epochs.
       deterministic: False allows parallel reads to overtake each other. This is faster but not reproducible.
@@ -77,7 +80,7 @@ def train_dataset(
             f"`batch_size` must be a multiple of num_workers * parts = {num_workers} * {parts}, got {batch_size}."
         )
     image_size = size_pair(image_size)
-    parsed_augmentations = augment.parse_augmentations(augmentations)
+    augmentations = as_augmentations(augmentations)
     opened = open_records(shards, skip_bad=skip_bad)
     check_labels_agree(opened.shards)
     steps = _steps_per_epoch(opened.counts, batch_size)
@@ -111,8 +114,8 @@ def train_dataset(
         def image(data, chance, key):
             image = decode_image(data, image_size)
             if mirror:
-                image = tf.cond(chance < 0.5, lambda: augment.mirror(image), lambda: image)
-            return augment.augment(image, key, parsed_augmentations)
+                image = tf.cond(chance < 0.5, lambda: mirrored(image), lambda: image)
+            return augment(image, key, augmentations)
 
         return {"image": _images(image, image_size, record["image"], chances, keys), "label": record["label"]}
 
