@@ -7,6 +7,7 @@ __getattr__, __dir__ = lazy.exports(
     {
         "images.decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
+        "batches": ("PK",),
         "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),
         "sources.base": ("Item", "Source"),
         "sources.folders": ("FolderSource", "find_images"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
+from tfface.data.batches import PK, global_batch_size
 from tfface.data.checked_records import Shards, open_records
 from tfface.data.images.augment.base import Augmentation, augment
 from tfface.data.images.augment.geometry import mirror as mirrored
@@ -13,16 +14,16 @@ from tfface.data.images.augment.shortcuts import as_augmentations
 from tfface.data.images.decoding import ImageSize, decode_image, size_pair
 from tfface.data.records import check_labels_agree, parse_example
 from tfface.data.sources.folders import find_images
-
-# This number determines the order of the stream, so it must not depend on the number of processors.
-_FILES_AT_ONCE = 16
+from tfface.data.streams import Share, records_by_identity, shuffled_records
 
 
 def train_dataset(
     shards: Shards,
-    batch_size: int,
+    batch_size: int | None = None,
     image_size: ImageSize = 112,
     *,
+    batches: PK | None = None,
+    epochs: int | None = None,
     seed: int = 0,
     mirror: bool = True,
     augmentations: Sequence[Augmentation | str] = (),
@@ -40,17 +41,24 @@ def train_dataset(
     continues with batch k of the uninterrupted stream, bit for bit, augmentation included. Earlier images of the same
     epoch are read but not decoded.
 
+    With `batches=PK(...)`, an epoch is still the number of images // the batch size, but identities come equally often
+    instead of images. The label of every record is read first, and records are then read one by one.
+
     Args:
       shards: dataset directory, glob of TFRecord files, or a list of these; or the result of `open_records`.
-      batch_size: global batch size, over all workers.
+      batch_size: global batch size, over all workers; may be left out with `batches`.
       image_size: side S or (height, width) in pixels; images of another size are resized.
+      batches: `PK` for batches of P identities with K images each; None: images in random order.
+      epochs: number of epochs after which the dataset ends; None: it is infinite. Each iteration over the dataset takes
+        the epochs after those of the iteration before, so `fit(train_dataset(..., epochs=1), epochs=20)` trains for 20
+        different epochs.
       seed: int >= 0, for the order and the augmentation. `tf.random.set_seed` has no influence.
       mirror: whether every image is flipped left to right with probability 1/2.
       augmentations: further augmentations of `tfface.data.images.augment`, applied in this order, such as
         `[Crop(), Color(probability=0.3, strength=0.4)]`; also strings `NAME` or `NAME:PROBABILITY`, such as
         `["crop", "color:0.3"]`.
-      shuffle_buffer: number of encoded images from which the next one is drawn.
-      start_step: index of the first batch, counted from 0 over all epochs.
+      shuffle_buffer: number of encoded images from which the next one is drawn; not used with `batches`.
+      start_step: index of the first batch, counted from 0 over all epochs; with `epochs`, the start of an epoch.
       deterministic: False allows parallel reads to overtake each other. This is faster but not reproducible.
       num_workers: number of workers that share every batch equally. Together they see the same images as a single
         worker. Each reads all records and decodes only its own.
@@ -66,43 +74,20 @@ def train_dataset(
       ValueError: as for `open_records`; if the shards number identities differently, there are fewer images than a
         batch needs, or an argument is out of range.
     """
-    for argument, value, lowest in (
-        ("seed", seed, 0),
-        ("shuffle_buffer", shuffle_buffer, 1),
-        ("start_step", start_step, 0),
-    ):
+    for argument, value, lowest in (("seed", seed, 0), ("shuffle_buffer", shuffle_buffer, 1)):
         if value < lowest:
             raise ValueError(f"`{argument}` must be at least {lowest}, got {value}.")
-    if not 0 <= worker_index < num_workers:
-        raise ValueError(f"`worker_index` must be in [0, num_workers = {num_workers}), got {worker_index}.")
-    if parts < 1 or batch_size % (num_workers * parts):
-        raise ValueError(
-            f"`batch_size` must be a multiple of num_workers * parts = {num_workers} * {parts}, got {batch_size}."
-        )
     image_size = size_pair(image_size)
     augmentations = as_augmentations(augmentations)
+    batch_size = global_batch_size(batch_size, batches)
     opened = open_records(shards, skip_bad=skip_bad)
     check_labels_agree(opened.shards)
     steps = _steps_per_epoch(opened.counts, batch_size)
-    share = batch_size // num_workers
-    first_epoch, first_step = divmod(start_step, steps)
-
-    def epoch(number):
-        # This sets the seed of this function's graph only. With 0, TensorFlow would compare symbolic seeds.
-        tf.random.set_seed(seed + 1)
-        order = tf.argsort(tf.random.stateless_uniform([len(opened.shards)], seed=[seed, number]), stable=True)
-        records = tf.data.Dataset.from_tensor_slices(tf.gather(opened.shards, order)).interleave(
-            opened.read,
-            cycle_length=_FILES_AT_ONCE,
-            num_parallel_calls=_FILES_AT_ONCE,
-            deterministic=deterministic or num_workers > 1,  # Workers must agree on the order.
-        )
-        records = records.shuffle(shuffle_buffer, seed=number).take(steps * batch_size)
-        seen = tf.where(number == first_epoch, first_step * batch_size, 0)
-        records = records.enumerate(number * steps * batch_size).skip(tf.cast(seen, tf.int64))
-        if num_workers > 1:
-            records = records.filter(lambda position, _: position % batch_size // share == worker_index)
-        return records
+    share = Share(batch_size, steps, start_step, epochs, num_workers, worker_index, parts)
+    if batches is None:
+        stream = shuffled_records(opened, share, seed, shuffle_buffer, deterministic)
+    else:
+        stream = records_by_identity(opened, share, seed, batches)
 
     def batch(positions, serialized):
         record = parse_example(serialized)
@@ -120,21 +105,18 @@ def train_dataset(
         return {"image": _images(image, image_size, record["image"], chances, keys), "label": record["label"]}
 
     # Decoding stays outside the epochs, so that it does not pause between them.
-    return _batches(
-        tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch),
-        batch,
-        share // parts,
-        deterministic=deterministic,
-        drop_remainder=True,
-    ).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return _decoded(stream, batch, deterministic=deterministic).apply(
+        tf.data.experimental.assert_cardinality(share.cardinality)
+    )
 
 
-def steps_per_epoch(shards: Shards, batch_size: int) -> int:
+def steps_per_epoch(shards: Shards, batch_size: int | None = None, *, batches: PK | None = None) -> int:
     """Counts the batches of an epoch of `train_dataset`.
 
     Args:
       shards: as for `train_dataset`.
-      batch_size: global batch size, over all workers.
+      batch_size: as for `train_dataset`.
+      batches: as for `train_dataset`.
 
     Returns:
       int > 0.
@@ -142,7 +124,7 @@ def steps_per_epoch(shards: Shards, batch_size: int) -> int:
     Raises:
       ValueError: as for `open_records`, or if the shards hold fewer images than one batch needs.
     """
-    return _steps_per_epoch(open_records(shards).counts, batch_size)
+    return _steps_per_epoch(open_records(shards).counts, global_batch_size(batch_size, batches))
 
 
 def eval_dataset(shards: Shards, batch_size: int, image_size: ImageSize = 112) -> tf.data.Dataset:
@@ -161,13 +143,14 @@ def eval_dataset(shards: Shards, batch_size: int, image_size: ImageSize = 112) -
       ValueError: as for `open_records`.
     """
     image_size = size_pair(image_size)
+    opened = open_records(shards)
 
     def batch(serialized):
         record = parse_example(serialized)
         images = _images(lambda data: decode_image(data, image_size), image_size, record["image"])
         return {"image": images, "label": record["label"], "key": record["key"], "identity": record["identity"]}
 
-    return _batches(open_records(shards).read_all(), batch, batch_size)
+    return _decoded(opened.read_all().batch(batch_size), batch)
 
 
 def folder_dataset(
@@ -204,12 +187,10 @@ def folder_dataset(
     def batch(keys):
         return {"image": _images(image, image_size, keys), "key": keys}
 
-    return _batches(tf.data.Dataset.from_tensor_slices(keys), batch, batch_size)
+    return _decoded(tf.data.Dataset.from_tensor_slices(keys).batch(batch_size), batch)
 
 
 def _steps_per_epoch(counts, batch_size):
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be positive, got {batch_size}.")
     steps = sum(counts) // batch_size
     if not steps:
         raise ValueError(f"{sum(counts)} images do not fill one batch of batch_size {batch_size}.")
@@ -223,10 +204,9 @@ def _images(function, image_size, *arguments):
     return tf.map_fn(lambda one: function(*one), list(arguments), fn_output_signature=output, parallel_iterations=1)
 
 
-def _batches(records, batch, batch_size, *, deterministic=True, drop_remainder=False):
+def _decoded(batches, decode, *, deterministic=True):
     options = tf.data.Options()
     options.deterministic = deterministic
     # tf.distribute must not split the workers' batches again.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = records.batch(batch_size, drop_remainder=drop_remainder).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE).with_options(options)

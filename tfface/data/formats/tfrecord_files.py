@@ -16,6 +16,7 @@ _FOOTER = struct.Struct("<I")
 _MAX_BYTES = 1 << 29  # Twice the largest image.
 # Reading a file in large blocks is faster than seeking to the header of every small record.
 _BUFFER = 1 << 20
+_SMALL_BUFFER = 1 << 13  # For a single record.
 
 
 class RestLost(ValueError):
@@ -35,6 +36,21 @@ def count_records(path: str | os.PathLike) -> int:
       ValueError: if a length or its checksum is wrong; the message names the file, the record and its offset.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
+    return sum(1 for _ in record_offsets(path))
+
+
+def record_offsets(path: str | os.PathLike) -> Iterator[int]:
+    """Finds the records of a TFRecord file by their lengths, without reading their data.
+
+    Args:
+      path: as for `count_records`.
+
+    Yields:
+      Start of each record in bytes.
+
+    Raises:
+      ValueError, OSError, tf.errors.OpError: as `count_records`.
+    """
     with _open(path) as file:
         count, offset, end = 0, 0, _size(file)
         while offset < end:
@@ -42,9 +58,9 @@ def count_records(path: str | os.PathLike) -> int:
                 length = _read_length(file, offset, end)
             except ValueError as error:
                 raise ValueError(f"{path}: record {count} at byte {offset}: {error}.") from None
+            yield offset
             offset += _HEADER.size + length + _FOOTER.size
             count += 1
-    return count
 
 
 def scan_records(path: str | os.PathLike) -> Iterator[tuple[int, bytes | ValueError]]:
@@ -90,7 +106,7 @@ def read_record(path: str | os.PathLike, offset: int) -> bytes:
         name.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
-    with _open(path) as file:
+    with _open(path, _SMALL_BUFFER) as file:
         return _read_data(file, _read_length(file, offset, _size(file)))
 
 
@@ -106,9 +122,9 @@ def read_records(path: str | os.PathLike, offsets: Iterable[int]) -> Iterator[by
             yield _read_data(file, _read_length(file, offset, end))
 
 
-def _open(path):
+def _open(path, buffering=_BUFFER):
     if "://" not in str(path):
-        return open(path, "rb", buffering=_BUFFER)
+        return open(path, "rb", buffering=buffering)
     # Imported here, because local files do not need TensorFlow.
     from tensorflow.io.gfile import GFile
 

@@ -1,0 +1,147 @@
+"""Streams of training records: which record is at which position, for one worker and its devices.
+
+Each stream is a `tf.data.Dataset` of (positions int64 [B], serialized records string [B]), B the images of one device.
+Position p is in batch p // batch_size of the uninterrupted stream over all workers.
+"""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfface.data.batches import PK, image_order
+from tfface.data.checked_records import Records
+from tfface.data.identity_index import index_identities
+
+# This number determines the order of the stream, so it must not depend on the number of processors.
+_FILES_AT_ONCE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one worker reads of every batch, and the epochs that it reads.
+
+    Args:
+      batch_size: images per batch, over all workers.
+      steps: batches per epoch.
+      start_step: index of the first batch.
+      epochs: number of epochs per iteration over the dataset; None: infinitely many.
+      num_workers: workers that share every batch equally.
+      worker_index: index of this worker.
+      parts: equal batches into which the share of this worker is split.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    batch_size: int
+    steps: int
+    start_step: int = 0
+    epochs: int | None = None
+    num_workers: int = 1
+    worker_index: int = 0
+    parts: int = 1
+
+    def __post_init__(self):
+        if not 0 <= self.worker_index < self.num_workers:
+            raise ValueError(
+                f"`worker_index` must be in [0, num_workers = {self.num_workers}), got {self.worker_index}."
+            )
+        if self.parts < 1 or self.batch_size % (self.num_workers * self.parts):
+            raise ValueError(
+                f"`batch_size` must be a multiple of num_workers * parts = {self.num_workers} * {self.parts}, "
+                f"got {self.batch_size}."
+            )
+        if self.start_step < 0:
+            raise ValueError(f"`start_step` must be at least 0, got {self.start_step}.")
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"`epochs` must be at least 1, or None for an infinite dataset, got {self.epochs}.")
+        if self.epochs is not None and self.start_step % self.steps:
+            raise ValueError(
+                f"with `epochs`, `start_step` must be a multiple of the {self.steps} steps per epoch, "
+                f"got {self.start_step}."
+            )
+
+    @property
+    def of_worker(self) -> int:
+        """Images per batch for this worker."""
+        return self.batch_size // self.num_workers
+
+    @property
+    def of_device(self) -> int:
+        """Images per batch for one device of this worker."""
+        return self.of_worker // self.parts
+
+    @property
+    def cardinality(self) -> int:
+        """Number of the devices' batches in one iteration over the dataset."""
+        return tf.data.INFINITE_CARDINALITY if self.epochs is None else self.epochs * self.steps * self.parts
+
+    def numbers_of_epochs(self) -> tf.data.Dataset:
+        """Returns the dataset of the numbers of the epochs; each iteration over a finite one takes the next epochs."""
+        first = self.start_step // self.steps
+        if self.epochs is None:
+            return tf.data.Dataset.range(first, tf.int64.max)
+        starts = itertools.count(first, self.epochs)
+        start = tf.data.Dataset.from_generator(lambda: [next(starts)], output_signature=tf.TensorSpec([], tf.int64))
+        return start.flat_map(lambda start: tf.data.Dataset.range(start, start + self.epochs))
+
+    def steps_seen(self, epoch: tf.Tensor) -> tf.Tensor:
+        """Returns the number of steps of an epoch that lie before the first batch, int64 []."""
+        first_epoch, first_step = divmod(self.start_step, self.steps)
+        return tf.cast(tf.where(epoch == first_epoch, first_step, 0), tf.int64)
+
+
+def shuffled_records(
+    records: Records, share: Share, seed: int, shuffle_buffer: int, deterministic: bool
+) -> tf.data.Dataset:
+    """Builds the stream that reads every record once per epoch, in a new order."""
+    batch_size, steps = share.batch_size, share.steps
+
+    def epoch(number):
+        # This sets the seed of this function's graph only. With 0, TensorFlow would compare symbolic seeds.
+        tf.random.set_seed(seed + 1)
+        order = tf.argsort(tf.random.stateless_uniform([len(records.shards)], seed=[seed, number]), stable=True)
+        serialized = tf.data.Dataset.from_tensor_slices(tf.gather(records.shards, order)).interleave(
+            records.read,
+            cycle_length=_FILES_AT_ONCE,
+            num_parallel_calls=_FILES_AT_ONCE,
+            deterministic=deterministic or share.num_workers > 1,  # Workers must agree on the order.
+        )
+        serialized = serialized.shuffle(shuffle_buffer, seed=number).take(steps * batch_size)
+        serialized = serialized.enumerate(number * steps * batch_size).skip(share.steps_seen(number) * batch_size)
+        if share.num_workers > 1:
+            serialized = serialized.filter(
+                lambda position, _: position % batch_size // share.of_worker == share.worker_index
+            )
+        return serialized
+
+    return share.numbers_of_epochs().flat_map(epoch).batch(share.of_device, drop_remainder=True)
+
+
+def records_by_identity(records: Records, share: Share, seed: int, batches: PK) -> tf.data.Dataset:
+    """Builds the stream of `PK` batches; reads the label of every record first.
+
+    Raises:
+      ValueError: there are fewer identities than a batch needs, or a record is damaged.
+    """
+    index = index_identities(records)
+    images_of_step = image_order(index.starts, batches, seed)
+
+    def epoch(number):
+        first = number * share.steps + share.steps_seen(number)
+        return tf.data.Dataset.range(first * share.parts, (number + 1) * share.steps * share.parts)
+
+    def read(positions):
+        images = images_of_step(int(positions[0]) // share.batch_size)
+        return np.array(index.read(images[positions % share.batch_size]), object)
+
+    def positions_and_records(number):
+        step, part = number // share.parts, number % share.parts
+        first = step * share.batch_size + share.worker_index * share.of_worker + part * share.of_device
+        positions = first + tf.range(share.of_device, dtype=tf.int64)
+        serialized = tf.numpy_function(read, [positions], tf.string, stateful=False)
+        return positions, tf.ensure_shape(serialized, [share.of_device])
+
+    return share.numbers_of_epochs().flat_map(epoch).map(positions_and_records, tf.data.AUTOTUNE)
