@@ -170,6 +170,14 @@ def test_eval_dataset_is_in_order_of_the_records_and_agrees_with_pillow(dataset,
             assert identity.decode() == key.decode().split("/")[0] == f"person_{label}"
 
 
+def test_datasets_that_number_identities_differently_are_refused(dataset, faces, tmp_path):
+    (faces / "person_0").rename(faces / "person_7")
+    convert.convert_folder(faces, tmp_path / "other")
+    for make in (pipeline.train_dataset, pipeline.eval_dataset):
+        with pytest.raises(ValueError, match=f"{tmp_path}/other and {dataset} have different label maps: merge them"):
+            make([dataset, tmp_path / "other"], 4)
+
+
 def test_folder_and_records_give_the_same_images(dataset, faces):
     def by_key(stream):
         return {

@@ -140,10 +140,11 @@ def eval_dataset(shards: Shards, batch_size: int, image_size: ImageSize = 112) -
       "identity": string [B]}`.
 
     Raises:
-      ValueError: as for `open_records`.
+      ValueError: as for `open_records`, or if the shards number identities differently.
     """
     image_size = size_pair(image_size)
     opened = open_records(shards)
+    check_labels_agree(opened.shards)
 
     def batch(serialized):
         record = parse_example(serialized)

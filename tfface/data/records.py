@@ -212,7 +212,7 @@ def check_labels_agree(shards: Iterable[str]) -> None:
     for directory, info in others:
         if info.label_map != first[1].label_map:
             raise ValueError(
-                f"{first[0]} and {directory} have different label maps: merge them before training on both."
+                f"{first[0]} and {directory} have different label maps: merge them into one dataset first."
             )
 
 
