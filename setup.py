@@ -26,6 +26,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tfface", "tfface.*"]),
     package_data={"tfface": ["py.typed"], "tfface.cli": ["paper_results.csv"]},
+    entry_points={"console_scripts": ["tfface = tfface.cli.main:main"]},
     install_requires=[
         "keras>=3.8,<3.16",
         "numpy>=1.26",

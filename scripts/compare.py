@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.compare`."""
+"""Launches `tfface compare`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.compare", run_name="__main__", alter_sys=True)
+    main(["compare", *sys.argv[1:]])

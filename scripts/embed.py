@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.embed`."""
+"""Launches `tfface embed`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.embed", run_name="__main__", alter_sys=True)
+    main(["embed", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.evaluate`."""
+"""Launches `tfface evaluate`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.evaluate", run_name="__main__", alter_sys=True)
+    main(["evaluate", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.export`."""
+"""Launches `tfface export`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.export", run_name="__main__", alter_sys=True)
+    main(["export", *sys.argv[1:]])

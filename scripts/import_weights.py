@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.import_weights`."""
+"""Launches `tfface import-weights`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.import_weights", run_name="__main__", alter_sys=True)
+    main(["import-weights", *sys.argv[1:]])

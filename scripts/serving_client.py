@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.serving_client`."""
+"""Launches `tfface serving-client`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.serving_client", run_name="__main__", alter_sys=True)
+    main(["serving-client", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.train`."""
+"""Launches `tfface train`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.train", run_name="__main__", alter_sys=True)
+    main(["train", *sys.argv[1:]])

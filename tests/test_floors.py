@@ -50,6 +50,8 @@ def imports(library):
 
 def package(module):
     """The package of a module below `tfface`; "" for the helpers beside them."""
+    if module == "tfface.__main__":  # `python -m tfface` is a program.
+        return "cli"
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in FLOOR else ""
 

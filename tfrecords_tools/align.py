@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.align`."""
+"""Launches `tfface records align`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.align", run_name="__main__", alter_sys=True)
+    main(["records", "align", *sys.argv[1:]])

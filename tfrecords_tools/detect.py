@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.detect`."""
+"""Launches `tfface records detect`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.detect", run_name="__main__", alter_sys=True)
+    main(["records", "detect", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.drop_low_shot`."""
+"""Launches `tfface records drop-low-shot`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.drop_low_shot", run_name="__main__", alter_sys=True)
+    main(["records", "drop-low-shot", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.from_list`."""
+"""Launches `tfface records from-list`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.from_list", run_name="__main__", alter_sys=True)
+    main(["records", "from-list", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.from_recordio`."""
+"""Launches `tfface records from-recordio`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.from_recordio", run_name="__main__", alter_sys=True)
+    main(["records", "from-recordio", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.inspect_records`."""
+"""Launches `tfface records inspect-records`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.inspect_records", run_name="__main__", alter_sys=True)
+    main(["records", "inspect-records", *sys.argv[1:]])

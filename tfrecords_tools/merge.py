@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.merge`."""
+"""Launches `tfface records merge`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.merge", run_name="__main__", alter_sys=True)
+    main(["records", "merge", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.overlap`."""
+"""Launches `tfface records overlap`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.overlap", run_name="__main__", alter_sys=True)
+    main(["records", "overlap", *sys.argv[1:]])

@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.relabel`."""
+"""Launches `tfface records relabel`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.relabel", run_name="__main__", alter_sys=True)
+    main(["records", "relabel", *sys.argv[1:]])

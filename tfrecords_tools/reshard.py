@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.reshard`."""
+"""Launches `tfface records reshard`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.reshard", run_name="__main__", alter_sys=True)
+    main(["records", "reshard", *sys.argv[1:]])

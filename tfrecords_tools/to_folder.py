@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.to_folder`."""
+"""Launches `tfface records to-folder`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.to_folder", run_name="__main__", alter_sys=True)
+    main(["records", "to-folder", *sys.argv[1:]])

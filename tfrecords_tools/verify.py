@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.verify`."""
+"""Launches `tfface records verify`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.verify", run_name="__main__", alter_sys=True)
+    main(["records", "verify", *sys.argv[1:]])

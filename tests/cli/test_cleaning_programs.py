@@ -58,8 +58,10 @@ finally:
     print("tensorflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    wanted = ["output", "name", "shards", "workers", "skip_bad", "overwrite"] if program in WRITERS else ["input|train"]
-    assert all(re.search(rf"^  --(\[no\])?({flag}): ", done.stdout, re.M) for flag in wanted)
+    shared = ["output", "name", "shards", "overwrite", "workers", "skip_bad", "beam"]
+    shared += ["holdout_identities", "holdout_from", "holdout_seed"]
+    wanted = shared if program in WRITERS else ["input|train"]
+    assert all(re.search(rf"^  --(\[no\])?({flag})$", done.stdout, re.M) for flag in wanted)
     assert done.stdout.endswith("False\n") and done.stderr == ""
 
 

@@ -1,7 +1,7 @@
 """Puts the numbers of several runs and of papers side by side.
 
 Example:
-  python scripts/compare.py --runs=runs/cfp,evaluation/results.json --output=comparison.csv
+  tfface compare --runs=runs/cfp,evaluation/results.json --output=comparison.csv
 
 A paper's line appears if it shares a dataset and a measure with the runs. Its numbers are percentages over the whole
 protocol; a run's accuracy is followed by its number of pairs, which shows whether it covers the whole protocol too.

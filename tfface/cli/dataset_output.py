@@ -1,4 +1,4 @@
-"""Shared by the programs that write a dataset: its flags, and the report of the result."""
+"""Shared by the programs that write a dataset: its flags, which hold for any source, and the report of the result."""
 
 import functools
 import shlex
@@ -8,32 +8,58 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tfface.cli import help
+
 if TYPE_CHECKING:
     from tfface.data.conversion.convert import Conversion
     from tfface.data.sources.base import Source
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Directory for the dataset.", required=True)
-flags.DEFINE_string("name", None, "Name of the dataset. Default: the last part of --output.")
-flags.DEFINE_integer(
-    "shards", None, "Shards per dataset, at most one per image. Default: about 100 MB per shard.", lower_bound=1
+_DATASET = (
+    flags.DEFINE_string("output", None, "Directory for the dataset.", required=True),
+    flags.DEFINE_string("name", None, "Name of the dataset. Default: the last part of --output."),
+    flags.DEFINE_integer(
+        "shards", None, "Shards per dataset, at most one per image. Default: about 100 MB per shard.", lower_bound=1
+    ),
+    flags.DEFINE_bool("overwrite", False, "Replace datasets of this name in --output."),
 )
-flags.DEFINE_integer("workers", None, "Threads. Default: the number of processors.", lower_bound=1)
-flags.DEFINE_bool("skip_bad", False, "Leave bad images out and list them in skipped.txt, instead of stopping.")
-flags.DEFINE_bool("overwrite", False, "Replace datasets of this name in --output.")
+_HOLDOUT = (
+    flags.DEFINE_integer(
+        "holdout_identities",
+        0,
+        "Identities to hold out for evaluation: the datasets are OUTPUT/train and OUTPUT/heldout. 0: none.",
+        lower_bound=0,
+    ),
+    flags.DEFINE_enum(
+        "holdout_from",
+        "hash",
+        ["hash", "last"],
+        "Choose held-out identities by a hash of their names, or the last by name.",
+    ),
+    flags.DEFINE_integer("holdout_seed", 0, "Seed of the choice by hash."),
+)
+_WORK = (
+    flags.DEFINE_integer("workers", None, "Threads. Default: the number of processors.", lower_bound=1),
+    flags.DEFINE_bool("skip_bad", False, "Leave bad images out and list them in skipped.txt, instead of stopping."),
+    flags.DEFINE_multi_string(
+        "beam",
+        None,
+        "Convert with Apache Beam and this option of its pipeline; may be repeated: --beam=--runner=FlinkRunner.",
+    ),
+)
+for title, group in (("dataset", _DATASET), ("held-out identities", _HOLDOUT), ("work", _WORK)):
+    help.topic(title, [flag.name for flag in group])
 
 
-def write(source: "Source") -> None:
-    """Converts a source to the dataset that the flags name, and prints what it holds."""
+def write(source: "Source") -> "Conversion":
+    """Converts a source to the datasets that the flags name, and prints what they hold."""
     from tfface.data.conversion.convert import convert
 
-    result = run(functools.partial(convert, source))
-    print(f"skipped: {len(result.skipped)}")
-    print(f"next: python tfrecords_tools/inspect_records.py --input={shlex.quote(FLAGS.output)}")
+    return run(functools.partial(convert, source))
 
 
 def run(convert: "Callable[..., Conversion]") -> "Conversion":
-    """Runs a conversion with the options that the flags name, and prints its datasets and what it skipped.
+    """Runs a conversion with the options that the flags name, and prints what it made and what is next.
 
     Args:
       convert: function of the output directory and of the options of `tfface.data.convert`.
@@ -49,9 +75,13 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         name=FLAGS.name,
         num_shards=FLAGS.shards,
         workers=FLAGS.workers,
+        holdout_identities=FLAGS.holdout_identities,
+        holdout_from=FLAGS.holdout_from,
+        holdout_seed=FLAGS.holdout_seed,
         skip_bad=FLAGS.skip_bad,
         overwrite=FLAGS.overwrite,
         progress=True,
+        write=_beam_writer() if FLAGS.beam else None,
     )
     for place, reason in result.skipped:
         print(f"skipped {place}: {reason}", file=sys.stderr)
@@ -60,4 +90,21 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         print(f"{directory}: {info.images} images of {info.identities} identities, {size}, {len(info.shards)} shard(s)")
         if info.landmarks:
             print(f"  {info.landmarks} of them with landmarks")
+    print(f"skipped: {len(result.skipped)}")
+    places = [shlex.quote(place) for place in result.datasets]
+    if len(places) == 2:
+        print(f"next: tfface train --train_data={places[0]} --heldout_data={places[1]}")
+    else:
+        print(f"next: tfface records inspect-records --input={places[0]}")
     return result
+
+
+def _beam_writer():
+    """Makes the function that writes shards with the pipeline of --beam."""
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ModuleNotFoundError:
+        raise ValueError("--beam needs Apache Beam: install `tfface[beam]`.") from None
+    from tfface.data.conversion.beam import shard_writer
+
+    return shard_writer(PipelineOptions(FLAGS.beam))

@@ -1,8 +1,8 @@
 """Embeds images with a model and writes one vector per image to a file.
 
 Examples:
-  python scripts/embed.py --model=runs/quickstart/export/1 --data=photos --output=photos.npz
-  python scripts/embed.py --model=runs/cfp --data=records/cfp/heldout --output=heldout.tfrecord --flip
+  tfface embed --model=runs/quickstart/export/1 --data=photos --output=photos.npz
+  tfface embed --model=runs/cfp --data=records/cfp/heldout --output=heldout.tfrecord --flip
 
 An interrupted run leaves its work in OUTPUT.partial; the same command continues from there and writes the same
 bytes as an uninterrupted run.
@@ -32,7 +32,7 @@ def main() -> None:
     embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, records)
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
-    print(f"next: python scripts/evaluate.py --model={_OUTPUT.value} --data={_DATA.value}")
+    print(f"next: tfface evaluate --model={_OUTPUT.value} --data={_DATA.value}")
 
 
 if __name__ == "__main__":

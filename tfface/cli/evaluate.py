@@ -1,13 +1,11 @@
 """Verifies a model on pairs of faces and writes a report: an HTML page, a picture, JSON and CSV.
 
 Examples:
-  python scripts/evaluate.py --model=runs/quickstart/export/1 --data=runs/quickstart/records/heldout
-  python scripts/evaluate.py --model=runs/cfp --data=cfp/Data/Images --protocol=cfp/Protocol/Split/FF --report=ff.html
+  tfface evaluate --model=runs/quickstart/export/1 --data=runs/quickstart/records/heldout
+  tfface evaluate --model=runs/cfp --data=cfp/Data/Images --protocol=cfp/Protocol/Split/FF --report=ff.html
 """
 
 import os
-import shlex
-import sys
 
 from absl import flags
 
@@ -52,7 +50,7 @@ def main() -> None:
         groups=_GROUPS.value,
         hardest=_HARDEST.value,
         skip_bad=_SKIP_BAD.value,
-        command=shlex.join(["python", *sys.argv]),
+        command=program.command(),
     )
     print(evaluation.to_table(results))
     print()

@@ -1,9 +1,9 @@
 """Exports a trained encoder for serving as a SavedModel, TensorFlow Lite or ONNX; the name of --output selects which.
 
 Examples:
-  python scripts/export.py --model=runs/quickstart --output=exported/quickstart/1 --serving_config=exported
-  python scripts/export.py --model=runs/quickstart --output=face.tflite --quantize=int8 --calibration=records/photos
-  python scripts/export.py --model=runs/quickstart --output=face.onnx --flip
+  tfface export --model=runs/quickstart --output=exported/quickstart/1 --serving_config=exported
+  tfface export --model=runs/quickstart --output=face.tflite --quantize=int8 --calibration=records/photos
+  tfface export --model=runs/quickstart --output=face.onnx --flip
 
 An export appears under its name only after a separate process has loaded it and got the embeddings of the model.
 """
@@ -12,7 +12,7 @@ from absl import flags
 
 from tfface.cli import program
 
-_MODEL = flags.DEFINE_string("model", None, "Run folder of scripts/train.py, or .keras file.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "Run folder of tfface train, or .keras file.", required=True)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Path to make: NAME.tflite, NAME.onnx, or a SavedModel folder such as NAME/1.", required=True
 )
@@ -20,7 +20,7 @@ _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image
 _FAR = flags.DEFINE_float("far", 1e-3, "FAR whose threshold the signature `compare` uses.", 0.0, 1.0)
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of the result whose threshold is used. Default: the first.")
 _RESULTS = flags.DEFINE_string(
-    "results", None, "results.json that scripts/evaluate.py wrote for this model. Default: that of the run."
+    "results", None, "results.json that tfface evaluate wrote for this model. Default: that of the run."
 )
 _QUANTIZE = flags.DEFINE_enum("quantize", "none", ["none", "float16", "int8"], "Precision of a .tflite file.")
 _CALIBRATION = flags.DEFINE_string(
@@ -59,7 +59,7 @@ def main() -> None:
     if _SERVING_CONFIG.value:
         print(f"Next: tensorflow_model_server --model_config_file={_SERVING_CONFIG.value}/models.config")
     else:
-        print(f"Next: python scripts/embed.py --model={result.path} --data=photos --output=photos.npz")
+        print(f"Next: tfface embed --model={result.path} --data=photos --output=photos.npz")
 
 
 if __name__ == "__main__":

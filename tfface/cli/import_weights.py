@@ -1,9 +1,9 @@
 """Converts weights of InsightFace's arcface_torch to a .keras file, and an encoder back to a state dict.
 
 Examples:
-  python scripts/import_weights.py --source=backbone.pth --backbone=IResNet100 --output=iresnet100.keras
-  python scripts/import_weights.py --source=w600k_r50.onnx --backbone=IResNet50 --output=iresnet50.keras
-  python scripts/import_weights.py --source=runs/mine --output=backbone.pth
+  tfface import-weights --source=backbone.pth --backbone=IResNet100 --output=iresnet100.keras
+  tfface import-weights --source=w600k_r50.onnx --backbone=IResNet50 --output=iresnet50.keras
+  tfface import-weights --source=runs/mine --output=backbone.pth
 
 State dicts (.pt, .pth) need torch, .onnx files need onnx. Nothing in a file is executed.
 """

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -10,9 +11,10 @@ from tfface import interrupts
 # Programs import this module first. Nothing is open until they run, so a signal may simply end the process.
 interrupts.default()
 
-from absl import app, flags, logging  # noqa: E402
+from absl import app, logging  # noqa: E402
 
 from tfface import flagfiles  # noqa: E402
+from tfface.cli import help  # noqa: E402
 from tfface.config import migrations  # noqa: E402
 
 # TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
@@ -50,7 +52,9 @@ def run(main: Callable[[], None]) -> None:
             arguments = flagfiles.expand(sys.argv, migrations.upgrade)
         except (ValueError, OSError) as error:
             sys.exit(f"Error: {_sentence(error)}")
-        _list_flags()
+        if any(flagfiles.flag_name(argument) in _HELP for argument in arguments[1:]):
+            print(help.render(sys.modules[main.__module__].__doc__ or "", command().partition(" -")[0]))
+            return
         app.run(guarded, arguments)
     except KeyboardInterrupt as error:
         interrupts.default()  # A second signal ends the program at once, without a message.
@@ -58,12 +62,13 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(getattr(error, "status", 130))
 
 
-def _list_flags():
-    """Makes --help list the flags that modules of tfface define for the program too, not only its own."""
-    for module, defined in flags.FLAGS.flags_by_module_dict().items():
-        if module.startswith("tfface."):
-            for flag in defined:
-                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+_HELP = ("help", "helpshort", "h", "?")
+
+
+def command() -> str:
+    """Returns the command line of this process as a user types it: `tfface NAME ...` or `python SCRIPT ...`."""
+    first, *rest = sys.argv
+    return f"{first if first.startswith('tfface ') else f'python {shlex.quote(first)}'} {shlex.join(rest)}".rstrip()
 
 
 def _expected():

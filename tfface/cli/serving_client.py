@@ -1,8 +1,8 @@
 """Embeds or compares images with a model that TensorFlow Serving serves.
 
 Examples:
-  python scripts/serving_client.py --server=http://localhost:8501 --model=faces --images=photos --output=photos.npz
-  python scripts/serving_client.py --server=grpc://localhost:8500 --model=faces --compare=a.jpg,b.jpg
+  tfface serving-client --server=http://localhost:8501 --model=faces --images=photos --output=photos.npz
+  tfface serving-client --server=grpc://localhost:8500 --model=faces --compare=a.jpg,b.jpg
 
 Images are aligned faces, or photographs with a table of landmarks. If some cannot be embedded, they are listed on
 stderr, the others are written, and the exit status is 1. Over REST, TensorFlow is imported only to write the file.

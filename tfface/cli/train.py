@@ -1,11 +1,16 @@
-"""Trains a face-recognition network: python scripts/train.py --flagfile=scripts/flagfiles/quickstart.flags"""
+"""Trains a face-recognition network.
+
+tfface train --flagfile=quickstart.flags
+"""
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import help, program
 from tfface.config import train_config
 
 train_config.define_flags()
+for title, names in train_config.topics().items():
+    help.topic(title, names)
 
 
 def main() -> None:
@@ -29,7 +34,7 @@ def main() -> None:
     heldout = settings.heldout_data or "photos"
     if settings.train_data == "synthetic":  # Held-out faces are rendered as well; --heldout_data is not used.
         heldout = f"{settings.run_dir}/records/heldout"
-    print(f"  python scripts/evaluate.py --model={result.saved_model} --data={heldout}")
+    print(f"  tfface evaluate --model={result.saved_model} --data={heldout}")
 
 
 if __name__ == "__main__":

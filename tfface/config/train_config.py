@@ -1,4 +1,4 @@
-"""Every setting of a training run, once: fields here are the flags of `scripts/train.py`."""
+"""Every setting of a training run, once: fields here are the flags of `tfface train`."""
 
 import dataclasses
 import math
@@ -209,6 +209,28 @@ _DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
 }
+
+
+# The first setting of each topic, in the order of `TrainConfig`.
+_TOPICS = {
+    "run_dir": "run",
+    "train_data": "data",
+    "backbone": "model",
+    "head": "head and initial weights",
+    "batch_size": "optimisation",
+    "mirror": "augmentation and shuffling",
+    "strategy": "devices and machines",
+    "seed": "reproducibility, logs and checkpoints",
+}
+
+
+def topics() -> dict[str, list[str]]:
+    """Returns the names of the settings by topic, as `--help` lists them."""
+    found, topic = {}, ""
+    for field in dataclasses.fields(TrainConfig):
+        topic = _TOPICS.get(field.name, topic)
+        found.setdefault(topic, []).append(field.name)
+    return found
 
 
 def marked(mark: str) -> frozenset[str]:

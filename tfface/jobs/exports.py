@@ -52,7 +52,7 @@ def export_model(
       far: float in (0, 1], the FAR whose threshold the signature `compare` uses. Without that threshold in the
         verification of the model, the export has none, and its card says why.
       protocol: str, name of the result whose threshold is used; None: the first.
-      results: `results.json` of `scripts/evaluate.py`; default: that of the run.
+      results: `results.json` of `tfface evaluate`; default: that of the run.
       quantize: precision of a `.tflite` file: None, "float16" or "int8".
       calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
       serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.

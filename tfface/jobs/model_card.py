@@ -53,7 +53,7 @@ def model_card(
       flip: bool, whether the export adds the embedding of the flipped image.
       far: float in (0, 1], the FAR whose threshold is chosen.
       protocol: str, name of the result that the threshold comes from; None: the first.
-      results: `results.json` of `scripts/evaluate.py`; default: that of the run, where there is one.
+      results: `results.json` of `tfface evaluate`; default: that of the run, where there is one.
 
     Returns:
       dict of JSON values. `threshold` is None, or a dict with `value`, `far` and `protocol`; `notes` is a list of str,

@@ -146,7 +146,7 @@ def _train(settings, strategy):
     if protocols:
         report = run_dir / "report.html"
         context = {
-            "command": f"python scripts/train.py --flagfile={run_dir / train_config.FLAGFILE}",
+            "command": f"tfface train --flagfile={run_dir / train_config.FLAGFILE}",
             **provenance.provenance(run_dir, heldout_data, settings.protocol),
             "checkpoint": checkpoints.latest,
             "flip": False,

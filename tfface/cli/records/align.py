@@ -1,16 +1,15 @@
 """Aligns the faces of photographs by their landmarks and writes them to a dataset.
 
-    python tfrecords_tools/align.py --input=photos --landmarks=landmarks.csv --output=records/aligned
-    python tfrecords_tools/align.py --input=cfp/Data/Images --cfp_fiducials=cfp/Data/Fiducials --output=records/cfp
+    tfface records align --input=photos --landmarks=landmarks.csv --output=records/aligned
+    tfface records align --input=cfp/Data/Images --cfp_fiducials=cfp/Data/Fiducials --output=records/cfp
 
-If there is no landmarks.csv, detect.py makes one.
+If there is no landmarks.csv, `tfface records detect` makes one.
 """
 
 from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
 _LANDMARKS = flags.DEFINE_string(
     "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."

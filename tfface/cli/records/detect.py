@@ -1,6 +1,6 @@
 """Detects the five landmarks of the main face in every photograph; needs the extra tfface[detection].
 
-python tfrecords_tools/detect.py --input=photos --output=landmarks.csv
+tfface records detect --input=photos --output=landmarks.csv
 """
 
 import shlex
@@ -29,7 +29,7 @@ def main() -> None:
         print(f"{place}: {reason}", file=sys.stderr)
     print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none for {len(missing)}")
     files = f"--input={shlex.quote(_INPUT.value)} --landmarks={shlex.quote(_OUTPUT.value)}"
-    print(f"next: python tfrecords_tools/align.py {files} --output=..." + (" --skip_bad" if missing else ""))
+    print(f"next: tfface records align {files} --output=..." + (" --skip_bad" if missing else ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Drops identities from a dataset: those with few images, and those on an exclusion list.
 
-python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/casia10 --min_images=10
-python tfrecords_tools/drop_low_shot.py --input=records/casia --output=records/clean --exclude=overlap.csv
+tfface records drop-low-shot --input=records/casia --output=records/casia10 --min_images=10
+tfface records drop-low-shot --input=records/casia --output=records/clean --exclude=overlap.csv
 """
 
 import functools
@@ -10,10 +10,11 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Drop identities with fewer images.", lower_bound=1)
-_EXCLUDE = flags.DEFINE_string("exclude", None, "CSV of identity,key, as written by overlap.py; dropped first.")
+_EXCLUDE = flags.DEFINE_string(
+    "exclude", None, "CSV of identity,key, as `tfface records overlap` writes; dropped first."
+)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Converts an InsightFace verification set, such as lfw.bin, to TFRecords and a table of its pairs.
 
-    python tfrecords_tools/from_bin.py --input=faces_emore/lfw.bin --output=records/lfw
-    python scripts/evaluate.py --model=exported/1 --data=records/lfw --protocol=records/lfw/pairs.csv
+    tfface records from-bin --input=faces_emore/lfw.bin --output=records/lfw
+    tfface evaluate --model=exported/1 --data=records/lfw --protocol=records/lfw/pairs.csv
 
 The file is a pickle; nothing in it is executed. It says which pairs are genuine, and nothing else about identities.
 """
@@ -12,7 +12,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The .bin file.", required=True)
 
 
@@ -24,11 +23,16 @@ def main() -> None:
 
     source = BinSource(_INPUT.value)
     pairs = source.pairs()
-    dataset_output.write(source)
-    kept, dropped = pairs.restrict(item.key for item in RecordsSource(dataset_output.FLAGS.output).items())
-    path = pathlib.Path(dataset_output.FLAGS.output) / "pairs.csv"
-    write_pairs(path, kept)
-    print(f"{path}: {len(kept)} pairs" + (f"; {dropped} had a bad image" if dropped else ""))
+    for directory in dataset_output.write(source).datasets:
+        # Held-out identities may be in no pair among themselves, because impostor pairs join two identities each.
+        keys = {item.key for item in RecordsSource(directory).items()}
+        whole = [one in keys and other in keys for one, other in zip(pairs.left, pairs.right, strict=True)]
+        path = pathlib.Path(directory) / "pairs.csv"
+        path.unlink(missing_ok=True)
+        if any(whole):
+            write_pairs(path, pairs.restrict(keys)[0])
+        left_out = f"; {len(pairs) - sum(whole)} have an image that is not in it" if not all(whole) else ""
+        print(f"{path}: {sum(whole)} pairs{left_out}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Converts a list of images and labels to TFRecords.
 
-    python tfrecords_tools/from_list.py --input=train.csv --root=images --output=records/train
+    tfface records from-list --input=train.csv --root=images --output=records/train
 
 The list is CSV with the columns path, label and, optionally, x1,y1,...,x5,y5, or MXNet's .lst with tab-separated
 index, label and path.
@@ -10,7 +10,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The list, .csv or .lst.", required=True)
 _ROOT = flags.DEFINE_string("root", None, "Folder to which its paths are relative. Default: that of the list.")
 

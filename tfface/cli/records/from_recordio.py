@@ -1,6 +1,6 @@
 """Converts a RecordIO pack, such as InsightFace's train.rec, to TFRecords; MXNet is not needed.
 
-    python tfrecords_tools/from_recordio.py --input=faces_emore/train.rec --output=records/ms1mv2
+    tfface records from-recordio --input=faces_emore/train.rec --output=records/ms1mv2
 
 Images are kept byte for byte. Identity 7 of the pack is named 00000007, which keeps the order of the labels.
 """
@@ -9,7 +9,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The .rec file.", required=True)
 _INDEX = flags.DEFINE_string(
     "index", None, "Its .idx file; only the records listed there are read. Default: the one beside."

@@ -1,13 +1,12 @@
 """Converts a zip archive of face images, identity/.../image.jpg, to TFRecords without unpacking it.
 
-python tfrecords_tools/from_zip.py --input=omniglot.zip --root=images_background --depth=2 --output=records/omniglot
+tfface records from-zip --input=omniglot.zip --root=images_background --depth=2 --output=records/omniglot
 """
 
 from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "The zip archive.", required=True)
 _ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
 _DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --root that name an identity.", lower_bound=1)

@@ -1,6 +1,6 @@
 """Summarises a dataset or a folder of images: counts, a contact sheet, and an HTML page.
 
-    python tfrecords_tools/inspect_records.py --input=records/casia --output=inspection
+    tfface records inspect-records --input=records/casia --output=inspection
 
 It is not called inspect.py, because Python would then import it instead of its own module `inspect`.
 """

@@ -1,6 +1,6 @@
 """Merges several datasets into one.
 
-    python tfrecords_tools/merge.py --inputs=records/casia,records/vggface2 --persons=apart --output=records/both
+    tfface records merge --inputs=records/casia,records/vggface2 --persons=apart --output=records/both
 
 --persons says what the same identity name in two datasets means. With `same` it is one person, and files are renamed:
 0001/1.jpg of the dataset casia becomes 0001/casia_1.jpg. With `apart` it is two persons, and identities are renamed:
@@ -11,7 +11,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUTS = flags.DEFINE_list("inputs", None, "Datasets: directories or globs of shards.", required=True)
 _PERSONS = flags.DEFINE_enum(
     "persons", None, ["same", "apart"], "Whether the same name in two datasets is the same person.", required=True

@@ -1,7 +1,7 @@
-"""Lists identities and images that a training set shares with test sets, for drop_low_shot.py --exclude.
+"""Lists identities and images that a training set shares with test sets, for `drop-low-shot --exclude`.
 
-    python tfrecords_tools/overlap.py --train=records/casia --test=records/lfw --output=overlap.csv
-    python tfrecords_tools/overlap.py --train=records/casia --test_names=lfw_names.txt --output=overlap.csv
+    tfface records overlap --train=records/casia --test=records/lfw --output=overlap.csv
+    tfface records overlap --train=records/casia --test_names=lfw_names.txt --output=overlap.csv
 
 Names are compared without case, accents and punctuation; images by hashes that survive scaling and recompression.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     print(f"list  {_OUTPUT.value}")
     if shared:
         files = f"--input={shlex.quote(_TRAIN.value)} --exclude={shlex.quote(_OUTPUT.value)}"
-        print(f"next: python tfrecords_tools/drop_low_shot.py {files} --output=...")
+        print(f"next: tfface records drop-low-shot {files} --output=...")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Relabels the images of a dataset: by a table, or with label noise.
 
-    python tfrecords_tools/relabel.py --input=records/casia --output=records/casia_fixed --table=fixes.csv
-    python tfrecords_tools/relabel.py --input=records/casia --output=records/casia_noise40 --shuffle=0.4 --seed=1
+    tfface records relabel --input=records/casia --output=records/casia_fixed --table=fixes.csv
+    tfface records relabel --input=records/casia --output=records/casia_noise40 --shuffle=0.4 --seed=1
 
 The table has the columns identity,new_identity or key,new_identity; images with an empty new identity are left out.
 --shuffle permutes this share of the labels of every class, as in section 4.3 of SphereFace2.
@@ -13,7 +13,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _TABLE = flags.DEFINE_string("table", None, "CSV of identity,new_identity or key,new_identity.")
 _SHUFFLE = flags.DEFINE_float("shuffle", 0, "Share of the labels of every class to shuffle, after --table.")

@@ -1,13 +1,12 @@
 """Rewrites a dataset with another number of shards or another name.
 
-python tfrecords_tools/reshard.py --input=records/casia --output=records/casia256 --shards=256
+tfface records reshard --input=records/casia --output=records/casia256 --shards=256
 """
 
 from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 
 

@@ -1,6 +1,6 @@
 """Writes the images of a dataset to a folder identity/.../image, byte for byte, and known landmarks to landmarks.csv.
 
-python tfrecords_tools/to_folder.py --input=records/casia --output=casia
+tfface records to-folder --input=records/casia --output=casia
 """
 
 import sys

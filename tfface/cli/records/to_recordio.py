@@ -1,6 +1,6 @@
 """Writes a dataset as a RecordIO pack in InsightFace's layout: train.rec, train.idx and property.
 
-    python tfrecords_tools/to_recordio.py --input=records/casia --output=casia_pack
+    tfface records to-recordio --input=records/casia --output=casia_pack
 
 Images are kept byte for byte, and labels are those of the dataset. The file `property` states the size of the images;
 it is written if all have the same size.

@@ -1,6 +1,6 @@
 """Verifies a dataset: checksums, labels and images; also finds duplicate images.
 
-    python tfrecords_tools/verify.py --input=records/casia --report=verification.csv
+    tfface records verify --input=records/casia --report=verification.csv
 
 The exit status is 1 if something is damaged or contradicts the description. Duplicates are only counted and listed,
 because many published datasets have them.
