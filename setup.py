@@ -24,8 +24,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["tfface", "tfface.*"]),
-    package_data={"tfface": ["py.typed"], "tfface.cli": ["paper_results.csv"]},
+    packages=[*find_packages(include=["tfface", "tfface.*"]), "tfface.experiments"],
+    # A folder of flagfiles only: `--flagfile=quickstart.flags` finds them in every installation (tfface/flagfiles.py).
+    package_dir={"tfface.experiments": "scripts/flagfiles"},
+    package_data={
+        "tfface": ["py.typed"],
+        "tfface.cli": ["paper_results.csv"],
+        "tfface.experiments": ["*.flags"],
+    },
     entry_points={"console_scripts": ["tfface = tfface.cli.main:main"]},
     install_requires=[
         "keras>=3.8,<3.16",

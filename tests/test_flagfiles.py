@@ -1,6 +1,7 @@
 """Flagfiles: absl's own reading is the oracle for good ones, and bad ones end in a sentence."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -75,13 +76,28 @@ def test_a_bad_flagfile_ends_a_program_in_one_sentence(tmp_path):
         ("itself", "itself: a flagfile that includes itself: "),
         ("large", "large: expected at most 1 MB"),
         ("bytes", "bytes: not a text file"),
-        ("nowhere", "nowhere: No such file"),
+        ("nowhere", "nowhere: no such flagfile; tfface comes with broadface.flags, "),
+        ("no/quickstart.flags", "no/quickstart.flags: no such flagfile; "),
         ("0", "flagfiles include each other more than 16 deep"),
     ):
         done = run(f"--flagfile={name}", cwd=tmp_path)
         assert done.returncode == 1 and done.stdout == "", name
         (line,) = done.stderr.splitlines()
         assert line.startswith("Error: ") and message in line
+
+
+def test_a_packaged_flagfile_is_found_by_its_name_unless_the_working_directory_has_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "flagfiles"
+    assert set(flagfiles.packaged()) == {path.name for path in source.glob("*.flags")} >= {"quickstart.flags"}
+    for path in source.glob("*.flags"):
+        named = flagfiles.expand(["p", f"--flagfile={path.name}", "--seed=1"])
+        assert named == flagfiles.expand(["p", "--flagfile", str(path), "--seed=1"]) and len(named) > 10
+    (tmp_path / "mine.flags").write_text("--flagfile=cfp.flags\n--epochs=1\n")
+    included = flagfiles.expand(["p", "--flagfile=mine.flags"])
+    assert included == [*flagfiles.expand(["p", "--flagfile=cfp.flags"]), "--epochs=1"]
+    (tmp_path / "cfp.flags").write_text("--epochs=2\n")
+    assert flagfiles.expand(["p", "--flagfile=cfp.flags"]) == ["p", "--epochs=2"]
 
 
 def test_a_program_takes_the_flags_of_its_file(tmp_path):

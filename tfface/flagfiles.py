@@ -1,6 +1,7 @@
 """Files of flags, one per line. On a command line they may include others; the flags of a run may not."""
 
 import os
+import pathlib
 
 from tfface.files import read_regular
 
@@ -8,6 +9,8 @@ _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 16
 _MAX_FLAGS = 100_000
 _NAME = "flagfile"
+# setup.py puts the flagfiles of the repository into the package.
+_PLACES = (pathlib.Path(__file__).parent / "experiments", pathlib.Path(__file__).parents[1] / "scripts" / "flagfiles")
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:
@@ -32,6 +35,12 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     return text.split("\n")
 
 
+def packaged() -> dict[str, pathlib.Path]:
+    """Returns the paths of the flagfiles that come with tfface, one per experiment, by name."""
+    folder = next(filter(pathlib.Path.is_dir, _PLACES), _PLACES[0])
+    return {path.name: path for path in sorted(folder.glob("*.flags"))}
+
+
 def flags_of(lines, path=None):
     """Returns the flags among lines, such as "--epochs=3", without empty lines and comments (after `#` or `//`)."""
     lines = (line.strip() for line in lines)
@@ -41,6 +50,8 @@ def flags_of(lines, path=None):
 def expand(arguments, upgrade=flags_of):
     """Puts the flags of the files that `--flagfile` names in the place of it, so that nothing else reads them.
 
+    A name without a folder that is not a file of the working directory may be that of a packaged flagfile.
+
     Args:
       arguments: list of str, a command line: the program and its arguments.
       upgrade: function (lines, path) -> flags, which may bring those of earlier releases forward.
@@ -49,7 +60,7 @@ def expand(arguments, upgrade=flags_of):
       list of str without `--flagfile`.
 
     Raises:
-      ValueError: a file is not a flagfile, includes itself, or they include each other too deeply.
+      ValueError: a file does not exist or is not a flagfile, includes itself, or they include each other too deeply.
       OSError: a file cannot be read.
     """
     return [*arguments[:1], *_expand(list(arguments[1:]), upgrade, ())]
@@ -83,14 +94,23 @@ def _expand(arguments, upgrade, within):
     return found
 
 
+def _read(path):
+    try:
+        return read_lines(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such flagfile; tfface comes with {', '.join(packaged())}.") from None
+
+
 def _included(path, upgrade, within):
+    if not os.path.lexists(path):
+        path = str(packaged().get(path, path))
     real = os.path.realpath(path)
     if real in within:
         raise ValueError(f"{path}: a flagfile that includes itself: {' -> '.join([*within, real])}.")
     if len(within) == _MAX_DEPTH:
         raise ValueError(f"{path}: flagfiles include each other more than {_MAX_DEPTH} deep.")
     try:
-        flags = upgrade(read_lines(path), path)
+        flags = upgrade(_read(path), path)
     except (OSError, ValueError) as error:
         if not within:
             raise
