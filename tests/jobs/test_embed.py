@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfface import data, export
+from tfface import data, evaluation, export
+from tfface.evaluation.reports import comparison
 from tfface.jobs import embed_images, provenance, thumbnails, verify_model
 from tfface.training.checkpoints import checksums
 
@@ -219,3 +220,50 @@ def test_bad_input_is_named(model, photos, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         verify_model(**arguments)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory):
+    """Embeddings of 24 people with 5 images each, and a complete list of their pairs."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.normal(size=(24, 8)), 5, axis=0) + rng.normal(size=(120, 8))
+    vectors = np.float32(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    keys = [f"p{number // 5}/{number % 5}.jpg" for number in range(120)]
+    export.save_embeddings(folder / "all.npz", export.Embeddings(vectors, keys))
+    part = [number for number in range(120) if number % 10]
+    export.save_embeddings(folder / "part.npz", export.Embeddings(vectors[part], [keys[number] for number in part]))
+    data.write_pairs(folder / "lfw.csv", data.sample_pairs(keys, np.arange(120) // 5, 120, seed=0, folds=2))
+    return folder
+
+
+def test_an_incomplete_protocol_is_an_error_unless_allowed_and_then_stated_everywhere(embeddings, tmp_path):
+    arguments = {"protocol": [embeddings / "lfw.csv"], "hardest": 0, "output": tmp_path / "out"}
+    with pytest.raises(ValueError, match=r"lfw.csv: \d+ of 120 pairs missing, such as those of 'p.*--allow_missing"):
+        verify_model(embeddings / "part.npz", **arguments)
+    assert not (tmp_path / "out").exists()
+    (result,) = verify_model(embeddings / "part.npz", **arguments, allow_missing=True)
+    missing = 120 - len(result.genuine_scores) - len(result.impostor_scores)
+    assert missing > 5 and result.completeness.missing == missing and result.completeness.pairs == 120
+    document = json.loads((tmp_path / "out/results.json").read_text())
+    (written,) = document["results"]
+    assert written["completeness"]["missing"] == missing
+    assert set(written["completeness"]["examples"]) <= {f"p{number // 5}/0.jpg" for number in range(0, 120, 10)}
+    sentence = f"{missing} of 120 pairs missing, such as those of "
+    assert sentence in document["context"]["pairs"]["lfw"]
+    assert sentence in (tmp_path / "out/report.html").read_text() and sentence in evaluation.to_table([result])
+    with (tmp_path / "out/results.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["protocol_pairs"], row["missing_pairs"]) == ("120", str(missing))
+    assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(f" ({120 - missing} of 120 pairs)")
+
+
+def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):
+    (result,) = verify_model(
+        embeddings / "all.npz", protocol=[embeddings / "lfw.csv"], hardest=0, output=tmp_path / "out"
+    )
+    document = json.loads((tmp_path / "out/results.json").read_text())
+    assert document["context"]["pairs"] == {"lfw": "official, all 120 pairs"}
+    assert document["results"][0]["completeness"] == {"pairs": 120, "missing": 0, "examples": []}
+    assert "missing" not in evaluation.to_table([result])
+    assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(" (120 pairs)")

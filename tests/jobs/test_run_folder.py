@@ -10,7 +10,7 @@ from tfface.jobs.run_folder import owned_run_folder
 # Written out again here, so that no mark is added or lost by accident.
 ONCE = {"resume", "overwrite", "strict_resume", "steal_lock"}
 FREE = {
-    "skip_bad",
+    *("skip_bad", "allow_missing"),
     *("run_dir", "log_every", "verify_every", "save_every", "keep", "heldout_data", "heldout_pairs", "protocol"),
     *("strategy", "replicas", "partition", "init_from", "init_head", "wait_for_workers"),
 }

@@ -22,6 +22,9 @@ _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image
 _GROUPS = flags.DEFINE_string("groups", None, "CSV file: keys of images, then columns to group by (age, pose, ...).")
 _HARDEST = flags.DEFINE_integer("hardest", 8, "Number of hardest pairs of each kind on the page.", lower_bound=0)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records; the report names them.")
+_ALLOW_MISSING = flags.DEFINE_bool(
+    "allow_missing", False, "Measure the other pairs if images of --protocol are missing; the report says how many are."
+)
 _REPORT = flags.DEFINE_string(
     "report", None, "HTML page to write; the other files go beside it. Default: OUTPUT/report.html."
 )
@@ -50,6 +53,7 @@ def main() -> None:
         groups=_GROUPS.value,
         hardest=_HARDEST.value,
         skip_bad=_SKIP_BAD.value,
+        allow_missing=_ALLOW_MISSING.value,
         command=program.command(),
     )
     print(evaluation.to_table(results))

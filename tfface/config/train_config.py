@@ -66,6 +66,9 @@ class TrainConfig:
         free=True,
         local=True,
     )
+    allow_missing: bool = setting(
+        False, "Verify on the other pairs if images of --protocol are missing; reports say how many are.", free=True
+    )
     synthetic_identities: int = setting(400, "Identities rendered for training.", lower_bound=2)
     synthetic_heldout: int = setting(100, "Identities rendered for verification.", lower_bound=2)
     synthetic_images: int = setting(12, "Images rendered per identity.", lower_bound=2)

@@ -57,7 +57,7 @@ def model_card(
 
     Returns:
       dict of JSON values. `threshold` is None, or a dict with `value`, `far` and `protocol`; `notes` is a list of str,
-      each of which says why something was left out.
+      each of which says what was left out, and why.
 
     Raises:
       ValueError: `far` is outside (0, 1], or `results` belong to another model or have no such protocol.
@@ -79,7 +79,7 @@ def model_card(
         "git_commit": _git_commit(),
         "flip": flip,
         "threshold": threshold,
-        "notes": [reason] if reason else [],
+        "notes": [*([reason] if reason else []), *(_missing_pairs(verification) if verification else [])],
         "verification": verification,
         "data": known.pop("data", None),
         "network": {"backbone": known.pop("backbone", None), **network},
@@ -163,11 +163,22 @@ def _result(result):
         "protocol": result["name"],
         "genuine_pairs": result["genuine_pairs"],
         "impostor_pairs": result["impostor_pairs"],
+        "missing_pairs": (result.get("completeness") or {}).get("missing"),
         "accuracy": result["accuracy"]["mean"],
         "accuracy_std": result["accuracy"]["std"],
         "auc": result["auc"],
         "eer": result["eer"],
     }
+
+
+def _missing_pairs(verification):
+    """Returns a note for each protocol that was not measured whole."""
+    return [
+        f"{result['protocol']}: {result['missing_pairs']} pairs of the list are missing; the results are those of the "
+        "others."
+        for result in verification["results"]
+        if result["missing_pairs"]
+    ]
 
 
 def _threshold(verification, flip, far, protocol):

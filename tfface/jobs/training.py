@@ -20,7 +20,7 @@ from tfface.jobs.exports import export_model
 from tfface.jobs.report import write_report
 from tfface.jobs.run_folder import owned_run_folder
 from tfface.jobs.training_data import batch_maker, prepare_records
-from tfface.jobs.verification import verification_pairs
+from tfface.jobs.verification import described, verification_pairs
 from tfface.training import callbacks
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
@@ -149,6 +149,7 @@ def _train(settings, strategy):
             "command": f"tfface train --flagfile={run_dir / train_config.FLAGFILE}",
             **provenance.provenance(run_dir, heldout_data, settings.protocol),
             "checkpoint": checkpoints.latest,
+            "pairs": described(protocols) if settings.protocol else f"drawn with seed {settings.seed}",
             "flip": False,
             **heldout.left_out(),
         }
@@ -184,7 +185,9 @@ def _heldout(settings, encoder, records):
         with data.naming_bad_records(records):
             return export.embed_dataset(embedder, images)
 
-    return embed, verification_pairs(embed(), settings.protocol, settings.heldout_pairs, settings.seed)
+    return embed, verification_pairs(
+        embed(), settings.protocol, settings.heldout_pairs, settings.seed, settings.allow_missing
+    )
 
 
 def _verify(embed, protocols):

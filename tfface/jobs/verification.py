@@ -27,6 +27,7 @@ def verify_model(
     hardest: int = 8,
     command: str | None = None,
     skip_bad: bool = False,
+    allow_missing: bool = False,
 ) -> list[evaluation.VerificationResult]:
     """Verifies a model on pairs of images and writes `results.json`, `results.csv`, `report.png` and `report.html`.
 
@@ -36,8 +37,8 @@ def verify_model(
       model: SavedModel folder, run folder, `.keras` file, or file of embeddings (`.npz`, `.tfrecord`); for such a file,
         images serve only as pictures in the report.
       images: records (dataset folder or glob), or a folder of images, root/identity/image.jpg.
-      protocol: paths of official pair lists (see `pair_lists.read_pairs`), restricted to the available images; without
-        any, pairs are drawn from the identities of the images.
+      protocol: paths of official pair lists (see `pair_lists.read_pairs`); without any, pairs are drawn from
+        the identities of the images.
       max_pairs: int, largest number of pairs to draw.
       seed: int, seed of the draw.
       flip: bool, add the embedding of the flipped image.
@@ -47,6 +48,7 @@ def verify_model(
       hardest: int, number of pairs of each kind on the page.
       command: str, the command line that the page shows.
       skip_bad: bool, leave out damaged records; the report counts and names them.
+      allow_missing: bool, measure the other pairs of a list if images are missing; the report says how many are.
 
     Returns:
       list of `VerificationResult`, one per protocol.
@@ -64,11 +66,11 @@ def verify_model(
         embeddings = embed_images(model, images, flip=flip, records=records)
     else:
         raise ValueError("the images to embed are missing: give records or a folder.")
-    protocols = verification_pairs(embeddings, protocol, max_pairs, seed)
+    protocols = verification_pairs(embeddings, protocol, max_pairs, seed, allow_missing)
     context = {
         "command": command,
         **provenance.provenance(model, images, protocol),
-        "pairs": "official, restricted to the images" if protocol else f"drawn with seed {seed}",
+        "pairs": described(protocols) if protocol else f"drawn with seed {seed}",
         "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flip else False,
         "groups": {str(groups): provenance.sha256(groups)} if groups else {},
     }
@@ -89,24 +91,36 @@ def verify_model(
 
 
 def verification_pairs(
-    embeddings: export.Embeddings, protocol: Sequence[str | os.PathLike], max_pairs: int, seed: int
+    embeddings: export.Embeddings,
+    protocol: Sequence[str | os.PathLike],
+    max_pairs: int,
+    seed: int,
+    allow_missing: bool = False,
 ) -> dict[str, pair_lists.Pairs]:
     """Reads official pair lists, or draws pairs from labelled embeddings: {name: `Pairs`}.
 
     Args:
       embeddings: `Embeddings`; only keys and labels matter.
-      protocol: paths of official pair lists; restricted to the keys of the embeddings.
+      protocol: paths of official pair lists.
       max_pairs: int, largest number of pairs to draw without a protocol; fewer if the images do not allow as many.
       seed: int, seed of the draw.
+      allow_missing: bool, whether a list may name images that are not among the keys; their pairs are left out.
 
     Raises:
-      ValueError: a list is malformed or shares no pair with the images, or no pairs can be drawn from them.
+      ValueError: a list is malformed, or an image of it is missing and `allow_missing` is False, or no
+        pairs can be drawn from the images.
     """
     if protocol:
         names = [pathlib.Path(os.path.abspath(path)).stem for path in protocol]
         if len(set(names)) < len(names):
             raise ValueError(f"protocols must have different file names, got {names}.")
         lists = [pair_lists.read_pairs(path).restrict(embeddings.keys)[0] for path in protocol]
+        for path, pairs in zip(protocol, lists, strict=True):
+            if pairs.completeness.missing and not allow_missing:
+                raise ValueError(
+                    f"{path}: {pairs.completeness}. Results on a part of a protocol are not the protocol's; "
+                    "--allow_missing measures the other pairs and says so."
+                )
         return dict(zip(names, lists, strict=True))
     if embeddings.labels is None:
         raise ValueError("pairs can only be drawn from embeddings with labels, and these have none: give a protocol.")
@@ -122,3 +136,8 @@ def verification_pairs(
             else:
                 return {"held-out pairs": pairs}
     raise ValueError(f"no verification pairs can be drawn: {reason}")
+
+
+def described(protocols: dict[str, pair_lists.Pairs]) -> dict[str, str]:
+    """Returns what a report says of the completeness of official lists, by their names."""
+    return {name: f"official, {pairs.completeness}" for name, pairs in protocols.items()}

@@ -450,3 +450,56 @@ def test_real_cfp_lists_name_real_images_and_hold_out_whole_folds(shared_data, k
 def test_import_needs_no_tensorflow():
     code = "import sys, tfface.data.protocols.pair_lists; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "key, name",
+    [
+        ("Ann/Ann_0001.png", "Ann/Ann_0001.jpg"),
+        ("Ann/Ann_0001.JPG", "Ann/Ann_0001.jpg"),
+        ("Ann/Ann_0001.jfif", "Ann/Ann_0001.bmp"),
+        ("Ann/Ann_0001.png", "Ann/Ann_0001"),
+        ("Jose\u0301/1.jpg", "Jos\u00e9/1.jpg"),
+        ("Jos\u00e9/1.png", "Jose\u0301/1.jpg"),
+    ],
+)
+def test_restrict_finds_names_under_another_extension_or_unicode_form(key, name):
+    pairs = Pairs([name, name], ["b.jpg", "absent.jpg"], [True, False], [0, 1])
+    kept, dropped = pairs.restrict([key, "b.jpg"])
+    assert (_columns(kept), dropped) == (([key], ["b.jpg"], [True], [0]), 1)
+    assert kept.completeness == (2, 1, ("absent.jpg",))
+    assert str(kept.completeness) == "1 of 2 pairs missing, such as those of 'absent.jpg'"
+
+
+@pytest.mark.parametrize(
+    "keys, names",
+    [
+        (["a.png", "a.jpeg"], ["a.jpg"]),  # Two keys could be meant.
+        (["a.png"], ["a.jpg", "a.png"]),  # Two names of the list would be one image.
+        (["video.1"], ["video.2"]),  # Not the extension of a picture.
+    ],
+)
+def test_restrict_does_not_guess(keys, names):
+    pairs = Pairs([*names, "c"], ["b"] * (len(names) + 1), [True] * (len(names) + 1), [0] * (len(names) + 1))
+    kept, dropped = pairs.restrict([*keys, "b", "c"])
+    assert dropped == 1 and names[0] in kept.completeness.examples
+
+
+def test_names_between_tabs_may_hold_spaces(tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text("1\nAnn Lee\t1\t2\nAnn Lee\t1\tVan der Berg\t3\n")
+    assert _columns(read_pairs(path)) == (
+        ["Ann Lee/Ann Lee_0001.jpg"] * 2,
+        ["Ann Lee/Ann Lee_0002.jpg", "Van der Berg/Van der Berg_0003.jpg"],
+        [True, False],
+        [0, 0],
+    )
+    path.write_text("".join(f"a b/{i}, x.jpg\tc d/{i}.jpg\t{i % 2}\n" for i in range(20)))
+    pairs = read_pairs(path)
+    assert (pairs.left[3], pairs.right[3], pairs.same[3]) == ("a b/3, x.jpg", "c d/3.jpg", True)
+    path.write_text("".join(f"a b/{i}.jpg\t{i // 2 % 2}\n" for i in range(40)))
+    assert read_pairs(path).left[1] == "a b/2.jpg"
+    for line in ("../a b\tc\t1", "a\t/b c\t1", "a b c 1"):
+        path.write_text(f"{line}\n" * 20)
+        with pytest.raises(ValueError, match="line 1"):
+            read_pairs(path)

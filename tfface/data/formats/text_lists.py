@@ -40,7 +40,7 @@ def read_lines(path: str | os.PathLike) -> list[str]:
 
 def parse_lines(
     path: str | os.PathLike,
-    pattern: re.Pattern[str],
+    pattern: "re.Pattern[str] | Columns",
     expected: str,
     lines: Iterable[str] | None = None,
     start: int = 1,
@@ -91,6 +91,23 @@ def malformed(path: str | os.PathLike, number: int, line: str, expected: str) ->
 def compile_line(pattern: str) -> re.Pattern[str]:
     """Compiles the pattern of a line; only ASCII digits count as digits."""
     return re.compile(pattern, re.ASCII)
+
+
+class Columns:
+    """Pattern of a line in columns, which tabs separate if the line has any, else spaces; names between tabs may hold
+    spaces.
+
+    Args:
+      *columns: regular expressions, such as `NUMBER` and `PATH`.
+    """
+
+    def __init__(self, *columns: str):
+        self._spaces = compile_line(r"\s+".join(columns))
+        self._tabs = compile_line("\t".join(columns).replace(r"[^\s,", r"[^\t").replace(r"[^\s", r"[^\t"))
+
+    def fullmatch(self, line: str) -> re.Match[str] | None:
+        """Matches a whole line, like the method of a pattern."""
+        return self._tabs.fullmatch(line) if "\t" in line else self._spaces.fullmatch(line)
 
 
 def read_csv(path: str | os.PathLike) -> Iterator[tuple[str, ...]]:

@@ -9,11 +9,11 @@ Reference:
 
 import os
 
-from tfface.data.formats.text_lists import PATH, compile_line, malformed, parse_lines
+from tfface.data.formats.text_lists import PATH, Columns, malformed, parse_lines
 from tfface.data.protocols.pairs import Pairs, pairs_of_list
 
-ONE_LINE = compile_line(rf"{PATH}\s+{PATH}\s+([01])")
-TWO_LINES = compile_line(rf"{PATH}\s+(\d\d?)")
+ONE_LINE = Columns(PATH, PATH, "([01])")
+TWO_LINES = Columns(PATH, r"(\d\d?)")
 
 
 def read_agedb_pairs(path: str | os.PathLike) -> Pairs:

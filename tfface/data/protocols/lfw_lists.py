@@ -8,15 +8,15 @@ import os
 
 import numpy as np
 
-from tfface.data.formats.text_lists import NUMBER, compile_line, malformed, parse_lines, read_lines
+from tfface.data.formats.text_lists import NUMBER, Columns, compile_line, malformed, parse_lines, read_lines
 from tfface.data.protocols.pairs import Pairs, pairs_of_list
 
 _NAME = r"([^\s/\\.][^\s/\\]*)"
 PAIRS_HEADER = compile_line(rf"{NUMBER}(?:\s+{NUMBER})?")
-_GENUINE = compile_line(rf"{_NAME}\s+{NUMBER}\s+{NUMBER}")
-_IMPOSTOR = compile_line(rf"{_NAME}\s+{NUMBER}\s+{_NAME}\s+{NUMBER}")
+_GENUINE = Columns(_NAME, NUMBER, NUMBER)
+_IMPOSTOR = Columns(_NAME, NUMBER, _NAME, NUMBER)
 _COUNT = compile_line(NUMBER)
-_PERSON = compile_line(rf"{_NAME}\s+{NUMBER}")
+_PERSON = Columns(_NAME, NUMBER)
 
 
 def read_lfw_pairs(path: str | os.PathLike) -> Pairs:

@@ -4,11 +4,14 @@ import dataclasses
 import itertools
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tfface import csv_files
+from tfface.completeness import EXAMPLES, Completeness
+from tfface.data.formats.image_files import without_extension
 from tfface.data.formats.text_lists import read_csv
 
 _COLUMNS = ("left", "right", "same", "fold")
@@ -28,6 +31,7 @@ class Pairs:
       right: str [P], key of the second image.
       same: bool [P], True for a genuine pair (one person), False for an impostor pair.
       fold: int [P], fold of every pair, counted from 0.
+      completeness: how much of an official list these pairs are, as `restrict` found; None if that is unknown.
 
     Raises:
       ValueError: if there are no pairs, lengths differ, or a column has another type.
@@ -37,6 +41,7 @@ class Pairs:
     right: np.ndarray
     same: np.ndarray
     fold: np.ndarray
+    completeness: Completeness | None = None
 
     def __post_init__(self):
         for name, kinds in (("left", "U"), ("right", "U"), ("same", "b"), ("fold", "iu")):
@@ -55,26 +60,65 @@ class Pairs:
     def restrict(self, keys: Iterable[str]) -> tuple["Pairs", int]:
         """Keeps the pairs for which both images are available, for example those of held-out people.
 
-        Folds keep their order and are renumbered from 0 without gaps.
+        A name of the list is an available key if they are equal, or equal in Unicode's form NFC, or equal without the
+        extension of a picture where that is unambiguous. Folds keep their order and are renumbered from 0 without gaps.
 
         Args:
           keys: the available images.
 
         Returns:
-          (Pairs, dropped): the remaining pairs, and the number of dropped ones.
+          (Pairs, dropped): the remaining pairs, which name the available keys, and the number of dropped ones.
 
         Raises:
           ValueError: if no pair remains.
         """
-        available = np.array(sorted(set(keys)), dtype=str)
-        keep = np.isin(self.left, available) & np.isin(self.right, available)
+        available = set(keys)
+        names, places = np.unique(np.concatenate([self.left, self.right]), return_inverse=True)
+        found = _match(names.tolist(), available)
+        left, right = np.split(np.array([key is not None for key in found])[places], 2)
+        keep = left & right
         if not keep.any():
             raise ValueError(
                 f"none of the {len(self)} pairs has both images among the {len(available)} keys: "
-                f"the pairs name images like {str(self.left[0])!r}, the keys are like {available[:1].tolist()}."
+                f"the pairs name images like {str(self.left[0])!r}, the keys are like {sorted(available)[:1]}."
             )
+        left, right = np.split(np.array([key or "" for key in found])[places], 2)
         fold = np.unique(self.fold[keep], return_inverse=True)[1]
-        return Pairs(self.left[keep], self.right[keep], self.same[keep], fold), int(np.sum(~keep))
+        absent = [name for name, key in zip(names.tolist(), found, strict=True) if key is None]
+        dropped = int(np.sum(~keep))
+        completeness = Completeness(len(self), dropped, tuple(absent[:EXAMPLES]))
+        return Pairs(left[keep], right[keep], self.same[keep], fold, completeness), dropped
+
+
+def _match(names, keys):
+    """Returns the key of each of the distinct names of a list, or None."""
+    found = [name if name in keys else None for name in names]
+    if None not in found:
+        return found
+    composed, stems = _by(_nfc, keys), _by(_stem, keys)
+    rivals = _by(_stem, map(_nfc, names))
+    for place, name in enumerate(names):
+        if found[place] is None:
+            alike = composed.get(_nfc(name))
+            if alike is None and len(rivals[_stem(name)]) == 1:
+                alike = stems.get(_stem(name), ())
+            found[place] = next(iter(alike)) if alike and len(alike) == 1 else None
+    return found
+
+
+def _by(form, names):
+    groups: dict[str, set[str]] = {}
+    for name in names:
+        groups.setdefault(form(name), set()).add(name)
+    return groups
+
+
+def _nfc(name):
+    return unicodedata.normalize("NFC", name)
+
+
+def _stem(name):
+    return without_extension(_nfc(name))
 
 
 def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:

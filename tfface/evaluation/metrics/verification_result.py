@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tfface.completeness import Completeness
 from tfface.evaluation.metrics.verification import FoldAccuracy, OperatingPoint
 
 
@@ -21,6 +22,7 @@ class VerificationResult:
         is measured at the threshold of each fold instead.
       genuine_scores: float64 [G], cosine similarities of the genuine pairs, in the protocol's order.
       impostor_scores: float64 [I], cosine similarities of the impostor pairs.
+      completeness: how much of an official list was measured; None for pairs of another origin.
     """
 
     name: str
@@ -31,3 +33,4 @@ class VerificationResult:
     threshold: float
     genuine_scores: np.ndarray
     impostor_scores: np.ndarray
+    completeness: Completeness | None = None

@@ -46,7 +46,8 @@ def read_run(path: str | os.PathLike) -> Numbers:
       path: a `results.json`, or the folder that holds it.
 
     Returns:
-      Numbers; the number of pairs follows each accuracy, and "n/a" marks a FAR that could not be measured.
+      Numbers; the number of pairs follows each accuracy ("5400 of 6000 pairs" if some are missing), and
+      "n/a" marks a FAR that could not be measured.
 
     Raises:
       ValueError: the file does not hold results.
@@ -58,7 +59,9 @@ def read_run(path: str | os.PathLike) -> Numbers:
     for result in read_results(file)["results"]:
         dataset = _DATASETS.get(result["name"], result["name"])
         accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
-        values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs} pairs)"
+        completeness = result.get("completeness")
+        whole = f" of {completeness['pairs']}" if completeness and completeness["missing"] else ""
+        values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs}{whole} pairs)"
         for point in result["tar_at_far"]:
             measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
             values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"

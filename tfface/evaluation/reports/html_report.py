@@ -11,7 +11,7 @@ from tfface.evaluation.metrics.hardest import ScoredPair
 from tfface.evaluation.metrics.identification import Identification
 from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.evaluation.reports import html_page, plots
-from tfface.evaluation.reports.tables import table_rows
+from tfface.evaluation.reports.tables import incomplete, table_rows
 
 _RANKS = (1, 5, 10, 20)
 
@@ -66,6 +66,7 @@ def _summary(results):
     return html_page.section(
         "Summary",
         html_page.table("Verification", header, rows),
+        *map(html_page.paragraph, incomplete(results)),
         html_page.paragraph(
             "Accuracy: mean ± standard deviation over the folds, each at the threshold chosen on the other folds. "
             "EER: equal error rate. TAR: fraction of genuine pairs accepted if at most a fraction FAR of the impostor "

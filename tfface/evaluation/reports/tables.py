@@ -19,7 +19,7 @@ from tfface.evaluation.metrics.verification import (
     tar_at_far,
 )
 from tfface.evaluation.metrics.verification_result import VerificationResult
-from tfface.json_files import COUNT, Either, Number
+from tfface.json_files import COUNT, Either, Number, Optional
 
 FARS = (1e-2, 1e-3, 1e-4)
 
@@ -30,6 +30,7 @@ _RESULT = {
     "genuine_pairs": COUNT,
     "impostor_pairs": COUNT,
     "accuracy": {"mean": _RATE, "std": _RATE, ...: object},
+    Optional("completeness"): Either(None, {"pairs": COUNT, "missing": COUNT, "examples": [str]}),
     "auc": _RATE,
     "eer": _RATE,
     "tar_at_far": [
@@ -43,6 +44,7 @@ _RESULT = {
     ],
     ...: object,
 }
+_PAIRS = ("protocol_pairs", "missing_pairs")
 _MAX_RESULTS_BYTES = 64 << 20
 
 
@@ -80,6 +82,7 @@ def verify(
         threshold=best_threshold(scores, pairs.same),
         genuine_scores=genuine,
         impostor_scores=impostor,
+        completeness=getattr(pairs, "completeness", None),
     )
 
 
@@ -90,9 +93,20 @@ def to_table(results: Iterable[VerificationResult]) -> str:
       results: iterable of VerificationResult.
 
     Returns:
-      str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs.
+      str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs, and a sentence names each
+      protocol that lacks pairs.
     """
-    return align(table_rows(results))
+    results = list(results)
+    return "\n".join([align(table_rows(results)), *incomplete(results)])
+
+
+def incomplete(results: Iterable[VerificationResult]) -> list[str]:
+    """Returns a sentence for each protocol that was measured only in part."""
+    return [
+        f"{result.name}: {result.completeness}; these numbers are not those of the whole protocol."
+        for result in results
+        if result.completeness and result.completeness.missing
+    ]
 
 
 def table_rows(results: Iterable[VerificationResult]) -> list[list[str]]:
@@ -169,13 +183,20 @@ def to_csv(results: Iterable[VerificationResult], path: str | os.PathLike) -> No
     """
     results = list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
-    names = ["name", "genuine_pairs", "impostor_pairs", "accuracy", "accuracy_std", "auc", "eer", "threshold"]
+    names = ["name", "genuine_pairs", "impostor_pairs", "accuracy", "accuracy_std", "auc", "eer", "threshold", *_PAIRS]
     rows = []
     for result in results:
         counts = [len(result.genuine_scores), len(result.impostor_scores)]
-        numbers = [result.accuracy.mean, result.accuracy.std, result.auc, result.eer, result.threshold]
+        numbers = [
+            result.accuracy.mean,
+            result.accuracy.std,
+            result.auc,
+            result.eer,
+            result.threshold,
+            *_counts(result),
+        ]
         numbers += [result.tar_at_far[far].tar if far in result.tar_at_far else math.nan for far in fars]
-        rows.append([result.name, *counts, *(float(x) if math.isfinite(x) else None for x in numbers)])
+        rows.append([result.name, *counts, *(_cell(x) for x in numbers)])
     csv_files.write_report(path, [*names, *(f"tar_at_far_{far:g}" for far in fars)], rows)
 
 
@@ -217,11 +238,22 @@ def _plain(result):
             "per_fold": result.accuracy.per_fold.tolist(),
             "thresholds": [_finite(threshold) for threshold in result.accuracy.thresholds.tolist()],
         },
+        "completeness": result.completeness
+        and {**result.completeness._asdict(), "examples": list(result.completeness.examples)},
         "auc": result.auc,
         "eer": result.eer,
         "threshold": _finite(result.threshold),
         "tar_at_far": [{key: _finite(value) for key, value in point.items()} for point in points],
     }
+
+
+def _cell(number):
+    return number if number is None or isinstance(number, int) else float(number) if math.isfinite(number) else None
+
+
+def _counts(result):
+    """Returns the values of the columns `_PAIRS`."""
+    return [None, None] if result.completeness is None else [result.completeness.pairs, result.completeness.missing]
 
 
 def _finite(number):
