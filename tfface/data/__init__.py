@@ -5,7 +5,7 @@ from tfface import lazy
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
-        "images.decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image"),
+        "images.decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image", "upright"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
         "batches": ("PK",),
         "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),

@@ -183,7 +183,7 @@ def folder_dataset(
             raise ValueError(f"{key!r} does not name an image in {root}.")
 
     def image(key):
-        return decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size)
+        return decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size, upright=True)
 
     def batch(keys):
         return {"image": _images(image, image_size, keys), "key": keys}

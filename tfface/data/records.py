@@ -5,7 +5,7 @@ if it is present, the dataset is complete. A record is a `tf.train.Example`; in 
 
 | feature     | type       | content                                                                              |
 |-------------|------------|--------------------------------------------------------------------------------------|
-| `image`     | bytes      | the JPEG or PNG file, byte for byte the same as in the source                        |
+| `image`     | bytes      | the JPEG or PNG file, byte for byte as in the source unless EXIF had to turn it       |
 | `label`     | int64      | index of the identity in `label_map`                                                 |
 | `identity`  | bytes      | name of the identity, UTF-8                                                          |
 | `key`       | bytes      | path of the image below the source's root, UTF-8 with `/`: `001/frontal/01.jpg`      |

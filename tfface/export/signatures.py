@@ -45,7 +45,7 @@ def signatures(
 
     def serving_default(image_bytes):
         def decode(encoded):
-            return decode_image(ensure_image(encoded), image_size)
+            return decode_image(ensure_image(encoded), image_size, upright=True)
 
         return aligned(_each(decode, image_bytes))
 

@@ -6,6 +6,6 @@ __getattr__, __dir__ = lazy.exports(
     __name__,
     {
         "alignment": ("align", "align_image", "reference_landmarks", "similarity_transform"),
-        "decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image"),
+        "decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image", "upright"),
     },
 )

@@ -105,8 +105,8 @@ def align_image(image: tf.Tensor, landmarks: tf.Tensor, image_size: ImageSize = 
     """Crops an aligned face from a photograph, as a graph function; agrees with `align`.
 
     Args:
-      image: string [], the bytes of a JPEG or PNG file, or uint8 [H, W, 3].
-      landmarks: float [5, 2], in pixels; NaN if unknown.
+      image: string [], the bytes of a JPEG or PNG file, whose EXIF orientation is applied, or uint8 [H, W, 3].
+      landmarks: float [5, 2], in pixels of the upright photograph; NaN if unknown.
       image_size: size of the result, 112 or (112, 96).
 
     Returns:
@@ -119,7 +119,7 @@ def align_image(image: tf.Tensor, landmarks: tf.Tensor, image_size: ImageSize = 
     height, width = size_pair(image_size)
     image = tf.convert_to_tensor(image)
     if image.dtype == tf.string:
-        image = decode_pixels(image)
+        image = decode_pixels(image, upright=True)
     aligned = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(image, tf.float32)[None],
         transforms=_sampling_transform(landmarks, reference_landmarks(image_size)),

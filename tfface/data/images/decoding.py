@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from tfface.data.formats.image_files import JPEG_SIGNATURE, PNG_SIGNATURE, check_image_bytes
+from tfface.data.images import orientation
 
 MAX_PIXELS = 64_000_000
 
@@ -30,7 +31,7 @@ def check_image(data: bytes) -> tuple[int, int]:
     """Checks that encoded bytes are one complete JPEG or PNG image that training can decode.
 
     The content decides the format. CMYK, grey, palette and 16-bit images are accepted: TensorFlow decodes them to
-    8-bit RGB. Transparency and the EXIF orientation are ignored, as `decode_image` ignores them.
+    8-bit RGB. Transparency is ignored, and so is the EXIF orientation, which `upright` applies.
 
     Args:
       data: bytes of the image file.
@@ -118,20 +119,34 @@ def _number(digits):
     return tf.reduce_sum(tf.cast(digits, tf.float64) * values, axis=-1)
 
 
-def decode_pixels(data: tf.Tensor) -> tf.Tensor:
+def upright(data: bytes) -> bytes:
+    """Returns the bytes of a photograph without an EXIF orientation, turned and encoded again if it had one.
+
+    Sources of files apply it to what they read, so records hold upright pixels. A JPEG file is encoded again with
+    quality 95 and without chroma subsampling; a PNG file keeps its pixels. Damaged files are returned as they are.
+
+    Args:
+      data: bytes of a JPEG or PNG file.
+    """
+    return orientation.upright(data, decode_pixels, MAX_PIXELS)
+
+
+def decode_pixels(data: tf.Tensor, upright: bool = False) -> tf.Tensor:
     """Decodes an encoded image in its own size; a graph function.
 
     Args:
       data: string [], the bytes of a JPEG or PNG file.
+      upright: whether to apply the EXIF orientation. Records need it not, because their images are upright.
 
     Returns:
       uint8 [H, W, 3], RGB; equal to the pixels of Pillow (accurate integer DCT).
     """
     # Despite its name this op also reads PNG. Unlike `tf.io.decode_image` it offers the accurate DCT.
-    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    return orientation.apply_orientation(pixels, orientation.read_orientation(data)) if upright else pixels
 
 
-def decode_image(data: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
+def decode_image(data: tf.Tensor, image_size: ImageSize, upright: bool = False) -> tf.Tensor:
     """Decodes an encoded image into network input; a pure graph function, the same in training, evaluation and export.
 
     Pixels are those of `decode_pixels`. An image of another size is resized bilinearly with antialiasing; its aspect
@@ -140,6 +155,7 @@ def decode_image(data: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
     Args:
       data: string [], the bytes of a JPEG or PNG file.
       image_size: side S or (height, width) of the result, in pixels.
+      upright: whether to apply the EXIF orientation, as for `decode_pixels`.
 
     Returns:
       float32 [height, width, 3], RGB in [-1, 1]: (x - 127.5) / 127.5 of the 8-bit value x.
@@ -148,7 +164,7 @@ def decode_image(data: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
       ValueError: if `image_size` is not positive.
     """
     height, width = size_pair(image_size)
-    pixels = decode_pixels(data)
+    pixels = decode_pixels(data, upright)
     image = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == [height, width]),
         lambda: tf.cast(pixels, tf.float32),

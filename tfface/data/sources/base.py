@@ -30,6 +30,14 @@ def file_state(path: str | os.PathLike | int) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
+def upright(data: bytes) -> bytes:
+    """Returns an image file turned upright, as `tfface.data.upright` does; sources of photographs read through it."""
+    # Imported here, because listing files needs no TensorFlow.
+    from tfface.data.images import decoding
+
+    return decoding.upright(data)
+
+
 class Source(abc.ABC):
     """Images of one input; they can be read in any order and by many threads.
 

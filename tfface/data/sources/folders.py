@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tfface.data.formats.image_files import EXTENSIONS, read_image_file
 from tfface.data.formats.landmarks import LANDMARKS_FILE, read_landmarks
-from tfface.data.sources.base import Item, Source, file_state
+from tfface.data.sources.base import Item, Source, file_state, upright
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +116,8 @@ class FolderSource(Source):
         self.fingerprint = state.hexdigest()
 
     def read(self, item: Item) -> bytes:
-        """Returns the bytes of an image file."""
-        return read_image_file(self.location / item.key)
+        """Returns the bytes of an image file, turned upright."""
+        return upright(read_image_file(self.location / item.key))
 
     def _table(self, listing):
         path = self.location / LANDMARKS_FILE if self._landmarks is None else self._landmarks

@@ -9,7 +9,7 @@ from tfface.data.formats.image_files import read_image_file
 from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
 from tfface.data.formats.recordio import identity_of_label
 from tfface.data.formats.text_lists import check_path, read_csv
-from tfface.data.sources.base import Item, file_state
+from tfface.data.sources.base import Item, file_state, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
 
@@ -55,12 +55,12 @@ class ListSource(FileSource):
         self.fingerprint = states.hexdigest()
 
     def read(self, item: Item) -> bytes:
-        """Returns the bytes of the image file, which must be below the root even after resolving links."""
+        """Returns the bytes of the image file, turned upright; it must be below the root even after resolving links."""
         root = os.path.realpath(self._root)
         path = os.path.realpath(os.path.join(root, item.key))
         if not pathlib.Path(path).is_relative_to(root):
             raise ValueError("a link that leads out of the root")
-        return read_image_file(path)
+        return upright(read_image_file(path))
 
 
 def _csv_rows(path):

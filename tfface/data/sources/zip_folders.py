@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tfface.data.formats.image_files import EXTENSIONS, MAX_IMAGE_BYTES, check_image_bytes
 from tfface.data.formats.text_lists import check_path
-from tfface.data.sources.base import Item
+from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.files import Unreadable, open_regular
 from tfface.zip_files import DAMAGED, MAX_RATIO
@@ -60,7 +60,7 @@ class ZipSource(FileSource):
                     self.reject(ascii(name), str(error))
 
     def read(self, item: Item) -> bytes:
-        """Returns the bytes of a member; no more are read than an image may have."""
+        """Returns the bytes of a member, turned upright; no more are read than an image may have."""
         try:
             info = self._archive.getinfo(self._prefix + item.key)
             with self._archive.open(info) as file:
@@ -69,7 +69,7 @@ class ZipSource(FileSource):
         except (*DAMAGED, KeyError) as error:
             raise ValueError(f"a damaged member of the archive ({error})") from error
         check_image_bytes(len(data))
-        return data
+        return upright(data)
 
     def _item(self, info, key):
         folders = check_path(key).split("/")[:-1]
