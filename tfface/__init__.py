@@ -1,6 +1,6 @@
 """tfface: face-recognition training, evaluation and serving in TensorFlow and Keras."""
 
-from tfface import lazy
+from tfface import lazy, registration
 
 __version__ = "0.1.0"
 
@@ -21,3 +21,5 @@ _ROOMS = (
 )
 
 __getattr__, __dir__ = lazy.exports(__name__, {**dict.fromkeys(_ROOMS, ()), "training": ("FaceModel",)})
+
+registration.register()

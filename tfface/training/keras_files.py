@@ -1,6 +1,5 @@
 """Untrusted `.keras` files: checked before Keras builds anything from them; their code never runs."""
 
-import importlib
 import io
 import os
 import re
@@ -26,18 +25,6 @@ _FUNCTIONS = "keras.activations"
 _RUN_CODE = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__"}
 _OWN = re.compile(r"tfface(\.\w+)+")
-_OWN_PACKAGES = (
-    "tfface.backbones.batch_norm",
-    "tfface.backbones.vit",
-    "tfface.classifier.samplers.hash_forest",
-    "tfface.classifier.samplers.uniform",
-    "tfface.heads",
-    "tfface.losses",
-    "tfface.optimizers.lamb",
-    "tfface.optimizers.row_sgd",
-    "tfface.optimizers.schedules",
-    "tfface.training.face_model",
-)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -132,11 +119,7 @@ def _check_class(path, value):
     if module is not None and _MODULES.fullmatch(module):
         return
     if module is not None and _OWN.fullmatch(module):
-        # Classes of this library are registered when their module is imported; a file of an earlier release may name
-        # another module.
-        for package in map(importlib.import_module, _OWN_PACKAGES):
-            for component in getattr(package, "COMPONENTS", ()):
-                getattr(package, component)
+        # A file of an earlier release may name another module.
         if keras.saving.get_registered_object(registered or name) is None:
             raise Unreadable(path, f"class {name!r} of {module!r} is not one of this version of tfface")
         return
