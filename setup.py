@@ -53,7 +53,7 @@ setup(
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
         "beam": ["apache-beam>=2.60"],
         "detection": ["mtcnn>=1.0"],
-        "import": ["torch>=2.4", "onnx>=1.16"],
+        "import": ["torch>=2.4", "onnx>=1.16", "safetensors>=0.4"],
         # The stubs, tensorflow-serving-api, ask for the plain tensorflow: they are installed apart, with --no-deps.
         "serving": ["grpcio>=1.60"],
         "onnx": ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.18"],

@@ -5,7 +5,8 @@ Examples:
   tfface import-weights --source=w600k_r50.onnx --backbone=IResNet50 --output=iresnet50.keras
   tfface import-weights --source=runs/mine --output=backbone.pth
 
-State dicts (.pt, .pth) need torch, .onnx files need onnx. Nothing in a file is executed.
+State dicts (.pt, .pth) need torch, .safetensors files need safetensors, .onnx files need onnx. Nothing in a file is
+executed.
 """
 
 from absl import flags
@@ -16,7 +17,10 @@ from tfface.config import components
 # ResNet50 is Keras' own network; arcface_torch has none like it.
 _NAMES = [name for name in components.names("backbone") if name not in ("IResNet", "ResNet50", "SFNet", "ViT")]
 _SOURCE = flags.DEFINE_string(
-    "source", None, "To import: state dict or .onnx file. To export: run folder or .keras file.", required=True
+    "source",
+    None,
+    "To import: state dict, .safetensors or .onnx file. To export: run folder or .keras file.",
+    required=True,
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "To import: .keras file to write. To export: .pt or .pth file to write.", required=True

@@ -4,6 +4,8 @@ Layers of the backbones bear the names of arcface_torch's modules, so a layer's 
 state dict are its own.
 """
 
+import errno
+import importlib
 import io
 import os
 import pathlib
@@ -17,6 +19,9 @@ from tfface.backbones.weights.torch_layout import scaleless, tensors
 
 # Batch counters, and the token that replaces masked tokens in arcface_torch's training of its ViT.
 _IGNORED = ("num_batches_tracked", "mask_token")
+# Names that training programs give to the network in a checkpoint.
+_NETWORKS = ("state_dict_backbone", "state_dict", "model_state_dict", "backbone", "model", "encoder", "net", "network")
+_SUFFIXES = (".pt", ".pth", ".onnx", ".safetensors")
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
@@ -24,19 +29,33 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
 
     Args:
       model: keras.Model, a backbone of this package whose layers bear arcface_torch's names (all but ResNet50).
-      path: of a state dict or a training checkpoint (.pt, .pth), which needs torch, or of an exported network (.onnx;
-        not of the ViT), which needs onnx. Nothing in the file is executed.
+      path: of a state dict or a training checkpoint (.pt, .pth), which needs torch, of a state dict in .safetensors,
+        which needs safetensors, or of an exported network (.onnx; not of the ViT), which needs onnx. Nothing in the
+        file is executed.
 
     Raises:
-      ValueError: the file is not of either kind, or its weights are not those of the model.
+      ValueError: the file is not of these kinds, its package is missing, or its weights are not those of the model.
     """
     suffix = pathlib.Path(path).suffix
-    if suffix not in (".pt", ".pth", ".onnx"):
-        raise ValueError(f"{path}: not a .pt, .pth or .onnx file.")
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{path}: not a {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]} file.")
     try:
-        from_state_dict(model, read_onnx(model, path) if suffix == ".onnx" else read_state_dict(path))
+        if suffix == ".onnx":
+            _package("onnx")
+            state = read_onnx(model, path)
+        else:
+            state = _read_safetensors(path) if suffix == ".safetensors" else read_state_dict(path)
+        from_state_dict(model, state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _package(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0]
+        raise ValueError(f"needs the package {package}: pip install 'tfface[import]'.") from None
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
@@ -46,8 +65,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike) -> None:
       model: keras.Model, as for `load_weights`.
       path: of the .pt or .pth file, which is replaced if it exists. Needs torch.
     """
-    import torch
-
+    torch = _package("torch")
     buffer = io.BytesIO()
     torch.save({key: torch.from_numpy(value) for key, value in to_state_dict(model).items()}, buffer)
     files.write_atomically(path, buffer.getvalue())
@@ -57,25 +75,58 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the tensors of a state dict or of a training checkpoint of arcface_torch.
 
     Returns:
-      dict, name -> float32 array.
+      dict, name -> float32 array, without a prefix that all names share, such as "module.".
 
     Raises:
-      ValueError: the file holds anything but tensors and plain values.
+      ValueError: the file holds anything but tensors and plain values, or no state dict.
     """
-    import torch
-
+    torch = _package("torch")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # Damage surfaces as errors of the archive, of the unpickler, or of torch.
         raise ValueError(f"not a file of weights alone ({type(error).__name__}).") from None
-    if isinstance(state, dict):
-        state = state.get("state_dict_backbone", state)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError("not a state dict, which holds tensors only.")
-    # Checkpoints of distributed training have the wrapper's name before every other.
-    return {key.removeprefix("module."): value.float().numpy() for key, value in state.items()}
+    state = _network(content, torch.Tensor)
+    return _without_prefix({key: value.detach().float().numpy() for key, value in state.items()})
+
+
+def _network(content, tensor):
+    """Finds the state dict of the network in what a file holds."""
+
+    def is_state(value):
+        return isinstance(value, dict) and bool(value) and all(isinstance(each, tensor) for each in value.values())
+
+    if is_state(content):
+        return content
+    if not isinstance(content, dict):
+        raise ValueError(f"not a state dict, which holds tensors only, but a {type(content).__name__}.")
+    states = [key for key, value in content.items() if is_state(value)]
+    chosen = [key for key in _NETWORKS if key in states] or (states if len(states) == 1 else [])
+    if not chosen:
+        found = ", ".join(map(str, list(content)[:8])) or "nothing"
+        raise ValueError(f"not a state dict, which holds tensors only, and none is under its keys: {found}.")
+    return content[chosen[0]]
+
+
+def _without_prefix(state):
+    # Wrappers, such as that of distributed training, put their name before every other.
+    common = os.path.commonprefix(list(state))
+    start = common.rfind(".") + 1
+    return {key[start:]: value for key, value in state.items()}
+
+
+def _read_safetensors(path):
+    safetensors = _package("safetensors.numpy")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    try:
+        state = safetensors.load_file(path)
+    except OSError:
+        raise
+    except Exception as error:  # The library's errors have no common base.
+        raise ValueError(f"not a .safetensors file that can be read ({error}).") from None
+    return _without_prefix({key: np.asarray(value, np.float32) for key, value in state.items()})
 
 
 def from_state_dict(model: keras.Model, state: dict[str, np.ndarray]) -> None:
@@ -88,21 +139,39 @@ def from_state_dict(model: keras.Model, state: dict[str, np.ndarray]) -> None:
     Raises:
       ValueError: an array is missing, left over, or of the wrong shape; nothing has been assigned then.
     """
+    state = _scale_absorbed(model, state)
     wanted = list(tensors(model))
     for tensor in wanted:
         if tensor.key not in state:
-            raise ValueError(f"{tensor.key} is missing.")
+            found = ", ".join(list(state)[:3]) or "nothing"
+            raise ValueError(f"{tensor.key} is missing; it has {len(state)} tensors: {found}, ...")
         if tuple(state[tensor.key].shape) != tensor.shape:
             raise ValueError(f"{tensor.key} has shape {tuple(state[tensor.key].shape)}, the model {tensor.shape}.")
-    frozen = [f"{layer.name}.weight" for layer in scaleless(model)]
-    left_over = {key for key in state if not key.endswith(_IGNORED)} - {tensor.key for tensor in wanted} - set(frozen)
+    left_over = {key for key in state if not key.endswith(_IGNORED)} - {tensor.key for tensor in wanted}
     if left_over:
         raise ValueError(f"the model has no {min(left_over)} ({len(left_over)} such tensors).")
-    for key in frozen:
-        if not np.all(np.asarray(state.get(key, 1)) == 1):
-            raise ValueError(f"{key} is not 1, at which arcface_torch freezes it.")
     for tensor in wanted:
         tensor.variable.assign(tensor.to_keras(np.asarray(state[tensor.key])))
+
+
+def _scale_absorbed(model, state):
+    """Moves the scale of a normalisation that has none in the model, and follows a dense layer, into that layer.
+
+    arcface_torch freezes this scale at 1, others train it. With y = γ (x − μ) / sqrt(var + ε) + β, γ x and γ μ in place
+    of x and μ give the same y, whatever the sign of γ.
+    """
+    state = dict(state)
+    for layer in scaleless(model):
+        scale = np.asarray(state.pop(f"{layer.name}.weight", np.ones(layer.beta.shape)))
+        if scale.shape != tuple(layer.beta.shape):
+            raise ValueError(f"{layer.name}.weight has shape {scale.shape}, the model {tuple(layer.beta.shape)}.")
+        if np.all(scale == 1):
+            continue
+        dense = next(each for each in model.layers if each.output is layer.input)
+        for key in (f"{dense.name}.weight", f"{dense.name}.bias", f"{layer.name}.running_mean"):
+            if key in state and len(state[key]) == len(scale):  # Other lengths are refused as such.
+                state[key] = (np.asarray(state[key]).T * scale).T
+    return state
 
 
 def to_state_dict(model: keras.Model) -> dict[str, np.ndarray]:
