@@ -203,10 +203,11 @@ def hear(models, headers):
     getattr(models, "heard", []).append({name.lower(): value for name, value in headers})
 
 
-def start_grpc(models, certificate=None):
+def start_grpc(models, certificate=None, limit=-1):
     """Starts a gRPC server and returns (server, port), or (None, None) where the stubs are not installed.
 
-    With a certificate, a pair (private key, certificate) of PEM bytes, the channel is encrypted.
+    With a certificate, a pair (private key, certificate) of PEM bytes, the channel is encrypted. The limit is that of
+    a request, in bytes.
     """
     try:
         import grpc
@@ -263,7 +264,7 @@ def start_grpc(models, certificate=None):
     predictions = prediction_service_pb2_grpc.PredictionServiceServicer
     service = type("Predictions", (predictions,), {"Predict": predict, "GetModelMetadata": metadata})
     states = type("States", (model_service_pb2_grpc.ModelServiceServicer,), {"GetModelStatus": status})
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", limit)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service(), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(states(), server)
     if certificate:

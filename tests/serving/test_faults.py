@@ -85,7 +85,7 @@ def test_bounds_what_is_under_way(scripted_address, model):
             assert len(drawn) - len(found) < 2 * (3 + 1) + 1
     np.testing.assert_array_equal(found, one_hot(IMAGES * 4))
     assert model.most == 3
-    assert max(map(len, model.requests)) == 2
+    assert max(map(len, model.requests)) == 3  # Halves of halves of ten.
 
 
 def test_requests_are_bounded_in_bytes(scripted_address, model, monkeypatch):
@@ -197,6 +197,18 @@ def test_a_request_that_is_too_large_is_halved(rest, model):
             super().respond(*((status, body) if small else (413, b"Request Entity Too Large")))
 
     np.testing.assert_array_equal(serving.connect(rest(Small), "faces").embed(IMAGES), one_hot(IMAGES))
+
+
+def test_a_request_that_is_too_large_for_a_grpc_server_is_halved(model):
+    pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    server, port = stand_in.start_grpc(model, limit=1000)  # gRPC's default is 4 MB.
+    images = [b"%0300d" % number for number in range(10)]
+    with serving.connect(f"grpc://127.0.0.1:{port}", "faces") as client:
+        np.testing.assert_array_equal(client.embed(images), one_hot(images))
+        assert max(map(len, model.requests)) == 3  # Halves of halves of ten.
+        with pytest.raises(serving.Refused, match="image 1: .*larger than max.*RESOURCE_EXHAUSTED"):
+            client.embed([images[0], b"%02000d" % 1])
+    server.stop(None)
 
 
 @pytest.mark.parametrize("length", [10, 1_000_000])

@@ -1,5 +1,6 @@
 """TensorFlow Serving's gRPC API through its official stubs, which import TensorFlow."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,8 +97,17 @@ class GrpcTransport:
             code = error.code().name
             if code == "DEADLINE_EXCEEDED":
                 raise ServerError(f"no answer within {timeout:.3g} s") from None
-            kind = {"UNAVAILABLE": Unavailable, "INVALID_ARGUMENT": invalid}.get(code, ServerError)
-            raise kind(f"{self._quote(error.details() or '')} (gRPC status {code})") from None
+            reason = self._quote(error.details() or "")
+            # Servers take messages of 4 MB at most unless told otherwise; fewer images may pass.
+            too_large = code == "RESOURCE_EXHAUSTED" and re.search(
+                r"larger than max|exceeds max", reason, re.IGNORECASE
+            )
+            kind = (
+                invalid
+                if too_large
+                else {"UNAVAILABLE": Unavailable, "INVALID_ARGUMENT": invalid}.get(code, ServerError)
+            )
+            raise kind(f"{reason} (gRPC status {code})") from None
 
     def _to_json(self, message):
         # TensorFlow Serving's REST API converts the same message in the same way.
