@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfface
-from tfface import config, data, export, jobs
+from tfface import config, data, evaluation, export, jobs
 from tfface.config import train_config
 from tfface.config.build import build_encoder, build_head
 from tfface.data.synthetic.rendering import write_folder
@@ -110,11 +110,42 @@ def test_thresholds_hold_for_the_same_flip_mode_only(run_dir, encoder, tmp_path)
     assert model_card(run_dir, encoder, far=FAR, results=results)["threshold"] is None
 
 
-@pytest.mark.parametrize("far", [1e-3, 0.02])
-def test_a_far_that_was_not_measured_has_no_threshold(run_dir, encoder, far):
+@pytest.mark.parametrize("far", [0.02, 0.05, 0.29, 1.0])
+def test_every_far_that_the_pairs_can_measure_has_its_threshold(run_dir, encoder, far):
     card = model_card(run_dir, encoder, far=far)
+    embeddings = jobs.embed_images(run_dir, run_dir.parent / "records")
+    pairs = verification_pairs(embeddings, (), 200, 0)["held-out pairs"]
+    expected = evaluation.verify(embeddings.vectors, embeddings.keys, pairs, fars=[far]).tar_at_far[far].threshold
+    assert card["threshold"] == {
+        "value": pytest.approx(expected, abs=1e-6),
+        "far": far,
+        "protocol": "held-out pairs",
+    }
+    assert card["notes"] == []
+
+
+def test_a_far_that_the_pairs_cannot_measure_has_no_threshold(run_dir, copy, encoder):
+    card = model_card(run_dir, encoder, far=1e-3)
     assert card["threshold"] is None
-    assert f"'held-out pairs' has none for FAR {far:g}; it has those for FAR 0.01" in card["notes"][0]
+    assert "FAR 0.001 needs at least 1000 impostor pairs, 'held-out pairs' has 100" in card["notes"][0]
+    document = json.loads((copy / "results.json").read_text())
+    del document["results"][0]["roc"]  # Release 0.1 wrote none.
+    (copy / "results.json").write_text(json.dumps(document))
+    card = model_card(copy, encoder, far=0.02)
+    assert card["threshold"] is None
+    assert "'held-out pairs' has none for FAR 0.02; it has those for FAR 0.01" in card["notes"][0]
+
+
+def test_results_of_an_export_count_for_its_network(run_dir, encoder, tmp_path):
+    records = run_dir.parent / "records"
+    for flip in (False, True):
+        path = jobs.export_model(run_dir, tmp_path / f"{flip}.tflite", flip=flip).path
+        # The export flips by itself.
+        jobs.verify_model(path, records, max_pairs=200, output=tmp_path)
+        card = model_card(run_dir, encoder, flip=flip, far=FAR, results=tmp_path / "results.json")
+        jobs.verify_model(run_dir, records, max_pairs=200, flip=flip, output=tmp_path)
+        same = model_card(run_dir, encoder, flip=flip, far=FAR, results=tmp_path / "results.json")
+        assert card["threshold"]["value"] == pytest.approx(same["threshold"]["value"], abs=1e-5)
 
 
 def test_unknown_is_none_not_invented(copy, encoder):

@@ -20,7 +20,9 @@ _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image
 _FAR = flags.DEFINE_float("far", 1e-3, "FAR whose threshold the signature `compare` uses.", 0.0, 1.0)
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of the result whose threshold is used. Default: the first.")
 _RESULTS = flags.DEFINE_string(
-    "results", None, "results.json that tfface evaluate wrote for this model. Default: that of the run."
+    "results",
+    None,
+    "results.json of tfface evaluate for this model or an export of it. Default: that of the run.",
 )
 _QUANTIZE = flags.DEFINE_enum("quantize", "none", ["none", "float16", "int8"], "Precision of a .tflite file.")
 _CALIBRATION = flags.DEFINE_string(

@@ -1,7 +1,7 @@
 """Export of encoders for serving, and embeddings from encoders and exports."""
 
 from tfface import needs_tensorflow  # noqa: F401
-from tfface.export.card import write_card
+from tfface.export.card import read_facts, write_card
 from tfface.export.check import Agreement, check_export
 from tfface.export.embedding.embedder import Embedder, Embeddings, embed_dataset, encoder_embedder
 from tfface.export.embedding.files import load_embeddings, save_embeddings
@@ -27,6 +27,7 @@ __all__ = [
     "load_embedder",
     "load_embeddings",
     "onnx",
+    "read_facts",
     "save_embeddings",
     "saved_model",
     "served_name",

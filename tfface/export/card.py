@@ -7,9 +7,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfface import files
+from tfface import files, json_files
 
 _WORDS = {"auc": "AUC", "eer": "EER", "far": "FAR", "tar": "TAR", "sha256": "SHA-256", "tfface": "tfface version"}
+
+_FACTS = {"sha256": str, "flip": bool, "export": {"quantize": str, ...: object}, ...: object}
 
 
 def write_card(card: Mapping[str, Any], export: str | os.PathLike) -> None:
@@ -37,6 +39,25 @@ def card_files(export: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
     if export.is_dir():
         return export / "assets.extra" / "model_card.json", export / "assets.extra" / "model_card.md"
     return export.with_name(f"{export.name}.card.json"), export.with_name(f"{export.name}.card.md")
+
+
+def read_facts(export: str | os.PathLike) -> dict[str, Any] | None:
+    """Reads from the card of an export what ties results of the export to its network.
+
+    Args:
+      export: path of any model.
+
+    Returns:
+      dict with `network_sha256` (str), `flip` (bool) and `quantize` (str); None without a card of this package.
+    """
+    path = card_files(export)[0]
+    if not path.is_file():
+        return None
+    try:
+        card = json_files.read(path, _FACTS)
+    except ValueError:
+        return None
+    return {"network_sha256": card["sha256"], "flip": card["flip"], "quantize": card["export"]["quantize"]}
 
 
 def to_markdown(card: Mapping[str, Any]) -> str:

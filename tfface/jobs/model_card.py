@@ -12,9 +12,10 @@ import tfface
 from tfface import data
 from tfface.config import train_config
 from tfface.config.build import build_head
+from tfface.evaluation.metrics.verification import allowed_impostors
 from tfface.evaluation.reports.tables import read_results
 from tfface.jobs import provenance
-from tfface.json_files import Either
+from tfface.json_files import Either, Optional
 from tfface.training import keras_files
 from tfface.training.checkpoints.saving import checkpoint_step, latest_checkpoint
 from tfface.training.checkpoints.warm_start import read_identities
@@ -26,6 +27,8 @@ _CONTEXT = {
     "protocol": object,
     "flip": Either(bool, str),
     "model_sha256": Either(None, str),
+    # Of an evaluation of an export: its network, and its precision.
+    Optional("export"): {"network_sha256": str, "quantize": str, ...: object},
     ...: object,
 }
 
@@ -68,8 +71,8 @@ def model_card(
     model = pathlib.Path(model)
     known = _of_run(model) if (model / train_config.FLAGFILE).is_file() else _of_keras_file(model)
     sha256 = provenance.model_sha256(model)
-    verification, missing = _verification(model, sha256, results)
-    threshold, reason = (None, missing) if missing else _threshold(verification, flip, far, protocol)
+    verification, curves, missing = _verification(model, sha256, results)
+    threshold, reason = (None, missing) if missing else _threshold(verification, curves, flip, far, protocol)
     (_, height, width, _), (_, dim) = encoder.input_shape, encoder.output_shape
     network = {"image_size": [height, width], "embedding_dim": dim, "parameters": encoder.count_params()}
     return {
@@ -128,11 +131,11 @@ def _plain(value):
 
 
 def _verification(model, sha256, path):
-    """Returns (content of `results.json`, None), or (None, the reason why there is none)."""
+    """Returns (content of `results.json`, its ROCs by protocol, None), or (None, {}, the reason why there is none)."""
     given = path is not None
     path = pathlib.Path(path) if given else model / RESULTS_FILE
     if not given and not path.is_file():
-        return None, f"No threshold: there is no {RESULTS_FILE}, so the model was not verified."
+        return None, {}, f"No threshold: there is no {RESULTS_FILE}, so the model was not verified."
     document = read_results(path, _CONTEXT)
     context = document["context"]
     verification = {
@@ -140,6 +143,7 @@ def _verification(model, sha256, path):
         "images_sha256": context["images_sha256"],
         "pair_lists": context["protocol"],
         "flip": bool(context["flip"]),
+        "quantize": context.get("export", {}).get("quantize", "none"),
         "results": [_result(result) for result in document["results"]],
         "thresholds": [
             {"protocol": result["name"], **{key: point[key] for key in ("far", "threshold", "tar", "measured_far")}}
@@ -147,15 +151,12 @@ def _verification(model, sha256, path):
             for point in result["tar_at_far"]
         ],
     }
-    of_these_weights = context["model_sha256"] == sha256
-    if not of_these_weights and given:
-        raise ValueError(f"{path} holds results of another model, or of other weights of {str(model)!r}.")
-    if not of_these_weights:
-        return (
-            None,
-            f"No threshold: {RESULTS_FILE} was measured with other weights than the newest checkpoint has.",
-        )
-    return verification, None
+    if sha256 not in (context["model_sha256"], context.get("export", {}).get("network_sha256")):
+        if given:
+            raise ValueError(f"{path} holds results of another model, or of other weights of {str(model)!r}.")
+        reason = f"No threshold: {RESULTS_FILE} was measured with other weights than the newest checkpoint has."
+        return None, {}, reason
+    return verification, {result["name"]: result.get("roc") for result in document["results"]}, None
 
 
 def _result(result):
@@ -181,7 +182,7 @@ def _missing_pairs(verification):
     ]
 
 
-def _threshold(verification, flip, far, protocol):
+def _threshold(verification, curves, flip, far, protocol):
     """Returns (threshold at a FAR, None), or (None, the reason why there is none)."""
     names = [result["protocol"] for result in verification["results"]]
     if protocol is not None and protocol not in names:
@@ -196,8 +197,25 @@ def _threshold(verification, flip, far, protocol):
     for point in points:
         if math.isclose(point["far"], far):
             return {"value": point["threshold"], "far": point["far"], "protocol": name}, None
-    measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
-    return None, f"No threshold: {name!r} has none for FAR {far:g}; it has those for FAR {measured}."
+    impostors = verification["results"][names.index(name)]["impostor_pairs"]
+    allowed = allowed_impostors(far, impostors)
+    if not allowed:
+        least = math.ceil(1 / far)
+        return None, f"No threshold: FAR {far:g} needs at least {least} impostor pairs, {name!r} has {impostors}."
+    if (curve := curves[name]) is None:  # Of release 0.1.
+        measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
+        return None, (
+            f"No threshold: {name!r} has none for FAR {far:g}; it has those for FAR {measured}. "
+            "scripts/evaluate.py now measures the others too."
+        )
+    accepted = [
+        threshold
+        for measured, threshold in zip(curve["far"], curve["threshold"], strict=False)
+        if round(measured * impostors) <= allowed and threshold is not None
+    ]
+    if not accepted:
+        return None, f"No threshold: no pair of {name!r} is accepted at FAR {far:g}."
+    return {"value": min(accepted), "far": far, "protocol": name}, None
 
 
 def _git_commit():

@@ -67,11 +67,14 @@ def verify_model(
     else:
         raise ValueError("the images to embed are missing: give records or a folder.")
     protocols = verification_pairs(embeddings, protocol, max_pairs, seed, allow_missing)
+    of_network = export.read_facts(model)
+    flips = flip or bool(of_network and of_network["flip"])
     context = {
         "command": command,
         **provenance.provenance(model, images, protocol),
+        **({"export": of_network} if of_network else {}),
         "pairs": described(protocols) if protocol else f"drawn with seed {seed}",
-        "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flip else False,
+        "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flips else False,
         "groups": {str(groups): provenance.sha256(groups)} if groups else {},
     }
     if records is not None:

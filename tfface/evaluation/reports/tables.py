@@ -16,6 +16,7 @@ from tfface.evaluation.metrics.verification import (
     best_threshold,
     equal_error_rate,
     kfold_accuracy,
+    roc,
     tar_at_far,
 )
 from tfface.evaluation.metrics.verification_result import VerificationResult
@@ -42,9 +43,12 @@ _RESULT = {
             ...: object,
         }
     ],
+    # Files of release 0.1 have none.
+    Optional("roc"): {"far": [_RATE], "tar": [_RATE], "threshold": [_MAYBE]},
     ...: object,
 }
 _PAIRS = ("protocol_pairs", "missing_pairs")
+_MAX_ROC_POINTS = 10_000
 _MAX_RESULTS_BYTES = 64 << 20
 
 
@@ -244,6 +248,20 @@ def _plain(result):
         "eer": result.eer,
         "threshold": _finite(result.threshold),
         "tar_at_far": [{key: _finite(value) for key, value in point.items()} for point in points],
+        "roc": _roc(result),
+    }
+
+
+def _roc(result):
+    """Returns the points of the ROC with the smallest threshold of each FAR; of very many, more at low FARs."""
+    points = roc(result.genuine_scores, result.impostor_scores)
+    last = np.append(np.flatnonzero(np.diff(points.far)), len(points.far) - 1)
+    if len(last) > _MAX_ROC_POINTS:
+        last = last[np.unique(np.geomspace(1, len(last), _MAX_ROC_POINTS).astype(int)) - 1]
+    return {
+        "far": points.far[last].tolist(),
+        "tar": points.tar[last].tolist(),
+        "threshold": [_finite(threshold) for threshold in points.thresholds[last].tolist()],
     }
 
 
