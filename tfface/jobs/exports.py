@@ -44,25 +44,25 @@ def export_model(
 ) -> ExportResult:
     """Exports a trained model with its card; a fresh process first checks that it gives the model's embeddings.
 
-        Args:
-          model: run folder or `.keras` file.
-          output: path to make; its name tells the format: `.tflite` file, `.onnx` file, or else SavedModel folder, such as
-            NAME/1. A file is replaced, a folder must not exist. It appears under its name only after the check.
-          flip: bool, whether to add the embedding of the flipped image.
-          far: float in (0, 1], the FAR whose threshold the signature `compare` uses. Without that threshold in the
-            verification of the model, the export has none, and its card says why.
-          protocol: str, name of the result whose threshold is used; None: the first.
-              results: `results.json` of `tfface evaluate` for the model or an export of it; default: that of the run.
-              quantize: precision of a `.tflite` file: None, "float16" or "int8".
-          calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
-          serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
+    Args:
+      model: run folder or `.keras` file.
+      output: path to make; its name tells the format: `.tflite` file, `.onnx` file, or else SavedModel folder, such as
+        NAME/1. A file is replaced, a folder must not exist. It appears under its name only after the check.
+      flip: bool, whether to add the embedding of the flipped image.
+      far: float in (0, 1], the FAR whose threshold the signature `compare` uses. Without that threshold in the
+        verification of the model, the export has none, and its card says why.
+      protocol: str, name of the result whose threshold is used; None: the first.
+          results: `results.json` of `tfface evaluate` for the model or an export of it; default: that of the run.
+          quantize: precision of a `.tflite` file: None, "float16" or "int8".
+      calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
+      serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
 
-        Returns:
-          `ExportResult`.
+    Returns:
+      `ExportResult`.
 
-        Raises:
-          ValueError: the arguments contradict each other, the model cannot be exported, or the export failed its check.
-          OSError: a file cannot be read or written.
+    Raises:
+      ValueError: the arguments contradict each other, the model cannot be exported, or the export failed its check.
+      OSError: a file cannot be read or written.
     """
     output = pathlib.Path(output)
     kind = output.suffix if output.suffix in (".tflite", ".onnx") else "SavedModel"

@@ -110,6 +110,7 @@ def test_bad_row_is_listed_with_its_number(tmp_path, touch, row):
         "",
         "1\tinf\ta.jpg",
         "1\t1e9\ta",
+        "1\t1.x" + "9" * 5000 + "\ta",
     ],
 )
 def test_bad_line_is_listed_with_its_number(tmp_path, touch, line):
@@ -117,7 +118,8 @@ def test_bad_line_is_listed_with_its_number(tmp_path, touch, line):
     (tmp_path / "a.lst").write_text(f"0\t0\tok.jpg\n{line}\n")
     source = ListSource(tmp_path / "a.lst")
     assert len(list(source.items())) == 1
-    assert [place for place, _ in source.skipped] == ["row 2"]
+    ((place, reason),) = source.skipped
+    assert place == "row 2" and len(reason) < 500
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_ijb_lists(tmp_path):
         (
             templates.read_detected_faces,
             "1.jpg" + " 1" * 11,
-            ["1.jpg" + " 1" * 10, "1.jpg" + " nan" * 11, "1.jpg" + " 1" * 12],
+            ["1.jpg" + " 1" * 10, "1.jpg" + " nan" * 11, "1.jpg" + " 1" * 12, "1.jpg" + " 1" * 10 + " x" + "9" * 5000],
         ),
     ],
 )
@@ -209,8 +211,9 @@ def test_malformed_ijb_list_is_refused_by_name(tmp_path, reader, good, bad):
     assert len(reader(path)[0]) == 1
     for line in (*bad, "\xff\xfe"):
         path.write_text(f"{good}\n{line}\n", encoding="latin-1")
-        with pytest.raises(ValueError, match=r"meta\.txt: "):
+        with pytest.raises(ValueError, match=r"meta\.txt: ") as caught:
             reader(path)
+        assert len(str(caught.value)) < 1000
     path.write_text("")
     with pytest.raises(ValueError, match=r"meta\.txt: "):
         reader(path)

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from tfface.data.formats.text_lists import read_lines
+from tfface.data.formats.text_lists import read_lines, short_reason
 
 _POINTS = 30
 _EYE, _NOSE, _MOUTH = slice(12, 18), 21, 25
@@ -32,7 +32,7 @@ def read_cfp_fiducials(root: str | os.PathLike) -> dict[str, tuple[float, ...]]:
         try:
             points = np.array([line.split(",") for line in lines], np.float64)
         except ValueError as error:
-            raise ValueError(f"{path}: not a list of lines x,y ({error}).") from error
+            raise ValueError(f"{path}: not a list of lines x,y ({short_reason(error)}).") from error
         if points.shape != (_POINTS, 2) or not np.isfinite(points).all():
             raise ValueError(f"{path}: expected {_POINTS} lines x,y, got {' x '.join(map(str, points.shape))} numbers.")
         eye, nose, mouth = points[_EYE].mean(axis=0), points[_NOSE], points[_MOUTH]

@@ -14,7 +14,7 @@ from tfface.files import open_regular, read_regular
 _MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
 # The pairs of IJB-C take 0.2 GB.
 _MAX_TABLE_BYTES, _MAX_FIRST_LINE, _CSV_CHUNK = 1 << 29, 1 << 12, 1 << 14
-_MAX_PATH = 1024
+_MAX_PATH, _MAX_REASON = 1024, 400
 
 NUMBER = r"([1-9]\d{0,6})"
 # A path that stays in its folder (no root, no hidden part, no `..`), without spaces and commas.
@@ -79,7 +79,7 @@ def check_path(path: str) -> str:
     if len(path) > _MAX_PATH or not path.isprintable() or "\\" in path:
         raise ValueError(f"expected a printable path of at most {_MAX_PATH} characters with '/', got {path[:200]!r}")
     if not all(part.strip(".") for part in path.split("/")) or path[1:2] == ":":
-        raise ValueError(f"expected a path that stays below its folder, got {path!r}")
+        raise ValueError(f"expected a path that stays below its folder, got {path[:200]!r}")
     return path
 
 
@@ -131,7 +131,7 @@ def read_csv(path: str | os.PathLike) -> Iterator[tuple[str, ...]]:
             for chunk in pd.read_csv(file, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
                 yield from chunk.itertuples(index=False, name=None)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: not a valid CSV table ({first_line(error)}).") from error
+            raise ValueError(f"{path}: not a valid CSV table ({short_reason(error)}).") from error
 
 
 @contextlib.contextmanager
@@ -154,6 +154,7 @@ def open_table(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
         yield file, line
 
 
-def first_line(error: BaseException) -> str:
-    """Returns the message of an error without the lines that pandas adds."""
-    return str(error).partition("\n")[0]
+def short_reason(error: BaseException) -> str:
+    """Returns the first line of an error's message, cut off: libraries quote the whole text that they cannot read."""
+    line = str(error).partition("\n")[0]
+    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."

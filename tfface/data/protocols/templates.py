@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfface.data.formats.text_lists import check_path, first_line, open_table
+from tfface.data.formats.text_lists import check_path, open_table, short_reason
 from tfface.files import Unreadable
 
 
@@ -134,7 +134,7 @@ def _read_table(path, kinds, **options):
     except Unreadable:
         raise
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: expected lines of {len(kinds)} columns ({first_line(error)}).") from error
+        raise ValueError(f"{path}: expected lines of {len(kinds)} columns ({short_reason(error)}).") from error
 
 
 def _names(path, table):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tfface.data.formats.image_files import read_image_file
 from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
 from tfface.data.formats.recordio import identity_of_label
-from tfface.data.formats.text_lists import check_path, read_csv
+from tfface.data.formats.text_lists import check_path, read_csv, short_reason
 from tfface.data.sources.base import Item, file_state, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
@@ -46,7 +46,7 @@ class ListSource(FileSource):
                 item = parse(row)
                 state = file_state(self._root / item.key)
             except ValueError as error:
-                self.reject(f"row {number}", str(error))
+                self.reject(f"row {number}", short_reason(error))
             except OSError as error:
                 self.reject(f"row {number}", f"{item.key}: {error.strerror}")
             else:
