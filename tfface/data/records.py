@@ -67,7 +67,7 @@ class Shard:
 
     def __post_init__(self):
         if not (parse_shard_name(str(self.file)) and os.path.basename(self.file) == self.file and self.images > 0):
-            raise ValueError(f"{self!r} is not a valid shard")
+            raise ValueError(f"{repr(self)[:200]} is not a valid shard")
 
 
 @dataclasses.dataclass(frozen=True)

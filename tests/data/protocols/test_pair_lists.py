@@ -309,6 +309,10 @@ def test_malformed_table_is_refused_by_name(tmp_path, row):
     (tmp_path / "pairs.csv").write_text(f"left,right,same,fold\n{row}\n")
     with pytest.raises(ValueError, match=r"pairs\.csv: "):
         read_pairs(tmp_path / "pairs.csv")
+    (tmp_path / "pairs.csv").write_text(f"left,right,same,fold\na,b,1,{'9' * 5000}\n")
+    with pytest.raises(ValueError) as caught:
+        read_pairs(tmp_path / "pairs.csv")
+    assert len(str(caught.value)) < 1000
     (tmp_path / "pairs.csv").write_text("left,right,same,fold\n")
     with pytest.raises(ValueError, match=r"pairs\.csv: "):
         read_pairs(tmp_path / "pairs.csv")

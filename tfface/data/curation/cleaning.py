@@ -72,12 +72,12 @@ def relabel(items: Iterable[Item], path: str | os.PathLike) -> list[Item]:
     table = _read_table(path, ["new_identity"])
     columns = [name for name in ("identity", "key") if name in table]
     if len(columns) != 1:
-        raise ValueError(f"{path}: expected one of the columns identity and key, got {', '.join(table)}.")
+        raise ValueError(f"{path}: expected one of the columns identity and key, got {', '.join(table)[:200]}.")
     (column,) = columns
     new = {}
     for name, identity in zip(table[column], table["new_identity"], strict=True):
         if name in new:
-            raise ValueError(f"{path}: {name!r} occurs twice.")
+            raise ValueError(f"{path}: {name[:200]!r} occurs twice.")
         new[name] = identity
     items = list(items)
     if not any(getattr(item, column) in new for item in items):
@@ -91,6 +91,6 @@ def _read_table(path, columns):
     rows = read_csv(path)
     header = next(rows, ())
     if missing := [name for name in columns if name not in header]:
-        raise ValueError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(header)}.")
+        raise ValueError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(header)[:200]}.")
     rows = list(rows)
     return {name: [row[position] for row in rows] for position, name in enumerate(header)}

@@ -33,11 +33,11 @@ def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
     for row in rows:
         key, *texts = (row[column] for column in columns)
         if key in found:
-            raise ValueError(f"{path}: {key!r} occurs twice.")
+            raise ValueError(f"{path}: {key[:200]!r} occurs twice.")
         try:
             found[key] = parse_landmarks(texts)
         except ValueError as error:
-            raise ValueError(f"{path}: {key!r}: {error}.") from None
+            raise ValueError(f"{path}: {key[:200]!r}: {error}.") from None
     return found
 
 

@@ -157,7 +157,7 @@ def read_pairs_table(path: str | os.PathLike) -> Pairs:
     left, right, same, fold = zip(*rows, strict=True) if rows else ((),) * 4
     for row in zip(same, fold, strict=True):
         if row[0] not in ("0", "1") or not _FOLD.fullmatch(row[1]):
-            raise ValueError(f"{path}: expected 0 or 1 for same and a number for fold, got {row}.")
+            raise ValueError(f"{path}: expected 0 or 1 for same and a number for fold, got {str(row)[:200]}.")
     return pairs_of_list(path, left, right, [one == "1" for one in same], list(map(int, fold)))
 
 
