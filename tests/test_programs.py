@@ -248,6 +248,36 @@ cli.run(main)
     assert (result.returncode, result.stderr) == (143, f"\nError: interrupted by SIGTERM{end}\n")
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        # Python prints what a finalizer raises, and goes on.
+        """
+    class Finalized:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+    Finalized()
+""",
+        # C code of the import system breaks off with an error of its own.
+        """
+    source = "import signal\\ntry: signal.raise_signal(signal.SIGTERM)\\nexcept BaseException: print('broken')"
+    exec(compile(source, "<frozen importlib._bootstrap>", "exec"))
+""",
+    ],
+)
+def test_a_signal_where_an_exception_would_be_lost_is_not(place):
+    program = f"""
+import signal, time
+from tfface.cli import program as cli
+def main():{place}
+    time.sleep(20)
+    print("not interrupted")
+cli.run(main)
+"""
+    result = run([sys.executable, "-c", program])
+    assert (result.returncode, result.stdout, result.stderr) == (143, "", "\nError: interrupted by SIGTERM.\n")
+
+
 def test_other_errors_keep_their_traceback():
     result = run([sys.executable, "-c", "from tfface.cli import program\nprogram.run(lambda: 1 / 0)"])
     assert result.returncode == 1 and "ZeroDivisionError" in result.stderr and "Traceback" in result.stderr

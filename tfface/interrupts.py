@@ -5,10 +5,13 @@ that should end at a good place rather than at once asks for the signal in `post
 """
 
 import contextlib
+import os
 import signal
 import threading
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Callbacks of weak references, of which only the file is the same.
+_FINALIZERS = ("weakref.py", "_weakrefset.py")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,6 +36,8 @@ def raise_interrupted():
     """Makes the two signals raise `Interrupted` in the main thread from now on."""
     for signum in SIGNALS:
         signal.signal(signum, _interrupt)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _send_again)
 
 
 class Postponed:
@@ -64,13 +69,10 @@ def postponed():
             raise Interrupted(signum)
         request.signum = signum
 
-    before = {signum: signal.signal(signum, note) for signum in SIGNALS}
-    try:
+    with kept():
+        for signum in SIGNALS:
+            signal.signal(signum, note)
         yield request
-    finally:
-        for signum, handler in before.items():
-            # None: not installed from Python.
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager
@@ -157,8 +159,29 @@ def ignore():
 
 
 _received = []
+_put_off = []
 
 
 def _interrupt(signum, frame):
+    if _would_be_lost(frame) and hasattr(signal, "setitimer"):
+        _put_off.append(signum)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        return
     _received.append(signum)
     raise Interrupted(signum)
+
+
+def _send_again(signum, frame):
+    while _put_off:
+        signal.raise_signal(_put_off.pop())
+
+
+def _would_be_lost(frame):
+    """Whether Python would print and forget an exception raised here, as in a finalizer, or the import system break."""
+    if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        return True
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or os.path.basename(frame.f_code.co_filename) in _FINALIZERS:
+            return True
+        frame = frame.f_back
+    return False
