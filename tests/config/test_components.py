@@ -12,7 +12,8 @@ import tfface
 from tfface.config import components, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 
-FLAGS = {kind: kind for kind in ("backbone", "head", "loss", "sampler", "optimizer", "schedule")}
+FLAGS = {kind: kind for kind in components.KINDS if kind not in ("augmentation", "initializer")}
+FLAGS["augmentation"] = "augment"
 ALL = [(kind, name) for kind in FLAGS for name in components.names(kind)]
 # Values where no default shows one.
 VALUES = {"rate": 0.5, "units": [1, 1, 1, 1], "width": 16, "depth": 1, "epochs": [1], "steps": [1]}
@@ -199,6 +200,13 @@ def test_backbones_have_their_arguments(name):
 def test_schedules_have_their_arguments(arguments, step, rate):
     schedule = build_schedule(parsed(*arguments), steps_per_epoch=10, total_steps=20)
     np.testing.assert_allclose(schedule(step), rate, rtol=1e-5, atol=1e-9)
+
+
+def test_size_of_composed_batches():
+    assert completed(parsed("--batches=PK(identities=8, images=3)")).batch_size == 24
+    assert completed(parsed("--batches=PK(identities=8, images=3)", "--batch_size=24")).batch_size == 24
+    with pytest.raises(ValueError, match="batch_size must be 24 with PK.* got 32"):
+        completed(parsed("--batches=PK(identities=8, images=3)", "--batch_size=32"))
 
 
 def test_settings_are_compared_with_defaults_filled_in():

@@ -56,6 +56,7 @@ OLD = [
     "--decay_form=constant",
     "--schedule=steps",
     "--decay_epochs=2.0,3.0",
+    "--augment=crop,low_resolution:0.5",
     "--epochs=4.0",
 ]
 
@@ -70,6 +71,7 @@ def test_arguments_of_components_become_calls(header, tmp_path):
         head="BroadFace(ArcFace(scale=32.0, margin=0.3), queue_size=16, compensate=False)",
         optimizer="SGD(momentum=0.8, decay_form='constant')",
         schedule="Steps(epochs=[2.0, 3.0])",
+        augment=["Crop", "LowResolution(probability=0.5)"],
         epochs=4.0,
     )
 

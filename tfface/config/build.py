@@ -140,7 +140,18 @@ def completed(settings: train_config.TrainConfig) -> train_config.TrainConfig:
         if kind and value and value != train_config.NO_HEAD:
             complete = functools.partial(components.complete, kind)
             changes[field.name] = [complete(each) for each in value] if isinstance(value, list) else complete(value)
+    if settings.batches:
+        changes["batch_size"] = _size_of(settings)
     return dataclasses.replace(settings, **changes)
+
+
+def _size_of(settings):
+    size = components.build("batches", settings.batches).size
+    if settings.batch_size not in (size, train_config.TrainConfig.batch_size):
+        raise ValueError(
+            f"batch_size must be {size} with {settings.batches}, or be left out; got {settings.batch_size}."
+        )
+    return size
 
 
 def load_encoder(path: str | os.PathLike) -> keras.Model:

@@ -46,6 +46,8 @@ KINDS = {
         given=frozenset({"learning_rate", "weight_decay", "global_clipnorm", "name"}),
     ),
     "schedule": Kind("tfface.optimizers", "SCHEDULES"),
+    "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
+    "batches": Kind("tfface.data", "BATCHES"),
     "initializer": Kind("keras.initializers"),
 }
 

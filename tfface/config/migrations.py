@@ -33,7 +33,9 @@ def _calls(flags):
     kept = []
     for flag in flags:
         name, _, value = flag.removeprefix("--").partition("=")
-        if name in REPLACED or name in ("head", "backbone", "optimizer", "schedule"):
+        if name == "augment":
+            kept += [f"--augment={_augmentation(each)}" for each in value.split(",") if each]
+        elif name in REPLACED or name in ("head", "backbone", "optimizer", "schedule"):
             given[name] = value
         elif name.removeprefix("no") != "broadface_compensate":
             kept.append(flag)
@@ -72,6 +74,12 @@ def _calls(flags):
     if schedule.name == "Steps":
         schedule = call("Steps", epochs=[float(each) for each in given.get("decay_epochs", "").split(",") if each])
     return [f"--backbone={backbone}", f"--head={head}", f"--optimizer={optimizer}", f"--schedule={schedule}", *kept]
+
+
+def _augmentation(text):
+    name, _, probability = text.partition(":")
+    name = "".join(part.capitalize() for part in name.split("_"))
+    return Spec(name, None, {"probability": float(probability)} if probability else {})
 
 
 # Number n: function that turns the flags of format n, a list of str such as "--epochs=20.0", into those of format

@@ -121,6 +121,12 @@ class TrainConfig:
     )
 
     batch_size: int = setting(128, "Global batch size: images per step on all replicas together.", lower_bound=2)
+    batches: str = setting(
+        None,
+        "Composition of the batches: PK(identities=32, images=4) for losses that compare images, with identities * "
+        "images as the batch size. Default: images in random order.",
+        component="batches",
+    )
     micro_batches: int = setting(
         1, "Parts into which each replica's batch is split, one after the other, to save memory.", lower_bound=1
     )
@@ -145,7 +151,9 @@ class TrainConfig:
     warmup_epochs: float = setting(0.0, "Epochs of linear warm-up.", lower_bound=0.0)
     warmup_steps: int = setting(None, "Steps of linear warm-up, in place of warmup_epochs.", lower_bound=0)
     mirror: bool = setting(True, "Flip half of the training images left to right.")
-    augment: list = setting((), "Augmentations, NAME or NAME:PROBABILITY: color, crop, erase, jpeg, low_resolution.")
+    augment: list = setting(
+        (), "Augmentation, such as Crop(probability=0.2); may be given several times.", component="augmentation"
+    )
     shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
 
     strategy: str = setting(

@@ -2,6 +2,9 @@
 
 from tfface import lazy
 
+# What `--batches` names.
+BATCHES = ("PK",)
+
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {

@@ -36,6 +36,9 @@ class HeadWrapper(keras.layers.Layer):
         self.head = head
         self.supports_jit = head.supports_jit
 
+    head: "ClassificationHead | HeadWrapper"
+    supports_jit: bool
+
     num_classes = _of_head("num_classes")
     sub_centers = _of_head("sub_centers")
     partition = _of_head("partition")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfface import data, files, progress
-from tfface.config import train_config
+from tfface.config import components, train_config
 from tfface.config.train_config import TrainConfig
 from tfface.data.synthetic import rendering
 from tfface.distribute import collectives
@@ -50,7 +50,8 @@ def batch_maker(
             settings.image_size,
             seed=settings.seed,
             mirror=settings.mirror,
-            augmentations=settings.augment,
+            augmentations=[components.build("augmentation", each) for each in settings.augment],
+            batches=components.build("batches", settings.batches) if settings.batches else None,
             shuffle_buffer=settings.shuffle_buffer,
             start_step=start_step,
             deterministic=settings.deterministic,

@@ -119,7 +119,7 @@ def verification_pairs(
             raise ValueError(f"protocols must have different file names, got {names}.")
         lists = [pair_lists.read_pairs(path).restrict(embeddings.keys)[0] for path in protocol]
         for path, pairs in zip(protocol, lists, strict=True):
-            if pairs.completeness.missing and not allow_missing:
+            if pairs.completeness and pairs.completeness.missing and not allow_missing:
                 raise ValueError(
                     f"{path}: {pairs.completeness}. Results on a part of a protocol are not the protocol's; "
                     "--allow_missing measures the other pairs and says so."

@@ -30,8 +30,9 @@ def saved_model(
     * `aligned` takes `image` ([N, H, W, 3] float32 in [-1, 1], RGB).
     * `detect_free_align` takes `image_bytes` ([N] string: JPEG or PNG files of photographs) and `landmarks`
       ([N, 5, 2] float32, x and y in pixels of the upright photograph, whose EXIF orientation is applied, ordered as
-      in `tfface.data.align`; NaN where a point is unknown). Faces are aligned at 112 x 112 or 112 x 96, whichever has the shape of the network's input, and resized to it as
-      aligned pictures are. A network whose input has neither shape lacks this signature.
+      in `tfface.data.align`; NaN where a point is unknown). Faces are aligned at 112 x 112 or 112 x 96, whichever has
+      the shape of the network's input, and resized to it as aligned pictures are. A network whose input has neither
+      shape lacks this signature.
     * `compare` takes `first_bytes` and `second_bytes` ([N] string: as `serving_default` does), the images of N pairs.
 
     The first three return `embedding` ([N, D] float32, of unit length; all zeros where the encoder returns zeros),

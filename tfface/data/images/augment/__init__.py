@@ -6,7 +6,7 @@ trains with `Color()`, `Crop()` and `LowResolution()`.
 References: Kim et al., "AdaFace", CVPR 2022, section 4.1; Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
 """
 
-from tfface import lazy, needs_tensorflow  # noqa: F401
+from tfface import lazy
 
 AUGMENTATIONS = ("Color", "Crop", "Erase", "Jpeg", "LowResolution", "Mirror", "RandomCrop")
 
@@ -19,4 +19,5 @@ __getattr__, __dir__ = lazy.exports(
         "quality": ("Jpeg", "LowResolution"),
         "shortcuts": ("as_augmentations",),
     },
+    check_tensorflow=True,
 )
