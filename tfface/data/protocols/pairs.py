@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tfface import csv_files
-from tfface.completeness import EXAMPLES, Completeness
 from tfface.data.formats.image_files import without_extension
 from tfface.data.formats.text_lists import read_csv
+from tfface.evaluation.metrics.completeness import EXAMPLES, Completeness
 
 _COLUMNS = ("left", "right", "same", "fold")
 _FOLD = re.compile(r"\d{1,6}", re.ASCII)

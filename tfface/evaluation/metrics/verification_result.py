@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfface.completeness import Completeness
+from tfface.evaluation.metrics.completeness import Completeness
 from tfface.evaluation.metrics.verification import FoldAccuracy, OperatingPoint
 
 
