@@ -44,10 +44,11 @@ class AdaFace(MarginSoftmax):
 
     def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
         norm = tf.clip_by_value(tf.stop_gradient(tf.norm(embeddings, axis=1)), 0.001, 100.0)
-        mean = tf.reduce_mean(norm)
         count = tf.cast(tf.size(norm), tf.float32)
+        total, count = tf.unstack(self.sum_over_batch(tf.stack([tf.reduce_sum(norm), count])))
+        mean = total / count
         # The unbiased deviation; a single example has none.
-        deviation = tf.sqrt(tf.reduce_sum(tf.square(norm - mean)) / tf.maximum(count - 1.0, 1.0))
+        deviation = tf.sqrt(self.sum_over_batch(tf.reduce_sum(tf.square(norm - mean))) / tf.maximum(count - 1.0, 1.0))
         quality = self.concentration * (norm - mean) / (deviation + 1e-3)
         return {"quality": tf.clip_by_value(quality, -1.0, 1.0)}
 

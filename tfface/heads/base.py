@@ -1,5 +1,6 @@
 """Base class of the classification heads."""
 
+import inspect
 import typing
 
 import keras
@@ -13,6 +14,9 @@ from tfface.distribute import collectives
 from tfface.distribute.class_rows import ClassRows
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.geometry import inverse_norms, unit_rows
+
+# Arguments of every Keras layer.
+_OF_LAYERS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
 
 
 class ClassificationHead(keras.layers.Layer):
@@ -33,8 +37,9 @@ class ClassificationHead(keras.layers.Layer):
         default is float32 whatever the global policy, because a scale of 64 magnifies the rounding of cosines.
 
     Raises:
-      ValueError: `num_classes` is smaller than 2 or `chunk_size` than 1, `partition` is unknown or "host" without a
-        sampler. When built: there are fewer classes than replicas to divide them among.
+      ValueError: the head has no argument of a name, `num_classes` is smaller than 2 or `chunk_size` than 1,
+        `partition` is unknown or "host" without a sampler. When built: there are fewer classes than replicas to divide
+        them among.
     """
 
     # Options of `Engine`.
@@ -45,6 +50,8 @@ class ClassificationHead(keras.layers.Layer):
     lowest_label = 0
     # Whether a step needs the examples of a whole batch at once, so that micro-batches would change its meaning.
     whole_batch = False
+    # Arguments of other heads by name, and what stands for them here.
+    instead: dict[str, str] = {}
 
     def __init__(
         self,
@@ -56,6 +63,7 @@ class ClassificationHead(keras.layers.Layer):
         partition: str | None = None,
         **kwargs,
     ):
+        check_arguments(type(self), kwargs)
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if int(num_classes) != num_classes or num_classes < 2:
@@ -187,7 +195,8 @@ class ClassificationHead(keras.layers.Layer):
         context = self.context(embeddings, labels, training)
         bias = None if self.class_bias is None else tf.convert_to_tensor(self.class_bias)
         rows, shard_sum = self.class_rows, collectives.sum_over_replicas if self.class_rows.partial else None
-        # The engine takes -1 for a void class, so a label of another shard must be another number.
+        # The engine takes -1 for a void class, so a label of another shard, or of no class, must be another number.
+        labels = tf.where(labels < 0, tf.cast(self.num_classes, labels.dtype), labels)
         labels = rows.local(labels, elsewhere=self.num_classes)
         if self.sampler is None or training is False:
             weights = tf.convert_to_tensor(self.class_weights)
@@ -197,12 +206,46 @@ class ClassificationHead(keras.layers.Layer):
         if rows.partial:
             seed = tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int32), start)
         sampler = dict(self.samplers).get((start, stop), self.sampler)
-        sample = sampler(labels, stop - start, seed, tf.stop_gradient(embeddings))
+        sample = sampler(*self._sampled_for(labels, embeddings, stop - start, seed))
         weights = rows.take_local(sample.rows)
         bias = None if bias is None else tf.gather(bias, sample.rows)
         return self._engine(
             embeddings, weights, labels, context, bias, sample.classes, sample.counts, reach, shard_sum=shard_sum
         )
+
+    def _sampled_for(self, labels, embeddings, num_classes, seed):
+        """The arguments of the sampler: the batch of all replicas, so that they draw the same classes as one device."""
+        embeddings = tf.stop_gradient(embeddings)
+        if self.in_part:
+            size = labels.shape[0]
+            labels = collectives.gather_integers(labels).values
+            labels.set_shape([None if size is None else size * collectives.replica_count()])
+            # Only samplers that are built for a dimension look at embeddings.
+            embeddings = collectives.all_gather(embeddings) if self.samplers else embeddings
+        return labels, num_classes, seed, embeddings
+
+    @property
+    def in_part(self) -> bool:
+        """Whether the caller is a replica that has only its part of the batch, because it has all classes."""
+        return collectives.among_replicas() and not self.class_rows.partial
+
+    def sum_over_batch(self, value: tf.Tensor) -> tf.Tensor:
+        """Returns the sum of a statistic over the batch of all replicas, given that of the embeddings in `losses`."""
+        return collectives.sum_over_replicas(value) if self.in_part else value
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves out the states of random generators.
+        for number, generator in enumerate(self._seed_generators):
+            store[f"seed_{number}"] = generator.state
+
+    def load_own_variables(self, store):
+        # Files of release 0.1 have no states.
+        states = {name: store[name] for name in store.keys() if name.startswith("seed_")}  # noqa: SIM118
+        super().load_own_variables({name: store[name] for name in store.keys() if name not in states})  # noqa: SIM118
+        for number, generator in enumerate(self._seed_generators):
+            if f"seed_{number}" in states:
+                generator.state.assign(states[f"seed_{number}"])
 
     def target_cosines(self, embeddings: tf.Tensor, labels: tf.Tensor, reach: str = "both") -> tf.Tensor:
         """Computes the cosines [B] between embeddings [B, d] and the weights of their own classes."""
@@ -228,7 +271,7 @@ class ClassificationHead(keras.layers.Layer):
         labels = self.check_labels(labels)
         context = self.context(embeddings, labels, training=False)
         logits = self.negative_logit(products, {name: value[:, None] for name, value in context.items()})
-        target = self.target_logit(tf.gather(products, labels, batch_dims=1), context)
+        target = self.target_logit(tf.gather(products, tf.maximum(labels, 0), batch_dims=1), context)
         is_target = tf.one_hot(labels, self.num_classes, on_value=True, off_value=False, dtype=tf.bool)
         return tf.where(is_target, target[:, None], logits)
 
@@ -274,6 +317,20 @@ class ClassificationHead(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "sampler": keras.saving.deserialize_keras_object(config["sampler"])})
+
+
+def check_arguments(head: type[ClassificationHead], others: dict) -> None:
+    """Raises ValueError for arguments `others` that neither a head nor a Keras layer has, with those that it has."""
+    unknown = [name for name in others if name not in _OF_LAYERS]
+    if not unknown:
+        return
+    known: dict = {}
+    for parent in head.__mro__[: head.__mro__.index(ClassificationHead) + 1]:
+        if "__init__" in vars(parent):
+            known |= dict.fromkeys(list(inspect.signature(vars(parent)["__init__"]).parameters)[1:])
+    known.pop("kwargs", None)
+    instead = "".join(f"; {head.instead[name]}" for name in unknown if name in head.instead)
+    raise ValueError(f"{head.__name__} has no {' and no '.join(unknown)}{instead}. It has {', '.join(known)}.")
 
 
 def as_embeddings(embeddings: tf.Tensor) -> tf.Tensor:

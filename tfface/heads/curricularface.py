@@ -47,7 +47,9 @@ class CurricularFace(MarginSoftmax):
         target = tf.stop_gradient(self.target_cosines(embeddings, labels))
         tau = tf.convert_to_tensor(self.tau)
         if training:
-            tau = self.momentum * tau + (1.0 - self.momentum) * tf.reduce_mean(target)
+            total = tf.stack([tf.reduce_sum(target), tf.cast(tf.size(target), tf.float32)])
+            total, count = tf.unstack(self.sum_over_batch(total))
+            tau = self.momentum * tau + (1.0 - self.momentum) * total / count
             self.tau.assign(tau)
         return {
             "tau": tf.broadcast_to(tau, tf.shape(target)),

@@ -7,7 +7,7 @@ from tfface.checks import check_option, check_range
 from tfface.heads.margin_softmax import MarginSoftmax
 from tfface.heads.margins import angular_margin
 
-INTERS = ("own", "softmax", "arcface")
+INTERS = ("own", "softmax", "arcface", "none")
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -17,13 +17,13 @@ class DSoftmax(MarginSoftmax):
         F(t, a) = softplus(s(d − t)) + softplus(a)          u(z) = s z
 
     With `inter="softmax"` or `"arcface"` the second term is that loss with its target blocked from the gradient:
-    softplus(a − s·ψ(t)).
+    softplus(a − s·ψ(t)). With `inter="none"` there is none.
 
     Args:
       num_classes: int, identities K.
       scale: float, s.
       termination: float d in [−1, 2], where the intra-class objective ends; ε = e^{s d} in the paper's Eq. 6.
-      inter: "own", "softmax" or "arcface".
+      inter: "own", "softmax", "arcface" or "none".
       margin: float, m of `inter="arcface"`, radians in [0, π/2].
       **kwargs: of `ClassificationHead`.
 
@@ -57,6 +57,8 @@ class DSoftmax(MarginSoftmax):
         return tf.math.softplus(self.scale * (self.termination - target))
 
     def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
+        if self.inter == "none":
+            return self.intra(target)
         return self.intra(target) + tf.math.softplus(total - self._blocked(target))
 
     def _blocked(self, target):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfface.distribute import collectives
 from tfface.heads.dsoftmax import DSoftmax
 
 
@@ -10,10 +11,13 @@ from tfface.heads.dsoftmax import DSoftmax
 class DSoftmaxB(DSoftmax):
     """D-Softmax whose inter-class term is computed for `rows` random examples of a batch; the intra-class term for all.
 
+    The class of an example is not among its negatives; the sum that the paper prints has it.
+
     Args:
       num_classes: int, identities K.
       scale, termination: of `DSoftmax`.
-      rows: int, examples with an inter-class term, at least 1; all in a smaller batch, and outside of training.
+      rows: int, examples of the batch of all replicas with an inter-class term, at least 1; all in a smaller batch, and
+        outside of training. `FaceModel` refuses micro-batches, which would have `rows` each.
       **kwargs: of `DSoftmax`.
 
     Raises:
@@ -22,6 +26,8 @@ class DSoftmaxB(DSoftmax):
     Reference:
       He et al., "Softmax Dissection", 2020, Eq. 12.
     """
+
+    whole_batch = True
 
     def __init__(self, num_classes: int, scale: float = 64.0, termination: float = 0.9, rows: int = 4, **kwargs):
         super().__init__(num_classes, scale, termination, **kwargs)
@@ -33,11 +39,26 @@ class DSoftmaxB(DSoftmax):
     def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
         if training is False:
             return super().losses(embeddings, labels, training, reach)
-        order = tf.argsort(tf.random.stateless_uniform(tf.shape(labels), self.rows_seed.next()), stable=True)
-        chosen, others = order[: self.rows], order[self.rows :]
-        full = super().losses(tf.gather(embeddings, chosen), tf.gather(labels, chosen), training, reach)
-        intra = self.intra(self.target_cosines(tf.gather(embeddings, others), tf.gather(labels, others), reach))
-        return tf.gather(tf.concat([full, intra], axis=0), tf.math.invert_permutation(order))
+        places, chosen = self._drawn(labels)
+        order = tf.argsort(places, stable=True)
+        first, others = order[: self.rows], order[self.rows :]
+        full = super().losses(tf.gather(embeddings, first), tf.gather(labels, first), training, reach)
+        intra = self.intra(self.target_cosines(embeddings, labels, reach))
+        if self.in_part:
+            # At most `rows` of the examples here are drawn, often fewer: of a static number, the rest lose the term.
+            full = tf.where(tf.gather(chosen, first), full, tf.gather(intra, first))
+        losses = tf.concat([full, tf.gather(intra, others)], axis=0)
+        return tf.gather(losses, tf.math.invert_permutation(order))
+
+    def _drawn(self, labels):
+        """Returns the random places [B] of these examples in the batch of all replicas, and which have a term [B]."""
+        own, size = tf.identity, tf.shape(labels)[0]
+        if self.in_part:
+            gathered = collectives.gather_integers(labels)
+            own, size = gathered.own, tf.size(gathered.values)
+        order = tf.argsort(tf.random.stateless_uniform([size], self.rows_seed.next()), stable=True)
+        places = own(tf.math.invert_permutation(order))
+        return places, places < self.rows
 
     def get_config(self):
         return {**super().get_config(), "rows": self.rows}

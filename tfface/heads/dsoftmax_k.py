@@ -2,12 +2,12 @@
 
 import keras
 
-from tfface.classifier.samplers.uniform import UniformSampler
 from tfface.heads.dsoftmax import DSoftmax
+from tfface.heads.own_sampler import OwnSampler
 
 
 @keras.saving.register_keras_serializable("tfface")
-class DSoftmaxK(DSoftmax):
+class DSoftmaxK(OwnSampler, DSoftmax):
     """D-Softmax whose negatives are a random fraction of the classes, none of them present in the batch.
 
     Args:
@@ -17,18 +17,17 @@ class DSoftmaxK(DSoftmax):
       **kwargs: of `DSoftmax`, without `sampler`.
 
     Raises:
-      ValueError: `sampling_rate` is out of range, or what `DSoftmax` refuses.
+      ValueError: a `sampler` is given, `sampling_rate` is out of range, or what `DSoftmax` refuses.
 
     Reference:
       He et al., "Softmax Dissection", 2020, Eq. 11.
     """
 
+    batch_classes = "excluded"
+    without_sampler = "DSoftmax"
+
     def __init__(
         self, num_classes: int, scale: float = 64.0, termination: float = 0.9, sampling_rate: float = 1 / 64, **kwargs
     ):
-        kwargs["sampler"] = UniformSampler(sampling_rate, batch_classes="excluded")
-        super().__init__(num_classes, scale, termination, **kwargs)
+        super().__init__(num_classes, scale, termination, **self.with_sampler(kwargs, sampling_rate))
         self.sampling_rate = float(sampling_rate)
-
-    def get_config(self):
-        return {**super().get_config(), "sampling_rate": self.sampling_rate}

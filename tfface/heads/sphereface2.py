@@ -25,10 +25,12 @@ class SphereFace2(ClassificationHead):
 
     | principle | on | off |
     |---|---|---|
-    | positive/negative balance (PN) | `balance` λ | `balance=None`: both weights 1 |
+    | positive/negative balance (PN) | `balance` λ | `balance=(K - 1) / K` in Table 3; `None`, Eq. 1: both weights 1 |
     | easy/hard mining (EH) | `radius` r | `radius=1` |
     | angular margin (AM) | `margin` m | `margin=0` |
     | similarity adjustment (SA) | `adjustment` t | `adjustment=1` |
+
+    Labels of -1 are faces of no class: all classes are their negatives.
 
     The bias b is one learned number. It starts where the gradients of positives and negatives balance at cos θ = 0.
 
@@ -53,6 +55,8 @@ class SphereFace2(ClassificationHead):
     """
 
     reduction = "sum"
+    lowest_label = -1
+    instead = {"scale": "radius is the factor of its cosines"}
 
     def __init__(
         self,
@@ -107,7 +111,10 @@ class SphereFace2(ClassificationHead):
         return math.log(2 * z) - negative - math.log(1 - z + root)
 
     def context(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None) -> dict[str, tf.Tensor]:
-        return {"bias": tf.broadcast_to(tf.convert_to_tensor(self.bias), tf.shape(labels))}
+        return {
+            "bias": tf.broadcast_to(tf.convert_to_tensor(self.bias), tf.shape(labels)),
+            "has_class": tf.cast(labels >= 0, tf.float32),
+        }
 
     def negative(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = 1.0 if self.balance is None else 1.0 - self.balance
@@ -115,7 +122,7 @@ class SphereFace2(ClassificationHead):
 
     def loss(self, target: tf.Tensor, total: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:
         weight = 1.0 if self.balance is None else self.balance
-        positive = tf.math.softplus(-self.target_logit(target, context))
+        positive = context["has_class"] * tf.math.softplus(-self.target_logit(target, context))
         return self.loss_weight * weight / self.radius * positive + total
 
     def negative_logit(self, cosines: tf.Tensor, context: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -33,8 +33,8 @@ class HeadWrapper(keras.layers.Layer):
             if type(inner) is type(self):
                 raise ValueError(f"{name} is around this head already: give all its arguments to one {name}.")
             inner = inner.head
-        self.head = head
-        self.supports_jit = head.supports_jit
+        self.head: ClassificationHead | HeadWrapper = head
+        self.supports_jit: bool = head.supports_jit
 
     head: "ClassificationHead | HeadWrapper"
     supports_jit: bool

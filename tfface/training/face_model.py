@@ -52,6 +52,8 @@ class FaceModel(keras.Model):
             raise ValueError(f"encoder must return embeddings [B, d], its output has shape {encoder.output_shape}.")
         if int(micro_batches) != micro_batches or micro_batches < 1:
             raise ValueError(f"micro_batches must be an integer of at least 1, got {micro_batches!r}.")
+        if micro_batches > 1 and getattr(head, "whole_batch", False):
+            raise ValueError(f"{head!r} needs the whole batch at once: micro_batches must be 1, got {micro_batches!r}.")
         if not 0 <= ema_momentum < 1:
             raise ValueError(f"ema_momentum must be in [0, 1), got {ema_momentum!r}.")
         self.encoder = encoder
