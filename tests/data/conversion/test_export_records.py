@@ -233,7 +233,7 @@ def test_from_bin_writes_dataset_and_pairs(tmp_path, picture):
     assert done.returncode == 1 and "000005.png (byte" in done.stderr.splitlines()[-1]
     done = program("from_bin", *paths, "--skip_bad")
     assert done.returncode == 0, done.stderr
-    assert "47 images of" in done.stdout and "23 pairs; 1 had a bad image" in done.stdout
+    assert "47 images of" in done.stdout and "23 pairs; 1 left out: an image is not in the dataset" in done.stdout
     pairs = read_pairs(tmp_path / "lfw" / "pairs.csv")
     assert pairs.same.tolist() == same[:2] + same[3:] and "000004.jpg" not in pairs.left
 

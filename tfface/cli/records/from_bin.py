@@ -31,7 +31,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
         if any(whole):
             write_pairs(path, pairs.restrict(keys)[0])
-        left_out = f"; {len(pairs) - sum(whole)} have an image that is not in it" if not all(whole) else ""
+        left_out = f"; {len(pairs) - sum(whole)} left out: an image is not in the dataset" if not all(whole) else ""
         print(f"{path}: {sum(whole)} pairs{left_out}")
 
 

@@ -1,0 +1,83 @@
+"""The built wheel alone: its command trains from a packaged flagfile, in a folder that holds nothing."""
+
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tfface import __version__
+from tfface.cli import main
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Few people, small images and a narrow network: seconds instead of minutes.
+FEW = ("--synthetic_identities=10", "--synthetic_heldout=6", "--synthetic_images=4", "--epochs=2", "--batch_size=8")
+PROGRAMS = [(name,) for name in main.programs()] + [("records", name) for name in main.programs("records")]
+
+pytestmark = pytest.mark.slow
+
+
+def pip(*arguments):
+    done = subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Folder of the installed wheel, which was built from a copy, because a build leaves files beside setup.py."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "copy"
+    for part in ("tfface", "scripts"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / part, copy)
+    # Without setuptools in this environment pip fetches it for the build.
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
+    pip("wheel", "--no-deps", *isolation, "--wheel-dir", folder, copy)
+    shutil.rmtree(copy)
+    pip("install", "--no-deps", "--target", folder / "installed", *folder.glob("*.whl"))
+    return folder / "installed"
+
+
+def tfface(installed, folder, *arguments):
+    """Runs the command of the wheel in a folder; the dependencies are those of this environment."""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, str(installed / "bin" / "tfface"), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_command_of_the_wheel_trains_and_exports_in_an_empty_folder(installed, tmp_path):
+    where = subprocess.run(
+        [sys.executable, "-c", "import tfface; print(tfface.__file__)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+    assert where.stdout.startswith(str(installed))  # And not the checkout.
+    assert tfface(installed, tmp_path, "--version").stdout == f"tfface {__version__}\n"
+    small = ("--save_every=10", "--verify_every=10", "--warmup_epochs=0")
+    done = tfface(installed, tmp_path, "train", "--flagfile=quickstart.flags", *FEW, *small)
+    # Every line of stderr is a progress bar.
+    lines = re.split(r"[\r\n]+", done.stderr)
+    assert [line for line in lines if line.strip() and not re.match(r"(render|convert synthetic|train): ", line)] == []
+    assert (tmp_path / "runs/quickstart/export/1/saved_model.pb").is_file()
+    # The line that it ends with runs as it is.
+    *_, last = done.stdout.splitlines()
+    program, *arguments = last.split()
+    assert program == "tfface" and arguments[0] == "evaluate"
+    evaluated = tfface(installed, tmp_path, *arguments)
+    assert "accuracy" in evaluated.stdout and (tmp_path / "evaluation/report.html").is_file()
+    assert "InitializeLog" not in evaluated.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
+def test_help_of_a_program_of_the_wheel_names_its_flags(installed, tmp_path, program):
+    done = tfface(installed, tmp_path, *program, "--help")
+    assert len(re.findall(r"^  --", done.stdout, re.M)) > 1 and done.stderr == ""
