@@ -71,7 +71,7 @@ def test_held_out_accuracy_rises(run):
         "checkpoints/step-120",
         "report.html",
         "export/1",
-        "scripts/evaluate.py --model=",
+        "tfface evaluate --model=",
     ):
         assert part in printed
     (result,) = json.loads((run_dir / "results.json").read_text())["results"]
