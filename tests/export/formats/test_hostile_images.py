@@ -9,7 +9,7 @@ import c_api
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tfface.data.images.alignment import reference_landmarks
 from tfface.export import saved_model
@@ -188,9 +188,9 @@ def test_other_signatures_refuse_the_same(served, signature, name):
 
 
 def expected(data):
-    """The unit vector of the pixels that Pillow decodes."""
+    """The unit vector of the pixels that Pillow decodes, turned upright."""
     with Image.open(io.BytesIO(data)) as image:
-        picture = image.convert("RGB")
+        picture = ImageOps.exif_transpose(image).convert("RGB")
     if picture.size != (SIZE, SIZE):
         picture = picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     values = np.asarray(picture, np.float64).ravel() / 127.5 - 1
