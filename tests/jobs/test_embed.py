@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image
 
 from tfface import data, evaluation, export
 from tfface.evaluation.reports import comparison
-from tfface.jobs import embed_images, provenance, thumbnails, verify_model
+from tfface.jobs import embed_images, open_images, provenance, thumbnails, verify_model
 from tfface.training.checkpoints import checksums
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -267,3 +268,44 @@ def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):
     assert document["results"][0]["completeness"] == {"pairs": 120, "missing": 0, "examples": []}
     assert "missing" not in evaluation.to_table([result])
     assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(" (120 pairs)")
+
+
+@pytest.fixture
+def album(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "album")
+    return tmp_path / "album"
+
+
+def _as(kind):
+    buffer = io.BytesIO()
+    pixels(0, 0).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "an empty file"),
+        (_as("GIF"), "not a JPEG or PNG image but GIF"),
+        (_as("WEBP"), "not a JPEG or PNG image but WebP"),
+        (_as("PNG")[:300], "a damaged image"),
+    ],
+)
+def test_a_bad_file_is_named_or_left_out_and_listed(model, album, tmp_path, content, reason):
+    person = sorted(path.name for path in album.iterdir())[3]
+    (album / person / "bad.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"bad\.jpg: .*{reason}.*skip_bad leaves such files out"):
+        embed_images(model, album)
+    opened = open_images(album, skip_bad=True)
+    assert len(embed_images(model, album, opened=opened).keys) == 120
+    verify_model(model, album, max_pairs=200, output=tmp_path / "out", skip_bad=True, hardest=1)
+    left_out = json.loads((tmp_path / "out/results.json").read_text())["context"]["left out"]
+    assert left_out["count"] == 1 and f"{person}/bad.jpg: " in left_out["images"][0] and reason in left_out["images"][0]
+
+
+def test_pictures_of_other_formats_stop_embedding(model, album):
+    person = sorted(path.name for path in album.iterdir())[0]
+    (album / person / "1.bmp").write_bytes(b"BM")
+    with pytest.raises(ValueError, match=r"in all 1: 1 of a \.bmp picture, such as p00"):
+        embed_images(model, album)
+    assert len(open_images(album, skip_bad=True).keys) == 120

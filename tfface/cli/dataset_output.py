@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfface.data.sources.base import Source
 
 FLAGS = flags.FLAGS
+_NAMED = 20  # Bad images to name on stderr; skipped.txt names all.
 _DATASET = (
     flags.DEFINE_string("output", None, "Directory for the dataset.", required=True),
     flags.DEFINE_string("name", None, "Name of the dataset. Default: the last part of --output."),
@@ -55,7 +56,16 @@ def write(source: "Source") -> "Conversion":
     """Converts a source to the datasets that the flags name, and prints what they hold."""
     from tfface.data.conversion.convert import convert
 
-    return run(functools.partial(convert, source))
+    result = run(functools.partial(convert, source))
+    print(f"skipped: {skipped(result)}")
+    return result
+
+
+def skipped(result: "Conversion") -> str:
+    """Returns what a conversion left out: how many, the reasons by kind, and examples."""
+    from tfface.data.formats.left_out import in_all
+
+    return in_all(result.skipped) if result.skipped else "0"
 
 
 def run(convert: "Callable[..., Conversion]") -> "Conversion":
@@ -83,8 +93,10 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         progress=True,
         write=_beam_writer() if FLAGS.beam else None,
     )
-    for place, reason in result.skipped:
+    for place, reason in result.skipped[:_NAMED]:
         print(f"skipped {place}: {reason}", file=sys.stderr)
+    if result.skipped[_NAMED:]:
+        print(f"all {len(result.skipped)} are in {FLAGS.output}/skipped.txt", file=sys.stderr)
     for directory, info in result.datasets.items():
         size = "various sizes" if info.image_size is None else "{1} x {0} pixels".format(*info.image_size)
         print(f"{directory}: {info.images} images of {info.identities} identities, {size}, {len(info.shards)} shard(s)")

@@ -19,7 +19,7 @@ _DATA = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "File to write: NAME.npz or NAME.tfrecord.", required=True)
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch.", lower_bound=1)
-_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records.")
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records and files.")
 
 
 def main() -> None:
@@ -28,8 +28,8 @@ def main() -> None:
 
     if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
-    records = jobs.skip_bad_records(_DATA.value) if _SKIP_BAD.value else None
-    embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, records)
+    opened = jobs.open_images(_DATA.value, _SKIP_BAD.value)
+    embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, opened)
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
     print(f"next: tfface evaluate --model={_OUTPUT.value} --data={_DATA.value}")

@@ -21,7 +21,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the random pairs.", lower_bound
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
 _GROUPS = flags.DEFINE_string("groups", None, "CSV file: keys of images, then columns to group by (age, pose, ...).")
 _HARDEST = flags.DEFINE_integer("hardest", 8, "Number of hardest pairs of each kind on the page.", lower_bound=0)
-_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records; the report names them.")
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave out damaged records and files; the report names them.")
 _ALLOW_MISSING = flags.DEFINE_bool(
     "allow_missing", False, "Measure the other pairs if images of --protocol are missing; the report says how many are."
 )

@@ -12,6 +12,7 @@ __getattr__, __dir__ = lazy.exports(
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
         "batches": ("PK",),
         "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),
+        "checked_folders": ("ImageFolder", "naming_bad_files", "open_folder"),
         "sources.base": ("Item", "Source"),
         "sources.folders": ("FolderSource", "find_images"),
         "sources.recordio_source": ("RecordIOSource",),

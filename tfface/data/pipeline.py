@@ -11,7 +11,7 @@ from tfface.data.checked_records import Shards, open_records
 from tfface.data.images.augment.base import Augmentation, augment
 from tfface.data.images.augment.geometry import mirror as mirrored
 from tfface.data.images.augment.shortcuts import as_augmentations
-from tfface.data.images.decoding import ImageSize, decode_image, size_pair
+from tfface.data.images.decoding import ImageSize, decode_image, ensure_image, size_pair
 from tfface.data.records import check_labels_agree, parse_example
 from tfface.data.sources.folders import find_images
 from tfface.data.streams import Share, records_by_identity, shuffled_records
@@ -183,7 +183,9 @@ def folder_dataset(
             raise ValueError(f"{key!r} does not name an image in {root}.")
 
     def image(key):
-        return decode_image(tf.io.read_file(tf.strings.join([str(root), "/", key])), image_size, upright=True)
+        # The decoder would also take GIF and WebP.
+        encoded = ensure_image(tf.io.read_file(tf.strings.join([str(root), "/", key])))
+        return decode_image(encoded, image_size, upright=True)
 
     def batch(keys):
         return {"image": _images(image, image_size, keys), "key": keys}

@@ -5,8 +5,9 @@ from tfface import lazy, needs_tensorflow  # noqa: F401
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
-        "embedding": ("embed_images", "skip_bad_records"),
+        "embedding": ("embed_images",),
         "exports": ("ExportResult", "export_model"),
+        "image_folders": ("open_images",),
         "training": ("TrainResult", "train"),
         "verification": ("verification_pairs", "verify_model"),
     },

@@ -8,7 +8,7 @@ import shutil
 
 from tfface import data, export, interrupts, ownership, progress
 from tfface.config.build import load_encoder
-from tfface.jobs.image_folders import folder_labels, is_image_folder
+from tfface.jobs.image_folders import folder_labels, open_images
 from tfface.jobs.provenance import images_sha256, model_sha256
 
 
@@ -18,7 +18,7 @@ def embed_images(
     output: str | os.PathLike | None = None,
     flip: bool = False,
     batch_size: int = 64,
-    records: data.Records | None = None,
+    opened: data.Records | data.ImageFolder | None = None,
 ) -> export.Embeddings:
     """Embeds records or a folder of images, with a progress bar.
 
@@ -30,7 +30,7 @@ def embed_images(
         one.
       flip: bool, add the embedding of the flipped image.
       batch_size: int, images per batch.
-      records: the images as `tfface.data.open_records` opened them, such as without bad ones; default: all.
+      opened: the images as `open_images` opened them, such as without bad ones; default: all.
 
     Returns:
       `Embeddings`; the labels of a folder number its identities by name.
@@ -40,27 +40,31 @@ def embed_images(
       OSError: a file cannot be read or written.
     """
     embedder = load_any_embedder(model)
-    in_folder = is_image_folder(images)
-    if in_folder:
-        keys = data.find_images(images).keys
-        dataset, count = data.folder_dataset(images, keys, batch_size, embedder.image_size), len(keys)
+    opened = open_images(images) if opened is None else opened
+    if isinstance(opened, data.ImageFolder):
+        folder, records = opened, None
+        dataset, count = (
+            data.folder_dataset(folder.root, folder.keys, batch_size, embedder.image_size),
+            len(folder.keys),
+        )
     else:
-        records = data.open_records(images) if records is None else records
+        folder, records = None, opened
         dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
     pieces = pathlib.Path(f"{output}.partial")  # Only made if there is an output.
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress.bar(total=count, desc="embed", unit=" images"))
         stack.enter_context(data.naming_bad_records(records))
+        stack.enter_context(data.naming_bad_files(folder))
         if output is None:
             embeddings = export.embed_dataset(embedder, dataset, flip, lambda batches: _counted(batches, bar))
         else:
             stack.enter_context(interrupts.remedy(f"the same command continues from {pieces}."))
             stack.enter_context(ownership.owned(pieces.parent, name=f".{pieces.name}.owner"))
             job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
-            if records is not None and records.bad:
-                job["left_out"] = list(map(str, records.bad))
+            if opened.bad:
+                job["left_out"] = list(map(str, opened.bad))
             embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
-        if in_folder:
+        if folder is not None:
             embeddings = dataclasses.replace(embeddings, labels=folder_labels(embeddings.keys))
         if output is not None:
             export.save_embeddings(output, embeddings)
@@ -77,17 +81,6 @@ def load_any_embedder(model: str | os.PathLike) -> export.Embedder:
     if export.is_export(model):
         return export.load_embedder(model)
     return export.encoder_embedder(load_encoder(model))
-
-
-def skip_bad_records(images: str | os.PathLike) -> data.Records:
-    """Opens records without the bad ones, for `embed_images`.
-
-    Raises:
-      ValueError: the images are files in a folder, or `tfface.data.open_records` cannot open them.
-    """
-    if is_image_folder(images):
-        raise ValueError(f"skip_bad leaves out records, but {images} is a folder of images.")
-    return data.open_records(images, skip_bad=True)
 
 
 def _counted(batches, bar):

@@ -1,6 +1,7 @@
 """Folders of images, root/identity/image.jpg, as programs take them in place of records."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,13 +9,34 @@ import numpy as np
 from tfface import data
 
 
-def is_image_folder(images: str | os.PathLike | data.Records) -> bool:
+def is_image_folder(images: str | os.PathLike | data.Records | data.ImageFolder) -> bool:
     """Whether images are files in a folder, not records."""
-    if isinstance(images, data.Records):
-        return False
+    if isinstance(images, data.Records | data.ImageFolder):
+        return isinstance(images, data.ImageFolder)
     return os.path.isdir(images) and not os.path.exists(os.path.join(images, data.records.DATASET_FILE))
 
 
 def folder_labels(keys: Sequence[str]) -> np.ndarray:
-    """Numbers the identities of a folder by name: int64 [N] for N keys such as identity/image.jpg."""
-    return np.unique([key.split("/")[0] for key in keys], return_inverse=True)[1].astype(np.int64)
+    """Numbers the identities of a folder by name: int64 [N] for N keys such as identity/image.jpg.
+
+    Two Unicode forms of one name are one identity, as in conversion.
+    """
+    names = [unicodedata.normalize("NFC", key.split("/")[0]) for key in keys]
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def open_images(
+    images: str | os.PathLike | data.Records | data.ImageFolder, skip_bad: bool = False
+) -> data.Records | data.ImageFolder:
+    """Opens records or a folder of images; what is open already is returned as it is.
+
+    Args:
+      images: records (dataset folder or glob), or a folder of images.
+      skip_bad: bool, leave out what cannot be read.
+
+    Raises:
+      ValueError: `tfface.data.open_records` or `tfface.data.open_folder` cannot open them.
+    """
+    if isinstance(images, data.Records | data.ImageFolder):
+        return images
+    return (data.open_folder if is_image_folder(images) else data.open_records)(images, skip_bad=skip_bad)

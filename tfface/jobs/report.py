@@ -22,7 +22,7 @@ def write_report(
     page: str | os.PathLike | None = None,
     columns: Mapping[str, Mapping[str, str]] | None = None,
     hardest: int = 8,
-    images: str | os.PathLike | data.Records | None = None,
+    images: str | os.PathLike | data.Records | data.ImageFolder | None = None,
     earlier: Sequence[evaluation.VerificationResult] = (),
     class_weights: np.ndarray | None = None,
 ) -> list[evaluation.VerificationResult]:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import pathlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,11 +13,14 @@ from tfface import data
 from tfface.jobs.image_folders import is_image_folder
 
 
-def read_thumbnails(images: str | os.PathLike | data.Records, keys: Iterable[str], side: int = 112) -> dict[str, bytes]:
+def read_thumbnails(
+    images: str | os.PathLike | data.Records | data.ImageFolder, keys: Iterable[str], side: int = 112
+) -> dict[str, bytes]:
     """Decodes images and encodes them again, so that a report holds their pixels and nothing else of their files.
 
     Args:
-      images: records (dataset folder or glob, or `tfface.data.Records`), or a folder of images.
+      images: records (dataset folder or glob, or `tfface.data.Records`), or a folder of images
+        (also as `tfface.data.ImageFolder`).
       keys: iterable of str, the images to read; absent ones are left out.
       side: int, height and width of the pictures, pixels.
 
@@ -28,8 +32,11 @@ def read_thumbnails(images: str | os.PathLike | data.Records, keys: Iterable[str
     """
     keys = set(keys)
     if is_image_folder(images):
-        there = sorted(keys & set(data.find_images(images).keys))
-        return _pictures(data.folder_dataset(images, there, 1, side).unbatch() if there else [])
+        opened = isinstance(images, data.ImageFolder)
+        root, known = (images.root, images.keys) if opened else (images, data.find_images(images).keys)
+        there = sorted(keys & set(known))
+        with data.naming_bad_files(data.ImageFolder(pathlib.Path(root), tuple(there))):
+            return _pictures(data.folder_dataset(root, there, 1, side).unbatch() if there else [])
     wanted = tf.constant(sorted(keys), tf.string)
     records = data.open_records(images)
     pixels = (

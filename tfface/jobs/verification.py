@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from tfface import evaluation, export
 from tfface.data.protocols import pair_lists
 from tfface.jobs import provenance
-from tfface.jobs.embedding import embed_images, skip_bad_records
+from tfface.jobs.embedding import embed_images
+from tfface.jobs.image_folders import open_images
 from tfface.jobs.report import write_report
 from tfface.training.checkpoints.class_weights import class_weights_of
 
@@ -47,7 +48,7 @@ def verify_model(
       groups: CSV file with the keys of the images and columns to group them by, or None.
       hardest: int, number of pairs of each kind on the page.
       command: str, the command line that the page shows.
-      skip_bad: bool, leave out damaged records; the report counts and names them.
+      skip_bad: bool, leave out damaged records and files; the report counts and names them.
       allow_missing: bool, measure the other pairs of a list if images are missing; the report says how many are.
 
     Returns:
@@ -59,11 +60,11 @@ def verify_model(
     """
     columns = evaluation.read_groups(groups) if groups else {}
     ready = pathlib.Path(model).suffix in _EMBEDDINGS
-    records = skip_bad_records(images) if skip_bad and images else None
+    opened = open_images(images, skip_bad) if images and (skip_bad or not ready) else None
     if ready:
         embeddings = export.load_embeddings(model)
     elif images:
-        embeddings = embed_images(model, images, flip=flip, records=records)
+        embeddings = embed_images(model, images, flip=flip, opened=opened)
     else:
         raise ValueError("the images to embed are missing: give records or a folder.")
     protocols = verification_pairs(embeddings, protocol, max_pairs, seed, allow_missing)
@@ -77,8 +78,8 @@ def verify_model(
         "flip": "as in the file" if ready else "sum of unit embeddings of image and flipped image" if flips else False,
         "groups": {str(groups): provenance.sha256(groups)} if groups else {},
     }
-    if records is not None:
-        context |= records.left_out()
+    if opened is not None:
+        context |= opened.left_out()
     return write_report(
         embeddings,
         protocols,
@@ -88,7 +89,7 @@ def verify_model(
         page=report,
         columns=columns,
         hardest=hardest,
-        images=images if records is None else records,
+        images=images if opened is None else opened,
         class_weights=None if ready or images is None else class_weights_of(model, images),
     )
 

@@ -53,7 +53,9 @@ def test_bad_images_leave_no_mark_on_the_others(memory_source, images, tmp_path)
     options = {"name": "toy", "num_shards": 5, "holdout_identities": 2}
     plain = convert.convert(memory_source(images), tmp_path / "plain", **options)
     result = convert.convert(memory_source({**bad, **images}), tmp_path / "bad", skip_bad=True, **options)
-    assert sorted(result.skipped) == sorted((key, "not a JPEG or PNG image") for key in bad)
+    assert sorted(result.skipped) == sorted(
+        (key, f"not a JPEG or PNG image{'' if data else ' but an empty file'}") for key, data in bad.items()
+    )
     assert [*result.datasets.values()] == [*plain.datasets.values()]
     report = (tmp_path / "bad" / "skipped.txt").read_text().splitlines()
     assert sorted(report) == sorted(f"{key}: not a JPEG or PNG image" for key in bad)

@@ -25,14 +25,18 @@ _INPUT = flags.DEFINE_string(
 _LANDMARKS = flags.DEFINE_string(
     "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."
 )
+_DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --input that name an identity.", lower_bound=1)
 
 
 def main() -> None:
     # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.conversion.convert import convert_folder
 
-    result = dataset_output.run(functools.partial(convert_folder, _INPUT.value, landmarks=_LANDMARKS.value))
+    result = dataset_output.run(
+        functools.partial(convert_folder, _INPUT.value, landmarks=_LANDMARKS.value, depth=_DEPTH.value)
+    )
     source = cast("FolderSource", result.source)
+    print(f"skipped: {dataset_output.skipped(result)}")
     print(f"ignored: {source.ignored} other files, {source.links} symbolic links")
 
 

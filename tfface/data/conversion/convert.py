@@ -16,6 +16,7 @@ from tfface import interrupts, ownership
 from tfface.data.conversion.plan import digest, list_items, plan_shards, split_identities
 from tfface.data.conversion.staging import Stage, check_output
 from tfface.data.conversion.writer import ShardNote, read_note, write_shards
+from tfface.data.formats.left_out import in_all
 from tfface.data.formats.shard_names import MAX_SHARDS
 from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
 from tfface.data.sources.base import Source
@@ -133,14 +134,15 @@ def convert_folder(
     output_dir: str | os.PathLike,
     *,
     landmarks: str | os.PathLike | None = None,
+    depth: int = 1,
     **options: Any,
 ) -> Conversion:
     """Converts a folder `root/identity/.../image.jpg` to a dataset, or to two datasets that share no identity.
 
     Args:
-      input_dir: the root; the identity of an image is the first part of its path below the root.
+      input_dir: the root; the identity of an image is the first part of its path below the root, or the first `depth`.
       output_dir: as for `convert`, but not inside the root.
-      landmarks: as for `FolderSource`.
+      landmarks, depth: as for `FolderSource`.
       **options: further arguments of `convert`.
 
     Returns:
@@ -153,7 +155,7 @@ def convert_folder(
     root, output = pathlib.Path(input_dir), pathlib.Path(output_dir)
     if output.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"output {output} lies inside the input {root}: choose an output outside.")
-    return convert(FolderSource(root, landmarks), output, **options)
+    return convert(FolderSource(root, landmarks, depth), output, **options)
 
 
 def _check_outputs(output, targets, name, overwrite):
@@ -169,7 +171,8 @@ def _check_outputs(output, targets, name, overwrite):
 def _refuse(source, found, skip_bad):
     if found and not skip_bad:
         place, reason = found[0]
-        raise ValueError(f"{source.location}: {place}: {reason} (skip_bad would leave it out).")
+        others = f"; in all {in_all(found)}" if found[1:] else ""
+        raise ValueError(f"{source.location}: {place}: {reason} (skip_bad would leave it out){others}.")
 
 
 def _split(source, items, holdout, order, seed):

@@ -5,10 +5,12 @@ import hashlib
 import json
 import math
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfface.data.formats.shard_names import MAX_SHARDS, shard_name
+from tfface.data.formats.text_lists import is_name
 from tfface.data.sources.base import Item, Source
 
 BYTES_PER_SHARD = 100_000_000
@@ -36,6 +38,8 @@ class ShardPlan:
 def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
     """Lists the items of a source in the order of their records, by the SHA-256 of the key.
 
+    Identities get names in Unicode's form NFC, so that two forms of one name are one person.
+
     Args:
       source: the `Source`.
 
@@ -43,20 +47,29 @@ def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
       List of `Item`s, and a list of (place, reason) of bad entries of the index.
 
     Raises:
-      ValueError: if a key occurs twice.
+      ValueError: if a key occurs twice, or in two Unicode forms.
     """
     items, skipped = [], []
     for item in source.items():
         if reason := _fault(item):
             skipped.append((source.where(item), reason))
-        else:
+        elif unicodedata.is_normalized("NFC", item.identity):
             items.append(item)
+        else:
+            items.append(dataclasses.replace(item, identity=unicodedata.normalize("NFC", item.identity)))
     items.sort(key=lambda item: hashlib.sha256(item.key.encode()).digest())
     for one, other in zip(items, items[1:], strict=False):
         if one.key == other.key:
             raise ValueError(f"{source.location}: key {one.key!r} occurs twice.")
+    others = {unicodedata.normalize("NFC", item.key): item.key for item in items}
+    if len(others) < len(items):
+        one = next(item.key for item in items if others[unicodedata.normalize("NFC", item.key)] != item.key)
+        other = others[unicodedata.normalize("NFC", one)]
+        raise ValueError(
+            f"{source.location}: {ascii(one)} and {ascii(other)} are one name in two Unicode forms: rename one."
+        )
     found = [*source.skipped, *skipped]
-    return items, [(place if place.isprintable() else ascii(place), reason) for place, reason in found]
+    return items, [(place if is_name(place) or not place else ascii(place), reason) for place, reason in found]
 
 
 def digest(items: Iterable[Item], *others: Any) -> str:
@@ -128,8 +141,8 @@ def plan_shards(
 
 def _fault(item):
     """Returns why an item cannot be in a dataset, or None."""
-    if not (item.key and item.key.isprintable() and item.identity and item.identity.isprintable()):
-        return "a name that is not printable UTF-8"
+    if not (is_name(item.key) and is_name(item.identity)):
+        return "a name with a control character, or that is not UTF-8"
     if item.key.startswith("/") or ".." in item.key.split("/"):
         return "a key that leads out of its dataset"
     if item.landmarks is not None and not (len(item.landmarks) == 10 and all(map(math.isfinite, item.landmarks))):

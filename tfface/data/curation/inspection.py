@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
+from tfface.data.formats.text_lists import is_name
 from tfface.data.images.decoding import check_image, open_image
 from tfface.data.parallel import map_in_threads
 from tfface.data.sources.base import Item, Source
@@ -153,7 +154,7 @@ def _thumbnail(data, landmarks):
 
 
 def _fit(text, font):
-    text = text if text.isprintable() else ascii(text)
+    text = text if is_name(text) else ascii(text)
     while font.getlength(text) > _MAX_LABEL and len(text) > 1:
         text = text[:-2] + "…"
     return text

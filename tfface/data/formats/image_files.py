@@ -8,16 +8,55 @@ JPEG_SIGNATURE, PNG_SIGNATURE = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png")
 # Extensions of pictures that are not read: they are named, not passed over like other files.
 OTHER_PICTURES = (
-    *(".apng", ".arw", ".avif", ".bmp", ".bpg", ".cr2", ".cr3", ".dib", ".dng", ".emf", ".eps", ".exr", ".gif"),
-    *(".hdr", ".heic", ".heif", ".hif", ".ico", ".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx", ".jxl", ".mpo"),
-    *(".nef", ".orf", ".pam", ".pbm", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm", ".psd", ".qoi", ".raf", ".raw"),
-    *(".rgb", ".rw2", ".sgi", ".svg", ".tga", ".tif", ".tiff", ".webp", ".wmf", ".xbm", ".xpm"),
+    *(".apng", ".arw", ".avif", ".avifs", ".blp", ".bmp", ".bpg", ".bw", ".cr2", ".cr3", ".cur", ".dcx", ".dds"),
+    *(".dib", ".dng", ".emf", ".eps", ".exr", ".flc", ".fli", ".ftc", ".ftu", ".gbr", ".gif", ".hdr", ".heic"),
+    *(".heif", ".hif", ".icb", ".icns", ".ico", ".iim", ".im", ".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"),
+    *(".jxl", ".mpo", ".msp", ".nef", ".orf", ".pam", ".pbm", ".pcd", ".pcx", ".pfm", ".pgm", ".pnm", ".ppm"),
+    *(".psd", ".pxr", ".qoi", ".raf", ".ras", ".raw", ".rgb", ".rgba", ".rw2", ".sgi", ".svg", ".tga", ".tif"),
+    *(".tiff", ".vda", ".vst", ".webp", ".wmf", ".xbm", ".xpm"),
 )
 # Each thread holds four of them. 64 megapixels take less as JPEG, and as PNG unless they are noise.
 MAX_IMAGE_BYTES = 1 << 26
 SIGNATURE_BYTES = 8
+# Folders that systems and network drives make beside the pictures: copies, thumbnails and deleted files.
+_SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
 
+_OTHER_FORMATS = (
+    ("GIF", b"GIF8", 0),
+    ("WebP", b"WEBP", 8),
+    ("BMP", b"BM", 0),
+    ("TIFF", b"II*\0", 0),
+    ("TIFF", b"MM\0*", 0),
+    ("AVIF", b"ftypavif", 4),
+    ("HEIC", b"ftyphei", 4),
+    ("HEIC", b"ftypmif1", 4),
+    ("JPEG 2000", b"jP  ", 4),
+    ("JPEG XL", b"\xff\x0a", 0),
+    ("JPEG XL", b"JXL ", 4),
+)
 _SUFFIXES = ((JPEG_SIGNATURE, ".jpg"), (PNG_SIGNATURE, ".png"))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the name of a file or folder, without its path, is that of a hidden one or of a system's own."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a name has the extension of a picture that is read.
+
+    Raises:
+      ValueError: it has that of another format of pictures; the message is a reason without the name.
+    """
+    extension = os.path.splitext(name)[1].lower()
+    if extension in OTHER_PICTURES:
+        raise ValueError(f"a {extension} picture; only JPEG and PNG are read")
+    return extension in EXTENSIONS
+
+
+def image_format(head: bytes) -> str:
+    """Returns the name of the format of a file that is neither JPEG nor PNG, or "" if it is unknown."""
+    return next((name for name, start, place in _OTHER_FORMATS if head[place:].startswith(start)), "")
 
 
 def image_suffix(head: bytes) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -64,6 +65,11 @@ def parse_lines(
         yield number, match
 
 
+def is_name(text: str) -> bool:
+    """Whether untrusted text can be a name: any characters except for control characters and lone surrogates."""
+    return bool(text) and not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
 def check_path(path: str) -> str:
     """Checks that an untrusted path, from a list or an archive, stays below its folder.
 
@@ -74,10 +80,12 @@ def check_path(path: str) -> str:
       The path as given.
 
     Raises:
-      ValueError: if it is absolute, has an empty part, `.` or `..`, is not printable, or is too long.
+      ValueError: if it is absolute, has an empty part, `.` or `..` or a control character, or is too long.
     """
-    if len(path) > _MAX_PATH or not path.isprintable() or "\\" in path:
-        raise ValueError(f"expected a printable path of at most {_MAX_PATH} characters with '/', got {path[:200]!r}")
+    if len(path) > _MAX_PATH or not is_name(path) or "\\" in path:
+        raise ValueError(
+            f"expected a path with '/' of at most {_MAX_PATH} characters and no control characters, got {path[:200]!r}"
+        )
     if not all(part.strip(".") for part in path.split("/")) or path[1:2] == ":":
         raise ValueError(f"expected a path that stays below its folder, got {path[:200]!r}")
     return path

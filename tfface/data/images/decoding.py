@@ -7,7 +7,7 @@ from typing import TypeAlias
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from tfface.data.formats.image_files import JPEG_SIGNATURE, PNG_SIGNATURE, check_image_bytes
+from tfface.data.formats.image_files import JPEG_SIGNATURE, PNG_SIGNATURE, check_image_bytes, image_format
 from tfface.data.images import orientation
 
 MAX_PIXELS = 64_000_000
@@ -53,7 +53,8 @@ def check_image(data: bytes) -> tuple[int, int]:
             image.load()  # Pillow reports what is wrong; libjpeg inside TensorFlow would write to stderr, past Python.
             size = image.height, image.width
     except UnidentifiedImageError:
-        raise ValueError("not a JPEG or PNG image") from None
+        other = image_format(data) if data else "an empty file"
+        raise ValueError(f"not a JPEG or PNG image{other and f' but {other}'}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MAX_PIXELS // 10**6} megapixels") from None
     except ValueError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tfface.data.formats.image_files import read_image_file
 from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
 from tfface.data.formats.recordio import identity_of_label
-from tfface.data.formats.text_lists import check_path, read_csv, short_reason
+from tfface.data.formats.text_lists import check_path, is_name, read_csv, short_reason
 from tfface.data.sources.base import Item, file_state, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
@@ -77,8 +77,8 @@ def _csv_rows(path):
 
 def _parse_csv(row):
     path, label, *landmarks = row
-    if not label or not label.isprintable():
-        raise ValueError(f"expected a printable label, got {label[:200]!r}")
+    if not is_name(label):
+        raise ValueError(f"expected a label without control characters, got {label[:200]!r}")
     return Item(check_path(path), label, landmarks=parse_landmarks(landmarks) if any(landmarks) else None)
 
 

@@ -1,11 +1,10 @@
 """Folders of face images inside a zip archive, as a source; nothing is unpacked to the disk."""
 
 import os
-import re
 import zipfile
 from collections.abc import Iterator
 
-from tfface.data.formats.image_files import EXTENSIONS, MAX_IMAGE_BYTES, check_image_bytes
+from tfface.data.formats.image_files import MAX_IMAGE_BYTES, check_image_bytes, is_hidden, is_image_name
 from tfface.data.formats.text_lists import check_path
 from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import FileSource
@@ -15,7 +14,6 @@ from tfface.zip_files import DAMAGED, MAX_RATIO
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 _SMALL = 1 << 20
-_HIDDEN = re.compile(r"(^|/)\.[^./]")
 
 
 class ZipSource(FileSource):
@@ -25,6 +23,9 @@ class ZipSource(FileSource):
       path: the archive.
       root: folder inside the archive; keys are paths relative to it.
       depth: number of folders below the root that name the identity; 2 for persons in groups, `group/person`.
+
+    Attributes:
+      ignored: number of members that are hidden, a system's, or no pictures by their extension; known after `items`.
 
     Raises:
       ValueError: if the file is not a zip archive, or `depth` is not positive.
@@ -37,6 +38,7 @@ class ZipSource(FileSource):
             raise ValueError(f"`depth` must be positive, got {depth}.")
         root = root.strip("/")
         self._prefix, self._depth = f"{root}/" if root else "", depth
+        self.ignored = 0
         try:
             # Several threads may read from an open archive; its list of members is read once, here.
             self._archive = zipfile.ZipFile(open_regular(path))
@@ -49,20 +51,38 @@ class ZipSource(FileSource):
         return type(self), (self.location, self._prefix, self._depth)
 
     def items(self) -> Iterator[Item]:
-        """Yields the images by name; hidden files and other files are skipped."""
+        """Yields the images by name; hidden files and those of other kinds are counted in `ignored`."""
         self.begin()
+        self.ignored = 0
+        persons, occupied = set(), set()
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
-            name = info.filename
-            if name.startswith(self._prefix) and name.lower().endswith(EXTENSIONS) and not _HIDDEN.search(name):
-                try:
-                    yield self._item(info, name.removeprefix(self._prefix))
-                except ValueError as error:
-                    self.reject(ascii(name), str(error))
+            # Some programs for Windows write backslashes, against the standard.
+            name = info.filename.replace("\\", "/")
+            key = name.removeprefix(self._prefix)
+            if not name.startswith(self._prefix):
+                continue
+            if any(is_hidden(part) for part in name.split("/") if part.strip(".")):
+                self.ignored += not info.is_dir()
+                continue
+            person = tuple(key.split("/")[:-1][: self._depth])
+            if len(person) == self._depth:
+                persons.add(person)
+            try:
+                if not name.endswith("/") and is_image_name(name):
+                    occupied.add(person)
+                    yield self._item(info, key)
+                else:
+                    self.ignored += not name.endswith("/")
+            except ValueError as error:
+                occupied.add(person)
+                self.reject(ascii(name), str(error))
+        for person in sorted(persons - occupied):
+            self.reject(ascii("/".join(person) + "/"), "no images of this identity")
 
     def read(self, item: Item) -> bytes:
         """Returns the bytes of a member, turned upright; no more are read than an image may have."""
         try:
-            info = self._archive.getinfo(self._prefix + item.key)
+            info = self._archive.getinfo(item.place or self._prefix + item.key)
             with self._archive.open(info) as file:
                 # Memory is reserved for all bytes asked for, so ask for no more than the member claims.
                 data = file.read(min(info.file_size, MAX_IMAGE_BYTES) + 1)
@@ -81,4 +101,5 @@ class ZipSource(FileSource):
         # JPEG and PNG are compressed already. A member that shrinks this much is neither, and could fill the memory.
         if info.file_size > _SMALL + MAX_RATIO * min(info.compress_size, self.location.stat().st_size):
             raise ValueError(f"{info.file_size} bytes compressed to {info.compress_size}, not an image")
-        return Item(key, "/".join(folders[: self._depth]))
+        place = None if info.filename == self._prefix + key else info.filename
+        return Item(key, "/".join(folders[: self._depth]), place)
