@@ -56,9 +56,7 @@ def write(source: "Source") -> "Conversion":
     """Converts a source to the datasets that the flags name, and prints what they hold."""
     from tfface.data.conversion.convert import convert
 
-    result = run(functools.partial(convert, source))
-    print(f"skipped: {skipped(result)}")
-    return result
+    return run(functools.partial(convert, source))
 
 
 def skipped(result: "Conversion") -> str:
@@ -102,7 +100,7 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         print(f"{directory}: {info.images} images of {info.identities} identities, {size}, {len(info.shards)} shard(s)")
         if info.landmarks:
             print(f"  {info.landmarks} of them with landmarks")
-    print(f"skipped: {len(result.skipped)}")
+    print(f"skipped: {skipped(result)}")
     places = [shlex.quote(place) for place in result.datasets]
     if len(places) == 2:
         print(f"next: tfface train --train_data={places[0]} --heldout_data={places[1]}")

@@ -36,7 +36,6 @@ def main() -> None:
         functools.partial(convert_folder, _INPUT.value, landmarks=_LANDMARKS.value, depth=_DEPTH.value)
     )
     source = cast("FolderSource", result.source)
-    print(f"skipped: {dataset_output.skipped(result)}")
     print(f"ignored: {source.ignored} other files, {source.links} symbolic links")
 
 

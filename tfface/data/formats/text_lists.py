@@ -118,11 +118,12 @@ class Columns:
         return self._tabs.fullmatch(line) if "\t" in line else self._spaces.fullmatch(line)
 
 
-def read_csv(path: str | os.PathLike) -> Iterator[tuple[str, ...]]:
+def read_csv(path: str | os.PathLike, tabs: bool = False) -> Iterator[tuple[str, ...]]:
     """Reads a CSV file in chunks, so that only a part of it is in memory.
 
     Args:
       path: path of the file.
+      tabs: whether tabs separate the fields if the first line holds any, and blank lines are rows of empty fields.
 
     Yields:
       Tuple of strings for each row, the header first; all are as long as the header.
@@ -132,11 +133,20 @@ def read_csv(path: str | os.PathLike) -> Iterator[tuple[str, ...]]:
       OSError: if it cannot be read.
     """
     with open_table(path) as (file, header):
-        if not header.strip() or b'"' in header:
+        if not header.strip() or header.count(b'"') % 2:
             raise ValueError(f"{path}: expected the names of columns in the first line, got {header[:200]!r}.")
         try:
             # Given a header, pandas would take the first field of longer rows for an index.
-            for chunk in pd.read_csv(file, header=None, dtype=str, keep_default_na=False, chunksize=_CSV_CHUNK):
+            separator = "\t" if tabs and b"\t" in header else ","
+            for chunk in pd.read_csv(
+                file,
+                sep=separator,
+                header=None,
+                skip_blank_lines=not tabs,
+                dtype=str,
+                keep_default_na=False,
+                chunksize=_CSV_CHUNK,
+            ):
                 yield from chunk.itertuples(index=False, name=None)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}: not a valid CSV table ({short_reason(error)}).") from error

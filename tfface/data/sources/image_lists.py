@@ -19,9 +19,11 @@ _MAX_LINE = 1 << 16
 class ListSource(FileSource):
     """Images of a list.
 
-    A `.lst` file has lines `index <tab> label <tab> ... <tab> path`, as written by MXNet's `im2rec`. The first label is
-    used; it is a whole number, and the identity's name is this number with eight digits. Any other file is CSV with the
-    columns path, label and, optionally, x1, y1, ..., x5, y5 in pixels, all empty if unknown.
+    A `.lst` file has lines `index <tab> label <tab> ... <tab> path`, as written by MXNet's `im2rec`, or InsightFace's
+    `flag <tab> path <tab> label`. The first label is used; it is a whole number, and the identity's name is this number
+    with eight digits. Any other file is a table with the columns path, label and, optionally, x1, y1, ..., x5, y5 in
+    pixels, all empty if unknown; commas or tabs separate them, and quotes may enclose them. Blank lines do not count.
+    Paths may begin with `./`, have backslashes, or be absolute if they lead below the root.
 
     Args:
       path: the list.
@@ -41,14 +43,14 @@ class ListSource(FileSource):
         self.begin()
         states = hashlib.sha256()
         rows, parse = (_lst_rows, _parse_lst) if self.location.suffix == ".lst" else (_csv_rows, _parse_csv)
-        for number, row in enumerate(rows(self.location), start=1):
+        for number, row in rows(self.location):
             try:
-                item = parse(row)
+                item = parse(row, self._key)
                 state = file_state(self._root / item.key)
             except ValueError as error:
-                self.reject(f"row {number}", short_reason(error))
+                self.reject(f"line {number}", short_reason(error))
             except OSError as error:
-                self.reject(f"row {number}", f"{item.key}: {error.strerror}")
+                self.reject(f"line {number}", f"{item.key}: {error.strerror}")
             else:
                 states.update(b"%d %d;" % state)
                 yield item
@@ -62,37 +64,69 @@ class ListSource(FileSource):
             raise ValueError("a link that leads out of the root")
         return upright(read_image_file(path))
 
+    def _key(self, path):
+        """Returns the path of an image relative to the root, as `check_path` accepts it."""
+        # Lists made on Windows have backslashes; a name with one on Linux cannot be told from that.
+        path = path.strip().replace("\\", "/")
+        root = os.path.abspath(self._root).replace("\\", "/").rstrip("/") + "/"
+        path = path.removeprefix(root)
+        while path.startswith("./"):
+            path = path[2:].lstrip("/")
+        return check_path(path)
+
 
 def _csv_rows(path):
-    """Yields (path, label, coordinates...) for each row of a CSV file, as strings."""
-    rows = read_csv(path)
-    header = next(rows, ())
+    """Yields (number of the line, (path, label, coordinates...)) for each row of a table, as strings."""
+    rows = read_csv(path, tabs=True)
+    header = tuple(name.strip() for name in next(rows, ()))
     if not {"path", "label"} <= set(header):
         raise ValueError(f"{path}: expected the columns path and label, got {str(header)[:200]}.")
     landmarks = LANDMARK_COLUMNS if set(LANDMARK_COLUMNS) <= set(header) else []
     columns = [header.index(name) for name in ("path", "label", *landmarks)]
-    for row in rows:
-        yield [row[column] for column in columns]
+    for number, row in enumerate(rows, start=2):
+        if any(row):
+            yield number, [row[column] for column in columns]
 
 
-def _parse_csv(row):
+def _parse_csv(row, key):
     path, label, *landmarks = row
     if not is_name(label):
         raise ValueError(f"expected a label without control characters, got {label[:200]!r}")
-    return Item(check_path(path), label, landmarks=parse_landmarks(landmarks) if any(landmarks) else None)
+    return Item(key(path), label, landmarks=parse_landmarks(landmarks) if any(landmarks) else None)
 
 
 def _lst_rows(path):
-    """Yields the lines of a `.lst` file."""
+    """Yields (number of the line, its bytes) for the lines of a `.lst` file that are not blank."""
+    number = 0
     with open_regular(path) as file:
         while line := file.readline(_MAX_LINE):
             if len(line) == _MAX_LINE:
                 raise ValueError(f"{path}: not a list of images, a line has more than {_MAX_LINE} bytes.")
-            yield line
+            number += 1
+            if line.strip():
+                yield number, line
 
 
-def _parse_lst(line):
-    _, *labels, path = line.decode().rstrip("\r\n").split("\t")
-    if not labels:
-        raise ValueError(f"expected index, label and path, separated by tabs, got {line[:200]!r}")
-    return Item(check_path(path), identity_of_label(float(labels[0])))
+def _parse_lst(line, key):
+    try:
+        columns = line.decode("utf-8-sig").rstrip("\r\n").split("\t")
+        if len(columns) < 3:
+            raise ValueError
+        # The path is last in MXNet's lists, and before the label in InsightFace's.
+        last = len(columns) == 3 and not _is_number(columns[1]) and _is_number(columns[2])
+        path, label = (columns[1], columns[2]) if last else (columns[-1], columns[1])
+        number = float(label)
+    except ValueError:
+        raise ValueError(
+            "expected 'index, label, path' or 'flag, path, label', separated by tabs, the label a whole number, got "
+            f"{line[:200]!r}"
+        ) from None
+    return Item(key(path), identity_of_label(number))
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
