@@ -88,7 +88,9 @@ def naming_bad_files(folder: ImageFolder | None) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        for key, reason in _check(folder.root, folder.keys) if folder else ():
+        if folder is None:
+            raise
+        for key, reason in _check(folder.root, folder.keys):
             if reason is not None:
                 raise ValueError(f"{folder.root / key}: {reason} (skip_bad leaves such files out).") from error
         raise

@@ -1,5 +1,6 @@
 """Small pictures of some images of a dataset, for reports."""
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -32,11 +33,11 @@ def read_thumbnails(
     """
     keys = set(keys)
     if is_image_folder(images):
-        opened = isinstance(images, data.ImageFolder)
-        root, known = (images.root, images.keys) if opened else (images, data.find_images(images).keys)
-        there = sorted(keys & set(known))
-        with data.naming_bad_files(data.ImageFolder(pathlib.Path(root), tuple(there))):
-            return _pictures(data.folder_dataset(root, there, 1, side).unbatch() if there else [])
+        if not isinstance(images, data.ImageFolder):
+            images = data.ImageFolder(pathlib.Path(images), tuple(data.find_images(images).keys))
+        there = sorted(keys & set(images.keys))
+        with data.naming_bad_files(dataclasses.replace(images, keys=tuple(there))):
+            return _pictures(data.folder_dataset(images.root, there, 1, side).unbatch() if there else [])
     wanted = tf.constant(sorted(keys), tf.string)
     records = data.open_records(images)
     pixels = (

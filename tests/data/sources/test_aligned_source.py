@@ -144,3 +144,37 @@ def test_cfp_goes_through_and_looks_as_others_aligned_it(shared_data, tmp_path):
         difference = decode(stored.read(item)).astype(int) - np.asarray(other.convert("RGB"))
         # Mean over all pixels; theirs are smoothed and compressed more. Another person's face differs by 40 to 80.
         assert np.abs(difference).mean() < 15
+
+
+def test_landmarks_of_another_resolution_are_bad(photographs, memory_source):
+    source = FolderSource(photographs)
+    items = list(source.items())
+    images = {item.key: (source.read(item), item.landmarks) for item in items}
+    for scale, number in ((1.0, 0), (250 / 150, 12), (4.0, 12), (-1.0, 12)):
+        table = {item.key: tuple(scale * value for value in item.landmarks) for item in items}
+        aligned = AlignedSource(memory_source(images), table)
+        reasons = []
+        for item in aligned.items():
+            try:
+                aligned.read(item)
+            except ValueError as error:
+                reasons.append(str(error))
+        assert len(reasons) == number, scale
+        assert all("another resolution?" in reason and "160 x 160" in reason for reason in reasons)
+
+
+def test_faces_partly_outside_are_counted(memory_source, picture):
+    reference = alignment.reference_landmarks()
+    photograph = Image.new("RGB", (112, 112))
+    buffer = io.BytesIO()
+    photograph.save(buffer, "PNG")
+    for shift, share in ((0, 0.0), (8, 8 / 112), (20, 20 / 112)):
+        points = reference + [shift, 0]
+        found = alignment.share_outside(points, (112, 112))
+        assert found == pytest.approx(share, abs=1e-9)
+        pixels = alignment.align(np.full((112, 112, 3), 255, np.uint8), points)
+        assert np.mean(pixels[..., 0] == 0) == pytest.approx(share, abs=1 / 112)
+        aligned = AlignedSource(memory_source({"a/1.png": (buffer.getvalue(), None)}), {"a/1.png": points.ravel()})
+        (item,) = aligned.items()
+        aligned.read(item)
+        assert aligned.cut_off == ({"a/1.png"} if share > 0.1 else set())

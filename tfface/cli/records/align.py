@@ -28,7 +28,11 @@ def main() -> None:
     points = read_cfp_fiducials(_CFP_FIDUCIALS.value) if _CFP_FIDUCIALS.value else None
     photographs = FolderSource(_INPUT.value, _LANDMARKS.value)
     height, width = map(int, _IMAGE_SIZE.value.split("x"))
-    dataset_output.write(AlignedSource(photographs, points, (height, width), _QUALITY.value))
+    faces = AlignedSource(photographs, points, (height, width), _QUALITY.value)
+    dataset_output.write(faces)
+    if faces.cut_off:
+        example = min(faces.cut_off)
+        print(f"{len(faces.cut_off)} faces lie by more than a tenth outside of their photographs, such as {example}")
 
 
 if __name__ == "__main__":

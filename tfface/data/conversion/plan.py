@@ -63,10 +63,10 @@ def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
             raise ValueError(f"{source.location}: key {one.key!r} occurs twice.")
     others = {unicodedata.normalize("NFC", item.key): item.key for item in items}
     if len(others) < len(items):
-        one = next(item.key for item in items if others[unicodedata.normalize("NFC", item.key)] != item.key)
-        other = others[unicodedata.normalize("NFC", one)]
+        key = next(item.key for item in items if others[unicodedata.normalize("NFC", item.key)] != item.key)
+        other_key = others[unicodedata.normalize("NFC", key)]
         raise ValueError(
-            f"{source.location}: {ascii(one)} and {ascii(other)} are one name in two Unicode forms: rename one."
+            f"{source.location}: {ascii(key)} and {ascii(other_key)} are one name in two Unicode forms: rename one."
         )
     found = [*source.skipped, *skipped]
     return items, [(place if is_name(place) or not place else ascii(place), reason) for place, reason in found]

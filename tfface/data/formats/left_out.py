@@ -1,5 +1,6 @@
 """The one summary of what was not read: reasons by kind, with an example of each."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -12,6 +13,6 @@ def in_all(found: Iterable[tuple[str, str]]) -> str:
     found, kinds = list(found), {}
     for place, reason in found:
         # What follows differs from file to file.
-        kinds.setdefault(reason.partition(" (")[0].partition("; ")[0], []).append(place)
+        kinds.setdefault(re.split(r" \(|; |: ", reason)[0], []).append(place)
     ordered = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
     return f"{len(found)}: " + "; ".join(f"{len(places)} of {kind}, such as {places[0]}" for kind, places in ordered)

@@ -83,10 +83,7 @@ def align(pixels: np.ndarray, landmarks: np.ndarray, image_size: ImageSize = 112
     Raises:
       ValueError: if the landmarks do not determine a transform, or for another size.
     """
-    height, width = size_pair(image_size)
-    matrix = similarity_transform(landmarks, reference_landmarks(image_size))
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
-    x, y = np.moveaxis((grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T, -1, 0)
+    x, y = _sampled_places(landmarks, image_size)
     # Everything outside is black, so one pixel of it is enough; huge coordinates would overflow as integers.
     x, y = np.clip(x, -1, pixels.shape[1]), np.clip(y, -1, pixels.shape[0])
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -99,6 +96,29 @@ def align(pixels: np.ndarray, landmarks: np.ndarray, image_size: ImageSize = 112
     upper = (1 - right) * pixel(left, top) + right * pixel(left + 1, top)
     lower = (1 - right) * pixel(left, top + 1) + right * pixel(left + 1, top + 1)
     return np.rint((1 - low) * upper + low * lower).astype(np.uint8)
+
+
+def share_outside(landmarks: np.ndarray, size: tuple[int, int], image_size: ImageSize = 112) -> float:
+    """Returns the share of an aligned face's pixels that lie outside of the photograph, where `align` gives black.
+
+    Args:
+      landmarks: float [5, 2], in pixels; NaN if unknown.
+      size: (H, W) of the photograph.
+      image_size: size of the aligned face, 112 or (112, 96).
+
+    Raises:
+      ValueError: if the landmarks do not determine a transform, or for another size.
+    """
+    x, y = _sampled_places(landmarks, image_size)
+    return float(np.mean((x < -0.5) | (x > size[1] - 0.5) | (y < -0.5) | (y > size[0] - 0.5)))
+
+
+def _sampled_places(landmarks, image_size):
+    """Returns x and y, [height, width], of the places in the photograph that an aligned face samples."""
+    height, width = size_pair(image_size)
+    matrix = similarity_transform(landmarks, reference_landmarks(image_size))
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    return np.moveaxis((grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T, -1, 0)
 
 
 def align_image(image: tf.Tensor, landmarks: tf.Tensor, image_size: ImageSize = 112) -> tf.Tensor:

@@ -8,16 +8,31 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from tfface.data.images.alignment import align, reference_landmarks, similarity_transform, transform_points
+from tfface.data.images.alignment import (
+    align,
+    reference_landmarks,
+    share_outside,
+    similarity_transform,
+    transform_points,
+)
 from tfface.data.images.decoding import ImageSize, check_image, decode_pixels, size_pair
 from tfface.data.sources.base import Item, Source
+
+# Shares of a face's pixels outside of its photograph: a bad face, and one to count. Photographs cut close to the face,
+# such as those of CFP, have up to 0.6.
+_MOST, _MANY = 0.75, 0.1
 
 
 class AlignedSource(Source):
     """The faces of another source, aligned as they are read.
 
     An image keeps its key. It is stored as PNG if the key ends in `.png`, else as JPEG without chroma subsampling. The
-    landmarks are transformed too; if some of the five are unknown, the aligned image has none.
+    landmarks are transformed too; if some of the five are unknown, the aligned image has none. A photograph with a
+    landmark outside of it, or with most of the face outside, is bad.
+
+    Attributes:
+      cut_off: set of the keys of the faces read so far that have more than a tenth of their pixels outside of their
+        photographs.
 
     Args:
       source: the `Source` of the photographs.
@@ -46,6 +61,7 @@ class AlignedSource(Source):
         self._size = size_pair(image_size)
         self._reference = reference_landmarks(image_size)
         self._quality = quality
+        self.cut_off: set[str] = set()
 
     def items(self) -> Iterator[Item]:
         """Yields the items of the source that can be aligned."""
@@ -72,14 +88,34 @@ class AlignedSource(Source):
         """Returns the encoded aligned face of an item."""
         place, landmarks = item.place
         data = self._source.read(dataclasses.replace(item, place=place))
-        check_image(data)
-        face = align(decode_pixels(data).numpy(), np.reshape(landmarks, (5, 2)), self._size)
+        size, points = check_image(data), np.reshape(landmarks, (5, 2)).astype(np.float64)
+        self._check_places(item.key, points, size)
+        face = align(decode_pixels(data).numpy(), points, self._size)
         buffer = io.BytesIO()
         if item.key.lower().endswith(".png"):
             Image.fromarray(face).save(buffer, "PNG")
         else:
             Image.fromarray(face).save(buffer, "JPEG", quality=self._quality, subsampling=0)
         return buffer.getvalue()
+
+    def _check_places(self, key, points, size):
+        """Raises ValueError for landmarks that cannot be those of a photograph of this (height, width)."""
+        height, width = size
+        outside = [f"({x:g}, {y:g})" for x, y in points if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5)]
+        outside = [place for place in outside if "nan" not in place]
+        if outside:
+            raise ValueError(
+                f"landmarks outside of the picture: {outside[0]} is not in {width} x {height} pixels; are they of "
+                "another resolution?"
+            )
+        share = share_outside(points, size, self._size)
+        if share > _MOST:
+            raise ValueError(
+                f"a face mostly outside of the picture: {100 * share:.0f} % of its pixels are not in {width} x "
+                f"{height} pixels; are the landmarks of another resolution?"
+            )
+        if share > _MANY:
+            self.cut_off.add(key)
 
     def where(self, item: Item) -> str:
         """Names an item as its source does."""
