@@ -53,7 +53,10 @@ class TrainConfig:
     )
 
     train_data: str = setting(
-        None, "Training records: dataset folder or glob, or 'synthetic' for rendered faces. Required.", local=True
+        None,
+        "Training records: dataset folder or glob, or 'synthetic' for rendered faces. Required.",
+        free=True,  # A run is resumed on the same content; its path does not matter.
+        local=True,
     )
     skip_bad: bool = setting(False, "Leave out damaged records, and list them in RUN_DIR/skipped.txt.", free=True)
     heldout_data: str = setting(

@@ -25,7 +25,7 @@ from tfface.data.records import (
     count_images,
     parse_example,
     resolve_shards,
-    stated_counts,
+    stated_shards,
 )
 from tfface.data.sources.records_source import parse_record
 
@@ -126,9 +126,11 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
     paths = resolve_shards(shards)
     if not skip_bad:
         return Records(tuple(paths), tuple(count_images(paths)))
-    stated = stated_counts(paths)
+    stated = stated_shards(paths)
     counts, bad, good = [], [], {}
-    with progress.bar(total=sum(stated.values()) or None, desc="check records", unit=" images") as bar:
+    with progress.bar(
+        total=sum(shard.images for shard in stated.values()) or None, desc="check records", unit=" images"
+    ) as bar:
         for path in paths:
             offsets, found = [], []
             for offset, record in _check_shard(path):
@@ -136,7 +138,7 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
                 bar.update()
             if not (found and found[-1].rest_lost):
                 check_count(path, len(offsets) + len(found), stated.get(path))
-            elif lost := max(0, stated.get(path, 0) - found[-1].number):
+            elif path in stated and (lost := max(0, stated[path].images - found[-1].number)):
                 reason = f"{found[-1].reason}, {lost} of the records that {DATASET_FILE} states"
                 found[-1] = dataclasses.replace(found[-1], reason=reason)
             counts.append(len(offsets))

@@ -171,19 +171,19 @@ def resolve_shards(pattern: Pattern) -> list[str]:
     return sorted(paths)
 
 
-def stated_counts(shards: Iterable[str]) -> dict[str, int]:
-    """Returns {path: number of images} for the shards that a `dataset.json` beside them lists."""
+def stated_shards(shards: Iterable[str]) -> dict[str, Shard]:
+    """Returns {path: `Shard`} for the shards that a `dataset.json` beside them lists."""
     return {
-        os.path.join(directory, shard.file): shard.images
+        os.path.join(directory, shard.file): shard
         for directory, info in _descriptions(shards).items()
         for shard in info.shards
     }
 
 
-def check_count(path: str, found: int, stated: int | None) -> None:
+def check_count(path: str, found: int, stated: Shard | None) -> None:
     """Raises ValueError unless a shard holds as many records as `dataset.json` states (None: it states nothing)."""
-    if stated not in (None, found):
-        raise ValueError(f"{path} holds {found} records, but {DATASET_FILE} says {stated}.")
+    if stated is not None and stated.images != found:
+        raise ValueError(f"{path} holds {found} records, but {DATASET_FILE} says {stated.images}.")
 
 
 def count_images(shards: Sequence[str]) -> list[int]:
@@ -199,7 +199,7 @@ def count_images(shards: Sequence[str]) -> list[int]:
       ValueError: if the length of a record is wrong, or `dataset.json` states another number of images; the message
         names the shard.
     """
-    stated = stated_counts(shards)
+    stated = stated_shards(shards)
     counts = list(map_in_threads(count_records, shards, min(len(shards), _FILES_AT_ONCE)))
     for path, count in zip(shards, counts, strict=True):
         check_count(path, count, stated.get(path))

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tfface
 from tfface import data, files
 from tfface.config import train_config
+from tfface.data.dataset_content import content_sha256
 from tfface.jobs.image_folders import is_image_folder
 from tfface.training.checkpoints.saving import latest_checkpoint
 
@@ -53,7 +54,7 @@ def training_facts(settings: train_config.TrainConfig) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(settings) if field.name not in local]
     facts = {f"--{name}": getattr(settings, name) for name in names}
     synthetic = settings.train_data == "synthetic"
-    facts["the content of --train_data"] = "synthetic" if synthetic else records_sha256(settings.train_data)
+    facts["the content of --train_data"] = "synthetic" if synthetic else content_sha256(settings.train_data)
     facts["the content of --init_from"] = settings.init_from and model_sha256(settings.init_from)
     facts["the number of GPUs"] = len(tf.config.list_physical_devices("GPU"))
     facts["the version of Python"] = platform.python_version()
@@ -98,16 +99,3 @@ def images_sha256(images: str | os.PathLike) -> str:
     if os.path.isdir(images):
         return sha256(os.path.join(images, data.records.DATASET_FILE))
     return sha256(*data.resolve_shards(images))
-
-
-def records_sha256(records: str | os.PathLike) -> str:
-    """Hashes the content of records; shards that `dataset.json` lists are not read, and paths do not matter."""
-    shards = data.resolve_shards(records)
-    listed = {
-        os.path.join(os.path.dirname(path), shard.file): shard.sha256
-        for path in {os.path.dirname(path): path for path in shards}.values()
-        if os.path.isfile(os.path.join(os.path.dirname(path), data.records.DATASET_FILE))
-        for shard in data.DatasetInfo.load(path).shards
-    }
-    hashes = [listed.get(path) or files.sha256(path) for path in shards]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfface import data, evaluation, export, interrupts
 from tfface.config import train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
+from tfface.data.dataset_content import DatasetContent
 from tfface.distribute import collectives
 from tfface.distribute.agreement import agree
 from tfface.distribute.cluster import read_cluster
@@ -18,12 +19,12 @@ from tfface.distribute.strategies import distribute, make_strategy
 from tfface.jobs import provenance
 from tfface.jobs.exports import export_model
 from tfface.jobs.report import write_report
-from tfface.jobs.run_folder import owned_run_folder
+from tfface.jobs.run_folder import owned_run_folder, write_run
 from tfface.jobs.training_data import batch_maker, prepare_records
 from tfface.jobs.verification import described, verification_pairs
 from tfface.training import callbacks
 from tfface.training.checkpoints.saving import Checkpoints
-from tfface.training.checkpoints.warm_start import warm_start, write_identities
+from tfface.training.checkpoints.warm_start import warm_start
 from tfface.training.face_model import FaceModel
 
 
@@ -95,7 +96,8 @@ def _train(settings, strategy):
 
     records = data.open_records(train_data, skip_bad=settings.skip_bad)
     steps_per_epoch = data.steps_per_epoch(records, settings.batch_size)
-    identities = data.DatasetInfo.load(train_data).label_map
+    content = DatasetContent.load(train_data)
+    identities = content.identities
     total_steps = settings.steps or max(1, round(settings.epochs * steps_per_epoch))
 
     schedule = build_schedule(settings, steps_per_epoch, total_steps)
@@ -130,9 +132,8 @@ def _train(settings, strategy):
     batches = distribute(strategy, batch_maker(settings, records, start_step), settings.batch_size)
     if is_chief:
         # Written this late so that an attempt that fails earlier leaves no run to be resumed or overwritten.
-        write_identities(run_dir, identities)
         data.write_skipped(run_dir / "skipped.txt", records, *([heldout] if heldout else []))
-        train_config.write_flagfile(settings, run_dir / train_config.FLAGFILE)
+        write_run(settings, content)
     if start_step < total_steps:
         try:
             with interrupts.postponed() as request, data.naming_bad_records(records):

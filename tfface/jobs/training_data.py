@@ -12,6 +12,8 @@ from tfface.config.train_config import TrainConfig
 from tfface.data.synthetic import rendering
 from tfface.distribute import collectives
 
+_SYNTHETIC = "records"  # Folder of rendered records in that of their run.
+
 
 def prepare_records(settings: TrainConfig, run_dir: pathlib.Path) -> tuple[str, str | None]:
     """Returns the locations of training and held-out records; renders synthetic ones first.
@@ -25,11 +27,17 @@ def prepare_records(settings: TrainConfig, run_dir: pathlib.Path) -> tuple[str, 
     """
     if settings.train_data != "synthetic":
         return settings.train_data, settings.heldout_data
-    records = run_dir / "records"
+    records = run_dir / _SYNTHETIC
     if collectives.is_chief():
         _render(settings, run_dir, records)
     collectives.barrier()
-    return str(records / "train"), str(records / "heldout")
+    return training_records(settings), str(records / "heldout")
+
+
+def training_records(settings: TrainConfig) -> str:
+    """Returns the location of the training records, which `prepare_records` renders if they are synthetic."""
+    synthetic = settings.train_data == "synthetic"
+    return str(pathlib.Path(settings.run_dir) / _SYNTHETIC / "train") if synthetic else settings.train_data
 
 
 def batch_maker(
