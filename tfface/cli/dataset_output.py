@@ -22,6 +22,11 @@ _DATASET = (
     flags.DEFINE_integer(
         "shards", None, "Shards per dataset, at most one per image. Default: about 100 MB per shard.", lower_bound=1
     ),
+    flags.DEFINE_string(
+        "labels_from",
+        None,
+        "Dataset whose labels the same people get, for validation_data. Other people are bad images.",
+    ),
     flags.DEFINE_bool("overwrite", False, "Replace datasets of this name in --output."),
 )
 _HOLDOUT = (
@@ -38,6 +43,12 @@ _HOLDOUT = (
         "Choose held-out identities by a hash of their names, or the last by name.",
     ),
     flags.DEFINE_integer("holdout_seed", 0, "Seed of the choice by hash."),
+    flags.DEFINE_integer(
+        "holdout_images",
+        0,
+        "Images of each training identity to hold out in OUTPUT/validation, for a validation loss. 0: none.",
+        lower_bound=0,
+    ),
 )
 _WORK = (
     flags.DEFINE_integer("workers", None, "Threads. Default: the number of processors.", lower_bound=1),
@@ -86,6 +97,8 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         holdout_identities=FLAGS.holdout_identities,
         holdout_from=FLAGS.holdout_from,
         holdout_seed=FLAGS.holdout_seed,
+        holdout_images=FLAGS.holdout_images,
+        labels_from=FLAGS.labels_from,
         skip_bad=FLAGS.skip_bad,
         overwrite=FLAGS.overwrite,
         progress=True,
@@ -102,8 +115,10 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
             print(f"  {info.landmarks} of them with landmarks")
     print(f"skipped: {skipped(result)}")
     places = [shlex.quote(place) for place in result.datasets]
-    if len(places) == 2:
+    if FLAGS.holdout_identities:
         print(f"next: tfface train --train_data={places[0]} --heldout_data={places[1]}")
+    elif FLAGS.holdout_images:
+        print(f"next: tfface train --train_data={places[0]}")
     else:
         print(f"next: tfface records inspect-records --input={places[0]}")
     return result

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ import tensorflow as tf
 
 from tfface.data import records
 from tfface.data.conversion import convert
+from tfface.data.conversion.convert import convert_folder
+from tfface.data.curation.integrity import verify_dataset
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -244,3 +247,47 @@ def test_cfp_folds_nine_and_ten_are_the_last_hundred(shared_data, tmp_path):
     digest = hashlib.sha256(b"".join(found[key][0] for key in sorted(found))).hexdigest()
     files = sorted(path for person in range(401, 501) for path in (root / f"{person:03d}").rglob("*.jpg"))
     assert digest == hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def labels(folder):
+    """The label of every key in the records of a dataset."""
+    shards = sorted(map(str, folder.glob("*.tfrecord")))
+    examples = [tf.train.Example.FromString(one.numpy()).features.feature for one in tf.data.TFRecordDataset(shards)]
+    return {one["key"].bytes_list.value[0].decode(): one["label"].int64_list.value[0] for one in examples}
+
+
+def test_labels_of_another_dataset(faces, tmp_path):
+    """A folder of some of the people, in which other numbers would belong to them."""
+    convert_folder(faces, tmp_path / "train")
+    val = tmp_path / "val_faces"
+    for person in (1, 4):
+        shutil.copytree(faces / f"person_{person}", val / f"person_{person}")
+    info = convert_folder(val, tmp_path / "val", labels_from=tmp_path / "train").datasets[str(tmp_path / "val")]
+    assert info.label_map == records.DatasetInfo.load(tmp_path / "train").label_map
+    found, of_train = labels(tmp_path / "val"), labels(tmp_path / "train")
+    assert len(found) == 10 and all(of_train[key] == label for key, label in found.items())
+    assert not verify_dataset(tmp_path / "val").problems
+
+    shutil.copytree(faces / "person_5", val / "stranger")
+    with pytest.raises(ValueError, match="'stranger' is not one of the 6 identities of .*train"):
+        convert_folder(val, tmp_path / "other", labels_from=tmp_path / "train")
+    result = convert_folder(val, tmp_path / "other", labels_from=tmp_path / "train", skip_bad=True)
+    assert len(result.skipped) == 5 and labels(tmp_path / "other") == found
+
+
+def test_images_of_known_people_are_held_out(faces, tmp_path):
+    for path in sorted((faces / "person_2").rglob("*.*"))[1:]:
+        path.unlink()
+    convert_folder(faces, tmp_path / "all", holdout_images=2, holdout_identities=2, holdout_from="last")
+    train, heldout, val = (labels(tmp_path / "all" / kind) for kind in ("train", "heldout", "validation"))
+    assert len(train | heldout | val) == len(train) + len(heldout) + len(val) == 26
+    person = lambda keys: sorted(key.split("/")[0] for key in keys)  # noqa: E731
+    assert person(val) == sorted([f"person_{one}" for one in (0, 1, 3)] * 2)
+    assert person(train) == sorted([f"person_{one}" for one in (0, 1, 3)] * 3 + ["person_2"])
+    assert {key.split("/")[0]: label for key, label in train.items()}.items() >= {
+        (key.split("/")[0], label) for key, label in val.items()
+    }
+    label_maps = [records.DatasetInfo.load(tmp_path / "all" / kind).label_map for kind in ("train", "validation")]
+    assert label_maps[0] == label_maps[1] == tuple(f"person_{one}" for one in range(4))
+    with pytest.raises(ValueError, match="without a holdout"):
+        convert_folder(faces, tmp_path / "b", holdout_images=2, labels_from=tmp_path / "all/train")

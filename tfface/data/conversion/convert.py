@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from tfface import interrupts, ownership
-from tfface.data.conversion.plan import digest, list_items, plan_shards, split_identities
+from tfface.data.conversion.plan import digest, list_items, plan_shards, split_identities, split_images
 from tfface.data.conversion.staging import Stage, check_output
 from tfface.data.conversion.writer import ShardNote, read_note, write_shards
 from tfface.data.formats.left_out import in_all
@@ -50,6 +50,8 @@ def convert(
     holdout_identities: int = 0,
     holdout_from: str = "hash",
     holdout_seed: int = 0,
+    holdout_images: int = 0,
+    labels_from: str | os.PathLike | None = None,
     skip_bad: bool = False,
     overwrite: bool = False,
     progress: bool = False,
@@ -58,18 +60,22 @@ def convert(
     """Converts a source to a dataset, or to two datasets that share no identity.
 
     Every image is decoded to check it. Labels are numbered from 0 in each dataset, by the sorted names of its
-    identities. The same good images give the same bytes, whatever their order and the number of workers. An interrupted
-    conversion continues when it is called again with the same arguments, and gives the same bytes. Until then its work
-    is in the hidden folder `.NAME.partial` of `output_dir`.
+    identities, unless they are those of another dataset. The same good images give the same bytes, whatever their order
+    and the number of workers. An interrupted conversion continues when it is called again with the same arguments, and
+    gives the same bytes. Until then its work is in the hidden folder `.NAME.partial` of `output_dir`.
 
     Args:
       source: the `Source`.
-      output_dir: directory of the dataset; with a holdout the datasets are in its `train` and `heldout`.
+      output_dir: directory of the dataset; with a holdout the datasets are in its `train`, `heldout` (other identities)
+        and `validation` (other images of the identities and with the labels of `train`).
       name: name of the dataset, of letters, digits, `_`, `-` and `.`; default: the last part of `output_dir`.
       num_shards: shards per dataset, at most one per image; default: about 100 MB per shard.
       workers: number of threads; default: the number of processors.
       holdout_identities: number of identities held out; 0 for none.
       holdout_from, holdout_seed: `order` and `seed` of `split_identities`.
+      holdout_images: number of images of each identity of `train` to hold out, but never its last one; 0 for none.
+      labels_from: dataset whose label map is used, so that a loss of the labels compares the same people. Images of
+        other people count as bad.
       skip_bad: whether to leave bad images out and list them in `output_dir/skipped.txt` instead of raising.
       overwrite: whether to replace datasets of this name; they stay until the new ones are complete.
       progress: whether to show a progress bar on stderr.
@@ -89,14 +95,21 @@ def convert(
     output = pathlib.Path(output_dir)
     name = name or output.resolve().name
     stage = Stage(output, name)
-    targets = [output / "train", output / "heldout"] if holdout_identities else [output]
+    held_out = {"heldout": holdout_identities, "validation": holdout_images}
+    if labels_from is not None and any(held_out.values()):
+        raise ValueError("labels_from takes the labels of an existing dataset: convert without a holdout.")
+    label_map = None if labels_from is None else DatasetInfo.load(labels_from).label_map
+    targets = [output / kind for kind, count in {"train": any(held_out.values()), **held_out}.items() if count]
+    targets = targets or [output]
     if not stage.publishing:
         _check_outputs(output, targets, name, overwrite)
 
     items, skipped = list_items(source)
+    items, strangers = _known_people(source, items, label_map, labels_from)
+    skipped += strangers
     _refuse(source, skipped, skip_bad)
-    holdout = (holdout_identities, holdout_from, holdout_seed)
-    inputs = digest(items, SCHEMA_VERSION, source.fingerprint, num_shards, holdout, skip_bad)
+    holdout = (holdout_identities, holdout_from, holdout_seed, holdout_images)
+    inputs = digest(items, SCHEMA_VERSION, source.fingerprint, num_shards, holdout, skip_bad, label_map)
     if not stage.holds(inputs):
         _check_outputs(output, targets, name, overwrite)
     write = write or functools.partial(write_shards, workers=workers)
@@ -108,8 +121,16 @@ def convert(
             while not stage.publishing:
                 good = [item for item in items if item.key not in bad]
                 plans = {
-                    target: plan_shards(source, part, stage.place(target), name, num_shards, digest([], inputs, bad))
-                    for target, part in zip(targets, _split(source, good, *holdout), strict=True)
+                    target: plan_shards(
+                        source,
+                        part,
+                        stage.place(target),
+                        name,
+                        num_shards,
+                        digest([], inputs, bad),
+                        label_map or labels,
+                    )
+                    for target, (part, labels) in zip(targets, _split(source, good, *holdout), strict=True)
                 }
                 with progress_bar(total=len(good), desc=f"convert {name}", unit=" images", disable=not progress) as bar:
                     notes = _write(source, sum(plans.values(), []), write, bar, skip_bad)
@@ -161,7 +182,7 @@ def convert_folder(
 def _check_outputs(output, targets, name, overwrite):
     for target in targets:
         check_output(target, name, overwrite)
-    for other in {output, output / "train", output / "heldout"} - set(targets):
+    for other in {output, *(output / kind for kind in ("train", "heldout", "validation"))} - set(targets):
         if (other / DATASET_FILE).exists():
             raise ValueError(
                 f"{other / DATASET_FILE} belongs to a conversion with another holdout: choose another output."
@@ -175,17 +196,35 @@ def _refuse(source, found, skip_bad):
         raise ValueError(f"{source.location}: {place}: {reason} (skip_bad would leave it out){others}.")
 
 
-def _split(source, items, holdout, order, seed):
-    """Returns the items of each dataset."""
+def _known_people(source, items, label_map, labels_from):
+    """Returns the items of the people in a label map, and (place, reason) of the others."""
+    if label_map is None:
+        return items, []
+    known = set(label_map)
+    reason = f"is not one of the {len(known)} identities of {labels_from}"
+    strangers = [(source.where(item), f"{item.identity!r} {reason}") for item in items if item.identity not in known]
+    return [item for item in items if item.identity in known], strangers
+
+
+def _split(source, items, holdout, order, seed, holdout_images):
+    """Returns (items, label map) of each dataset."""
     identities = {item.identity for item in items}
     if len(identities) < 2:
         raise ValueError(
             f"{source.location} has good images of {len(identities)} identities, but at least 2 are needed."
         )
-    if not holdout:
-        return [items]
-    held_out = split_identities(identities, holdout, order=order, seed=seed)
-    return [[item for item in items if (item.identity in held_out) == side] for side in (False, True)]
+    held_out = split_identities(identities, holdout, order=order, seed=seed) if holdout else set()
+    train = [item for item in items if item.identity not in held_out]
+    labels = sorted(identities - held_out)
+    validation = split_images(train, holdout_images)
+    parts = [([item for item in train if item.key not in validation], labels)]
+    if holdout:
+        parts.append(([item for item in items if item.identity in held_out], sorted(held_out)))
+    if holdout_images:
+        if not validation:
+            raise ValueError(f"{source.location} has no identity with two good images, so none can be held out.")
+        parts.append(([item for item in train if item.key in validation], labels))
+    return parts
 
 
 def _write(source, shards, write, bar, skip_bad):

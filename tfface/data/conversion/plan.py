@@ -109,8 +109,30 @@ def split_identities(identities: Iterable[str], holdout: int, *, order: str = "h
     return set(names[-holdout:])
 
 
+def split_images(items: Iterable[Item], holdout: int) -> set[str]:
+    """Chooses images to hold out of training, of people who are in it.
+
+    Args:
+      items: the `Item`s, in the order of their hash, so that the choice does not depend on how images are numbered.
+      holdout: number of images to hold out of each identity; one image of every identity is always kept.
+
+    Returns:
+      Set of the keys of the held-out images.
+    """
+    keys: dict[str, list[str]] = {}
+    for item in items:
+        keys.setdefault(item.identity, []).append(item.key)
+    return {key for of_one in keys.values() for key in of_one[: min(holdout, len(of_one) - 1)]}
+
+
 def plan_shards(
-    source: Source, items: Sequence[Item], directory: pathlib.Path, name: str, num_shards: int | None, digest: str
+    source: Source,
+    items: Sequence[Item],
+    directory: pathlib.Path,
+    name: str,
+    num_shards: int | None,
+    digest: str,
+    label_map: Iterable[str],
 ) -> list[ShardPlan]:
     """Splits the items of a dataset into shards of equal size.
 
@@ -121,6 +143,7 @@ def plan_shards(
       name: name of the dataset.
       num_shards: number of shards, at most one per item; None for about 100 MB per shard.
       digest: digest of all inputs of the dataset, for the `ShardPlan`s.
+      label_map: names of the identities in the order of their labels.
 
     Returns:
       List of `ShardPlan`s.
@@ -132,7 +155,7 @@ def plan_shards(
         num_shards = math.ceil(mean * len(items) / BYTES_PER_SHARD)
     total = max(1, min(num_shards, len(items), MAX_SHARDS))
     bounds = [len(items) * index // total for index in range(total + 1)]
-    labels = {identity: label for label, identity in enumerate(sorted({item.identity for item in items}))}
+    labels = {identity: label for label, identity in enumerate(label_map)}
     return [
         ShardPlan(directory / shard_name(name, index, total), list(items[start:stop]), labels, digest)
         for index, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False))
