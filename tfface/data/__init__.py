@@ -19,6 +19,7 @@ __getattr__, __dir__ = lazy.exports(
         "sources.insightface_bin": ("BinSource",),
         "sources.image_lists": ("ListSource",),
         "sources.zip_folders": ("ZipSource",),
+        "sources.tfrecord_source": ("TFRecordSource",),
         "sources.records_source": ("RecordsSource", "open_source"),
         "sources.combined_sources": ("Transformed", "merged_source"),
         "sources.aligned_source": ("AlignedSource",),
