@@ -8,6 +8,8 @@ the pairs.
 import os
 from collections.abc import Iterator
 
+import numpy as np
+
 from tfface.data.formats.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
 from tfface.data.formats.plain_pickle import Span, load_plain
 from tfface.data.protocols.pairs import Pairs, pairs_of_list
@@ -35,20 +37,25 @@ class BinSource(FileSource):
             yield Item(key, f"{first:06d}", list(image))
 
     def pairs(self) -> Pairs:
-        """Returns the `Pairs`, in ten folds: consecutive tenths of the genuine and of the impostor pairs."""
+        """Returns the `Pairs`, in ten folds: consecutive tenths of the genuine and of the impostor pairs.
+
+        If a kind has fewer than ten pairs, there are as many folds as it has pairs.
+        """
         keys, _, same = self._load()
-        return pairs_of_list(self.location, keys[::2], keys[1::2], same)
+        counts = [count for count in (sum(same), len(same) - sum(same)) if count]
+        fold = _folds(np.array(same), min(10, *counts))
+        return pairs_of_list(self.location, keys[::2], keys[1::2], same, fold)
 
     def read(self, item: Item) -> bytes:
         """Returns the encoded image of an item."""
-        offset, length = item.place
+        offset, length, coding = item.place
         check_image_bytes(length)
         with open_regular(self.location) as file:
             file.seek(offset)
             data = file.read(length)
         if len(data) < length:
             raise ValueError(f"the file ends within the image, at byte {offset + len(data)}")
-        return data
+        return Span(offset, length, coding).decode(data)
 
     def where(self, item: Item) -> str:
         """Names the image by its offset."""
@@ -65,13 +72,23 @@ class BinSource(FileSource):
             keys = []
             for number, image in enumerate(images):
                 file.seek(image.offset)
-                keys.append(f"{number:06d}{image_suffix(file.read(min(SIGNATURE_BYTES, image.length)))}")
+                # A part of coded bytes may end within a character, so these are read as a whole.
+                start = file.read(image.length if image.coding else min(SIGNATURE_BYTES, image.length))
+                keys.append(f"{number:06d}{image_suffix(image.decode(start)[:SIGNATURE_BYTES])}")
         return keys, images, same
+
+
+def _folds(same, number):
+    """Splits the genuine and the impostor pairs into as many folds."""
+    fold = np.empty(len(same), dtype=np.int64)
+    for members in (np.flatnonzero(same), np.flatnonzero(~same)):
+        fold[members] = np.arange(len(members)) * number // max(1, len(members))
+    return fold
 
 
 def _check(value):
     """Returns the images and booleans of an unpickled set."""
-    if not (isinstance(value, list) and len(value) == 2 and all(type(part) is list for part in value)):
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(part, list) for part in value)):
         raise ValueError("expected a pickle of (list of images, list of booleans)")
     images, same = value
     if not same or len(images) != 2 * len(same):
