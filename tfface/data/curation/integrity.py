@@ -92,9 +92,10 @@ def verify_dataset(directory: str | os.PathLike, *, workers: int | None = None, 
             landmarks += marked
             rows.append(row)
     stated = (info.image_size, info.landmarks, info.identities)
-    found = (sizes.pop() if len(sizes) == 1 else None, landmarks, len({row[1] for row in rows}))
+    # The label map of another dataset may name people who have no image in this one.
+    people = max(info.identities, len({row[1] for row in rows}))
+    found = (sizes.pop() if len(sizes) == 1 else None, landmarks, people)
     for name, one, other in zip(("image_size", "landmarks", "identities"), stated, found, strict=True):
-        # The label map of another dataset may name people who have no image in this one.
         if (
             one < other if name == "identities" else one != other
         ) and not problems:  # With damaged records this would only be a consequence.
