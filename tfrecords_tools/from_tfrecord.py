@@ -1,6 +1,8 @@
-"""Launches `tfface.cli.records.from_tfrecord`."""
+"""Launches `tfface records from-tfrecord`."""
 
-import runpy
+import sys
+
+from tfface.cli.main import main
 
 if __name__ == "__main__":
-    runpy.run_module("tfface.cli.records.from_tfrecord", run_name="__main__", alter_sys=True)
+    main(["records", "from-tfrecord", *sys.argv[1:]])
