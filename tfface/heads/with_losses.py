@@ -154,13 +154,15 @@ def _build(terms, embeddings_shape):
 def _sum(terms, embeddings, labels, training, reach, sample_weight, class_rows=None):
     """Computes Σ weight · loss [B] of the terms that have something to reach, times the weights of the examples."""
     check_option("reach", reach, ("both", "embeddings", "weights"))
-    given = {"embeddings": embeddings, "labels": labels, "class_weights": class_rows}
+    given = {"embeddings": embeddings, "labels": labels}
     total = tf.zeros(tf.shape(labels))
     for weight, loss in terms:
         # BroadFace's queue can be too long for the pairs of a term that would learn nothing from it.
         if reach != "weights" or "class_weights" in loss.takes or loss.trainable_variables:
             # Keras would replace training=None by the value of the outermost call.
-            total += weight * loss(**{name: given[name] for name in loss.takes}, training=bool(training))
+            tensors = [given[name] for name in loss.takes if name in given]
+            rows = {"class_weights": class_rows} if "class_weights" in loss.takes else {}
+            total += weight * loss(*tensors, **rows, training=bool(training))
     return total if sample_weight is None else total * tf.cast(sample_weight, total.dtype)
 
 
