@@ -64,6 +64,15 @@ def contrastive(pairs, genuine, margin):
     return np.array(losses)
 
 
+def contrastive_of_batch(x, labels, margin, distance):
+    """Losses [B]: the mean over the pairs of each example."""
+    losses = []
+    for i in range(len(x)):
+        pairs = [(DISTANCES[distance](x[i], x[j]), labels[i] == labels[j]) for j in range(len(x)) if j != i]
+        losses.append(np.mean([d**2 if same else max(margin - d, 0) ** 2 for d, same in pairs]) if pairs else 0.0)
+    return np.array(losses)
+
+
 def triplet(x, labels, margin, mining, distance, soft):
     """Losses [B]: list the triplets of every anchor, then average as the docstring of TripletLoss says."""
     batch = range(len(x))

@@ -45,6 +45,12 @@ CASES = {
         (PAIRS,),
     ),
 }
+for distance, margin in (("angular", 1.6), ("cosine", 1.1), ("euclidean", 3.0), ("squared_euclidean", 9.0)):
+    CASES[f"contrastive-{distance}"] = (
+        lambda margin=margin, distance=distance: losses.ContrastiveLoss(margin, "all", distance),
+        lambda x, margin=margin, distance=distance: oracles.contrastive_of_batch(x, LABELS, margin, distance),
+        (X,),
+    )
 for power in (0, 1, 2):
     CASES[f"energy_{power}"] = (
         lambda power=power: losses.HypersphericalEnergy(power),
@@ -209,6 +215,14 @@ def test_distances_and_pairs_of_embeddings_cost_the_same():
     np.testing.assert_allclose(layer(distances, GENUINE), layer(PAIRS, GENUINE == 1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("labels", [np.zeros(B, int), np.arange(B)], ids=["one_class", "all_distinct"])
+@pytest.mark.parametrize("batch", [1, 2, B])
+def test_pairs_of_one_class_and_of_distinct_classes(labels, batch):
+    layer = losses.ContrastiveLoss(2.0, mining="all")
+    expected = oracles.contrastive_of_batch(X[:batch], labels[:batch], 2.0, "euclidean")
+    np.testing.assert_allclose(layer(X[:batch], labels[:batch]), expected, rtol=2e-6, atol=2e-6)
+
+
 @pytest.mark.parametrize("mining", ["batch_hard", "semi_hard", "all"])
 def test_xla_and_a_batch_of_unknown_size(mining):
     layer, x = losses.TripletLoss(mining=mining), X.astype(np.float32)
@@ -254,6 +268,7 @@ def every_term():
         (0.3, losses.CenterLoss(K)),
         (0.4, losses.RingLoss(2.0)),
         (0.5, losses.TripletLoss(mining="semi_hard")),
+        (0.5, losses.ContrastiveLoss(mining="all")),
         (0.6, losses.HypersphericalEnergy()),
     ]
 
@@ -308,6 +323,10 @@ def test_weighted_sum_in_a_functional_model(tmp_path):
         (lambda: losses.TripletLoss(mining="hard"), "mining must be one of .*; got 'hard'"),
         (lambda: losses.TripletLoss(distance="L2"), "distance must be one of .*; got 'L2'"),
         (lambda: losses.ContrastiveLoss(margin=float("inf")), "got inf"),
+        (lambda: losses.ContrastiveLoss(mining="hard"), "mining must be one of None, 'all'; got 'hard'"),
+        (lambda: losses.ContrastiveLoss(1, "all", "L2"), "distance must be one of .*; got 'L2'"),
+        (lambda: losses.ContrastiveLoss(distance="angular"), "pass mining='all'; got distance='angular'"),
+        (lambda: losses.ContrastiveLoss(mining="all")(X, X), r"labels must be integers, got float"),
         (lambda: losses.CenterLoss(0), "num_classes .* got 0"),
         (lambda: losses.CenterLoss(3, center_lr=2), "center_lr must be in .*, got 2"),
         (lambda: losses.RingLoss(0), "initial_radius .* got 0"),

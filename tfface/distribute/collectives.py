@@ -127,6 +127,7 @@ class Batch(typing.NamedTuple):
     labels: tf.Tensor  # [B]
     sample_weight: tf.Tensor  # [B]
     own: typing.Callable  # function from losses [B] to this replica's [b]
+    start: tf.Tensor  # index of this replica's first example, int32 []
 
 
 def gather_batch(embeddings: tf.Tensor, labels: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Batch:
@@ -183,7 +184,7 @@ def gather_batch(embeddings: tf.Tensor, labels: tf.Tensor, sample_weight: tf.Ten
         part.set_shape(embeddings.shape[:1])
         return part, gradient
 
-    return Batch(whole, labels, weights, own)
+    return Batch(whole, labels, weights, own, start)
 
 
 _EMPTY = "every replica needs at least one example, so drop the remainder of the data; examples by replica:"

@@ -4,21 +4,22 @@ import keras
 import tensorflow as tf
 
 from tfface.checks import check_option
-from tfface.losses.base import EmbeddingLoss, as_identities, as_matrix, check_margin
-from tfface.losses.distances import DISTANCES, pairwise_distances
+from tfface.losses.base import EmbeddingLoss, check_margin
+from tfface.losses.distances import DISTANCES
+from tfface.losses.whole_batch import Comparisons, compare, total
 
 
 @keras.saving.register_keras_serializable("tfface")
 class TripletLoss(EmbeddingLoss):
     """Hinge on distance to positive − distance to negative + margin, for triplets mined in the batch.
 
-    `mining` chooses the triplets:
+    Under a tf.distribute strategy the batch is that of all replicas. `mining` chooses the triplets:
 
     * "batch_hard": per anchor, its farthest example of the same identity (itself, at distance 0, where it is alone)
       and its nearest negative. The loss is that of the anchor.
     * "semi_hard": per anchor and positive, the nearest of the negatives that are farther than the positive, or the
       farthest negative where none is.
-    * "all": every triplet, in memory of order B³.
+    * "all": every triplet, in memory of order B³ / replicas.
 
     The losses of an anchor in the latter two are scaled such that the mean over the batch is the mean over the
     triplets of the batch. An anchor without a triplet has loss 0.
@@ -53,11 +54,11 @@ class TripletLoss(EmbeddingLoss):
         self.soft = bool(soft)
 
     def call(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Computes the per-anchor losses.
+        """Computes the losses of the anchors of this replica.
 
         Args:
           embeddings: float [B, d].
-          labels: integer [B], any range.
+          labels: integer [B], any range; that of int32 under several replicas.
 
         Returns:
           float32 [B].
@@ -65,10 +66,7 @@ class TripletLoss(EmbeddingLoss):
         Raises:
           ValueError: wrong rank, or labels that are not integers.
         """
-        distances = pairwise_distances(as_matrix(embeddings, "embeddings"), self.distance)
-        labels = as_identities(labels)
-        same = labels[:, None] == labels[None, :]
-        return _MINERS[self.mining](distances, same, self._cost)
+        return _MINERS[self.mining](compare(embeddings, labels, self.distance), self._cost)
 
     def _cost(self, difference):
         return tf.nn.softplus(difference) if self.soft else tf.nn.relu(difference + self.margin)
@@ -83,39 +81,36 @@ class TripletLoss(EmbeddingLoss):
         }
 
 
-def _batch_hard(distances, same, cost):
-    farthest_positive = tf.reduce_max(tf.where(same, distances, 0.0), axis=1)
+def _batch_hard(batch: Comparisons, cost):
+    farthest_positive = tf.reduce_max(tf.where(batch.same, batch.distances, 0.0), axis=1)
     # A negative that does not exist is infinitely far and costs nothing.
-    nearest_negative = tf.reduce_min(tf.where(same, float("inf"), distances), axis=1)
+    nearest_negative = tf.reduce_min(tf.where(batch.same, float("inf"), batch.distances), axis=1)
     return cost(farthest_positive - nearest_negative)
 
 
-def _semi_hard(distances, same, cost):
+def _semi_hard(batch: Comparisons, cost):
     # Per anchor, negatives are sorted and each positive's distance is looked up there: memory is of order B².
-    to_negatives = tf.where(same, float("inf"), distances)
+    to_negatives = tf.where(batch.same, float("inf"), batch.distances)
     order = tf.argsort(to_negatives, axis=1)
-    farther = tf.searchsorted(tf.gather(to_negatives, order, batch_dims=1), distances, side="right")
-    last = tf.reduce_sum(tf.cast(~same, tf.int32), axis=1, keepdims=True) - 1
+    farther = tf.searchsorted(tf.gather(to_negatives, order, batch_dims=1), batch.distances, side="right")
+    last = tf.reduce_sum(tf.cast(~batch.same, tf.int32), axis=1, keepdims=True) - 1
     chosen = tf.gather(order, tf.maximum(tf.minimum(farther, last), 0), batch_dims=1)
-    to_chosen = tf.gather(distances, chosen, batch_dims=1)
-    return _per_anchor(cost(distances - to_chosen), _positives(same) & (last >= 0))
+    to_chosen = tf.gather(batch.distances, chosen, batch_dims=1)
+    is_triplet = batch.same & ~batch.itself & (last >= 0)
+    return _per_anchor(cost(batch.distances - to_chosen), is_triplet)
 
 
-def _all(distances, same, cost):
-    costs = cost(distances[:, :, None] - distances[:, None, :])
-    return _per_anchor(costs, _positives(same)[:, :, None] & ~same[:, None, :])
+def _all(batch: Comparisons, cost):
+    costs = cost(batch.distances[:, :, None] - batch.distances[:, None, :])
+    return _per_anchor(costs, (batch.same & ~batch.itself)[:, :, None] & ~batch.same[:, None, :])
 
 
 _MINERS = {"batch_hard": _batch_hard, "semi_hard": _semi_hard, "all": _all}
 
 
-def _positives(same):
-    return tf.linalg.set_diag(same, tf.zeros_like(same[:, 0]))
-
-
 def _per_anchor(costs, is_triplet):
-    """Sums [B] over the triplets of each anchor, scaled to a batch mean that is the mean over triplets."""
+    """Sums over the triplets of each anchor, scaled to a mean over all anchors that is the mean over all triplets."""
     axes = list(range(1, costs.shape.rank))
     sums = tf.reduce_sum(tf.where(is_triplet, costs, 0.0), axis=axes)
-    batch = tf.cast(tf.shape(sums)[0], tf.float32)
-    return sums * tf.math.divide_no_nan(batch, tf.reduce_sum(tf.cast(is_triplet, tf.float32)))
+    examples = tf.cast(tf.shape(costs)[1], tf.float32)
+    return sums * tf.math.divide_no_nan(examples, total(tf.reduce_sum(tf.cast(is_triplet, tf.float32))))
