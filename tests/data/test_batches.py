@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface import data
+import tfface
+from tfface import data, heads, losses
 from tfface.data.batches import image_order
 from tfface.data.conversion import convert
 from tfface.data.formats.tfrecord_files import record_offsets
 from tfface.data.identity_index import index_identities
+from tfface.distribute.strategies import distribute
 
 COUNTS = (1, 2, 3, 5, 7, 11, 4)  # Images per identity.
 IMAGES, IDENTITIES = sum(COUNTS), len(COUNTS)
@@ -211,3 +213,27 @@ def test_keras_trains_for_the_epochs_of_the_data(dataset):
     counter = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(step))
     model.fit(batches, epochs=3, callbacks=[counter], verbose=0)
     assert seen == [*range(STEPS)] * 3
+
+
+def train(strategy, dataset):
+    """Trains with a triplet loss for two epochs; returns the weights."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        encoder = keras.Sequential([keras.Input((24, 20, 3)), keras.layers.Flatten(), keras.layers.Dense(6)])
+        head = losses.HeadWithLosses(heads.CosFace(7, scale=8.0), [(1.0, losses.TripletLoss())])
+        model = tfface.FaceModel(encoder, head)
+        model.compile(optimizer=keras.optimizers.SGD(0.001))
+
+    def make(num_workers, worker_index, parts):
+        share = {"num_workers": num_workers, "worker_index": worker_index, "parts": parts}
+        return data.train_dataset(dataset, image_size=(24, 20), batches=BATCHES, **share)
+
+    model.fit(distribute(strategy, make, SIZE), steps_per_epoch=STEPS, epochs=2, verbose=0)
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def test_replicas_train_on_the_batches_of_one_device(dataset, mirrored):
+    one = train(tf.distribute.get_strategy(), dataset)
+    for replicas in (2, 3):
+        for ours, theirs in zip(train(mirrored(replicas), dataset), one, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
