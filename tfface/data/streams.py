@@ -144,4 +144,5 @@ def records_by_identity(records: Records, share: Share, seed: int, batches: PK) 
         serialized = tf.numpy_function(read, [positions], tf.string, stateful=False)
         return positions, tf.ensure_shape(serialized, [share.of_device])
 
-    return share.numbers_of_epochs().flat_map(epoch).map(positions_and_records, tf.data.AUTOTUNE)
+    # One call of Python at a time, as `from_generator` does: with parallel calls, making a second iterator could hang.
+    return share.numbers_of_epochs().flat_map(epoch).map(positions_and_records)
