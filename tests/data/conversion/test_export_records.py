@@ -121,7 +121,7 @@ def test_paths_have_identity_and_extension(tmp_path):
         (("1.jpg", "../up", b""), "stays below"),
         (("1.jpg", "/etc", b""), "stays below"),
         (("a/../../1.jpg", "a", b""), "stays below"),
-        (("1.jpg", "a\0", b""), "printable"),
+        (("1.jpg", "a\0", b""), "control character"),
         (("1.jpg", "good", b""), "another image has the same path good/1.jpg"),
         (("1.jpg", "a", ValueError("damaged so")), "damaged so"),
         (("1.jpg", "a", OSError("gone")), "gone"),
