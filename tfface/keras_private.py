@@ -59,6 +59,17 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Metric:
     return model._loss_tracker
 
 
+def build_metrics(model: keras.Model, num_classes: int) -> list[keras.metrics.Metric]:
+    """Builds the metrics given to `compile` for labels [B] and logits [B, K]; returns them.
+
+    Keras would build them inside the first step, where a strategy allows no new variables.
+    """
+    compiled = model._compile_metrics
+    if not compiled.built:
+        compiled.build(keras.KerasTensor((None,), "int64"), keras.KerasTensor((None, num_classes), "float32"))
+    return list(compiled.metrics)
+
+
 def replace_rows(array: tf.Tensor, indices: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Replaces rows in place, whatever else refers to the array; the public updates copy a loop's state each time."""
     return tf.raw_ops.InplaceUpdate(x=array, i=indices, v=rows)

@@ -92,8 +92,6 @@ def test_a_part_waits_for_the_gradients_of_the_one_before():
 
 
 def test_more_parts_than_examples():
-    with pytest.raises(tf.errors.InvalidArgumentError, match="cannot be divided into 13 micro-batches"):
-        trained(lambda: heads.ArcFace(CLASSES), 13)
     with pytest.raises(ValueError, match="batch of 12 examples cannot be divided into 13"):
         split_batch((tf.constant(IMAGES[:12]), None), 13)
     with pytest.raises(ValueError, match="micro_batches .* got 0"):

@@ -19,7 +19,13 @@ def check_labels(labels: tf.Tensor, num_classes: int, lowest: int = 0, owner: st
     labels = tf.convert_to_tensor(labels)
     if not labels.dtype.is_integer:
         raise ValueError(f"labels must be integers, got {labels.dtype.name}.")
-    if labels.shape.rank is not None and labels.shape.rank != 1:
+    if labels.shape.rank is None:
+        # A function of TensorFlow that has met two ranks forgets them.
+        with tf.control_dependencies(
+            [tf.debugging.Assert(tf.equal(tf.rank(labels), 1), ["labels must have shape [B], got", tf.shape(labels)])]
+        ):
+            labels = tf.reshape(labels, [-1])
+    if labels.shape.rank != 1:
         raise ValueError(f"labels must have shape [B], got {labels.shape}.")
     limit = tf.cast(num_classes, labels.dtype)
     in_range = tf.reduce_all((labels >= lowest) & (labels < limit))

@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from tfface import keras_private
 from tfface.distribute import collectives
-from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.optimizers.replica_aware import make_replica_aware
+from tfface.training import keras_options
 from tfface.training.ema import clone_for_average, update_average
 from tfface.training.micro_batches import add_gradients, after, split_batch
+from tfface.training.uneven_batches import fill
 
 
 @keras.saving.register_keras_serializable("tfface")
@@ -19,6 +20,8 @@ class FaceModel(keras.Model):
     (images, labels). `compile` needs an optimizer only: the loss is the batch mean of the head's per-example losses
     plus the layers' regularisation. Under a `tf.distribute` strategy the mean is that of the batches of all replicas,
     whatever their sizes.
+
+    Metrics given to `compile` get the labels and the head's plain logits [B, K] of all classes.
 
     If layers compute in float16, `compile` adds the loss scaling that they need.
 
@@ -48,8 +51,7 @@ class FaceModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if len(encoder.output_shape) != 2:
-            raise ValueError(f"encoder must return embeddings [B, d], its output has shape {encoder.output_shape}.")
+        keras_options.check_encoder(encoder, head)
         if int(micro_batches) != micro_batches or micro_batches < 1:
             raise ValueError(f"micro_batches must be an integer of at least 1, got {micro_batches!r}.")
         if micro_batches > 1 and getattr(head, "whole_batch", False):
@@ -65,7 +67,16 @@ class FaceModel(keras.Model):
         if not head.built:
             head.build(encoder.output_shape)
         # On CPU, XLA makes a convolutional network several times slower; jit_compile=True still forces it.
+        self._metrics_given = False
         self.supports_jit = bool(tf.config.list_physical_devices("GPU")) and collectives.replica_count() == 1
+        # Keras saves, loads, counts and exports weights only of a model that has been called, and exports its inputs.
+        self(keras.KerasTensor(encoder.input_shape, self.compute_dtype))
+
+    def build(self, input_shape):
+        """Does nothing: encoder and head are built when the model is made."""
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.encoder.output_shape[1])
 
     @property
     def final_encoder(self) -> keras.Model:
@@ -76,14 +87,35 @@ class FaceModel(keras.Model):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         return self.encoder(images, training=training)
 
-    def compile(self, optimizer: str | keras.optimizers.Optimizer = "rmsprop", **kwargs) -> None:
-        """Configures the model for training, as `keras.Model.compile`; `loss` is not needed.
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        auto_scale_loss: bool = True,
+        **kwargs,
+    ) -> None:
+        """Configures the model for training, as `keras.Model.compile`; the loss is the head's.
+
+        Args:
+          optimizer: of Keras or `tfface.optimizers`.
+          loss: must be None.
+          loss_weights: must be None.
+          metrics: of Keras, for integer labels [B] and logits [B, K], such as "accuracy". Each step then computes the
+            logits of all classes.
+          weighted_metrics: the same, with the sample weights.
+          auto_scale_loss: as in Keras.
+          **kwargs: of `keras.Model.compile`.
 
         Raises:
           ValueError: the optimizer was made under another strategy than the model, or has options that do not work
-            with several replicas or with partitioned class weights.
+            with several replicas or with partitioned class weights; another argument would have no effect.
         """
         optimizer = keras.optimizers.get(optimizer)
+        wanted = [*(metrics or []), *(weighted_metrics or [])]
+        keras_options.check_compile(self, optimizer, loss, loss_weights, wanted, auto_scale_loss)
         if optimizer is not None:
             strategy = keras_private.strategy_of(optimizer)
             if strategy is not self.distribute_strategy:
@@ -92,12 +124,19 @@ class FaceModel(keras.Model):
                     f"{type(self.distribute_strategy).__name__}: make both in the scope of one strategy."
                 )
             optimizer = self._prepared(optimizer)
-        super().compile(optimizer=optimizer, **kwargs)
+        self._metrics_given = bool(wanted)
+        super().compile(
+            optimizer=optimizer,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            auto_scale_loss=auto_scale_loss,
+            **kwargs,
+        )
 
     def _prepared(self, optimizer):
-        if any(layer.compute_dtype == "float16" for layer in self.encoder.layers) and not _scales_loss(optimizer):
+        if keras_options.computes_in_float16(self.encoder) and not _scales_loss(optimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        partitioned = any(isinstance(variable, PartitionedVariable) for variable in self.trainable_variables)
+        partitioned = keras_options.has_partitioned(self)
         clips = optimizer.clipnorm or optimizer.global_clipnorm
         if partitioned or clips or _scales_loss(optimizer) or collectives.replica_count() > 1:
             make_replica_aware(optimizer, partitioned)
@@ -107,36 +146,106 @@ class FaceModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose="auto",
+        callbacks=None,
+        *,
+        validation_data=None,
+        class_weight: dict[int, float] | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Trains the model, as `keras.Model.fit`.
+
+        Raises:
+          ValueError: a dataset has no end and the number of its steps is not given.
+        """
+        keras_options.check_end(x, steps_per_epoch, "steps_per_epoch")
+        keras_options.check_end(validation_data, validation_steps, "validation_steps")
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras would warn that it does not shuffle a dataset.
+        if class_weight:
+            x, y, class_weight = keras_options.weigh_classes(x, y, class_weight)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            class_weight=class_weight or None,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, *args, steps: int | None = None, **kwargs):
+        """Measures the loss and the metrics, as `keras.Model.evaluate`.
+
+        Raises:
+          ValueError: a dataset has no end and the number of steps is not given.
+        """
+        keras_options.check_end(x, steps, "steps")
+        return super().evaluate(x, y, *args, steps=steps, **kwargs)
+
     def train_step(self, batch):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         size = self._examples(x["image"] if isinstance(x, dict) else x)
+        filled, share, own = fill((x, y, sample_weight), self.micro_batches)
         gradients, outputs = None, []
-        for part in split_batch((x, y, sample_weight), self.micro_batches):
+        for part in split_batch(filled, self.micro_batches):
             # One after another, or all of them would be in memory at once.
             part = part if gradients is None else after(gradients, part)
-            of_part, *output = self._gradients(*part, size)
+            of_part, *output = self._gradients(*part, size, share)
             gradients = of_part if gradients is None else add_gradients(gradients, of_part)
             outputs.append(output)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        # Before the step changes the class weights, as Keras' own metrics see the outputs from before it.
+        embeddings, losses = (tf.concat(parts, axis=0)[:own] for parts in zip(*outputs, strict=True))
+        outputs = self._outputs(embeddings)
+        with tf.control_dependencies([outputs] if self._metrics_given else []):
+            self.optimizer.apply(gradients, self.trainable_variables)
         if self.ema_encoder is not None:
             steps = getattr(self.optimizer, "inner_optimizer", self.optimizer).iterations
             update_average(self.ema_encoder, self.encoder, self.ema_momentum, steps)
-        embeddings, losses = (tf.concat(parts, axis=0) for parts in zip(*outputs, strict=True))
-        return self._logs(x, y, embeddings, losses, sample_weight)
+        return self._logs(x, y, outputs, losses, sample_weight)
 
-    def _gradients(self, x, y, sample_weight, size):
-        """Returns the gradients of a part of the batch, its embeddings and its losses."""
+    def _gradients(self, x, y, sample_weight, size, share):
+        """Returns the gradients of a part of the batch, its embeddings and its losses.
+
+        `share` is that of each example, None: 1.
+        """
+        weights = sample_weight
+        if share is not None and keras_options.has_partitioned(self):
+            # The losses of a partitioned head are those of the batches of all replicas.
+            ones = tf.ones([tf.shape(tf.nest.flatten(x)[0])[0]])
+            weights = share * (ones if sample_weight is None else tf.cast(sample_weight, tf.float32))
         with tf.GradientTape() as tape:
             embeddings = self(x, training=True)
-            losses = self._head_losses(x, y, embeddings, sample_weight, training=True)
+            losses = self._head_losses(x, y, embeddings, weights, training=True)
+            if share is not None and weights is sample_weight:
+                losses *= share
             loss = self.optimizer.scale_loss(self._share(losses, size))
+        if share is not None:
+            losses = tf.math.divide_no_nan(losses, share)
         return tape.gradient(loss, self.trainable_variables), embeddings, losses
+
+    def _outputs(self, embeddings):
+        """Returns what metrics get: the head's plain logits, or without metrics the embeddings."""
+        return keras_options.logits_head(self.head).logits(embeddings) if self._metrics_given else embeddings
 
     def test_step(self, batch):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        embeddings = self(x, training=False)
-        losses = self._head_losses(x, y, embeddings, sample_weight, training=False)
-        return self._logs(x, y, embeddings, losses, sample_weight)
+        (images, labels, weights), _, own = fill((x, y, sample_weight), 1)
+        embeddings = self(images, training=False)
+        losses = self._head_losses(images, labels, embeddings, weights, training=False)[:own]
+        return self._logs(x, y, self._outputs(embeddings[:own]), losses, sample_weight)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight: tf.Tensor | None = None, training: bool = True
@@ -169,11 +278,12 @@ class FaceModel(keras.Model):
             return self._mean(losses)
         return tf.add_n([tf.reduce_sum(losses) / size, *(term / parts for term in self.losses)])
 
-    def _logs(self, x, y, embeddings, losses, sample_weight):
+    def _logs(self, x, y, outputs, losses, sample_weight):
+        labels = x["label"] if isinstance(x, dict) else y
         total = tf.stack([tf.reduce_sum(losses), tf.cast(tf.shape(losses)[0], losses.dtype)])
         total, count = tf.unstack(collectives.sum_over_replicas(total))
         self._log_loss(tf.add_n([total / count, *self.losses]), count)
-        logs = self.compute_metrics(x, y, embeddings, sample_weight=sample_weight)
+        logs = self.compute_metrics(x, labels, outputs, sample_weight=sample_weight)
         # Between workers Keras joins logs along an axis, which scalars lack.
         return {name: tf.reshape(value, [1]) for name, value in logs.items()} if collectives.is_multi_worker() else logs
 
@@ -197,6 +307,10 @@ class FaceModel(keras.Model):
         if self.optimizer is not None:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        if self._metrics_given:
+            num_classes = keras_options.logits_head(self.head).num_classes
+            with self.distribute_strategy.scope():
+                keras_options.check_metrics(keras_private.build_metrics(self, num_classes))
 
     def get_config(self):
         return {

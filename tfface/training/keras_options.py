@@ -1,0 +1,143 @@
+"""What Keras lets a user pass and a FaceModel cannot do, said in a sentence before the first step."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from tfface.distribute import collectives
+from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.heads.base import ClassificationHead
+
+
+def check_encoder(encoder: keras.Model, head: keras.layers.Layer) -> None:
+    """Checks that a network returns embeddings; warns where it ends in a way that margin heads train badly.
+
+    Raises:
+      ValueError: its shapes are not known yet, or it does not return one vector per image.
+    """
+    try:
+        shape = encoder.output_shape
+    except (AttributeError, ValueError):
+        raise ValueError(
+            f"encoder {getattr(encoder, 'name', encoder)!r} does not know its shapes: pass a functional model or a "
+            "Sequential that begins with keras.Input. For a subclassed model, inputs = keras.Input((112, 112, 3)) and "
+            "keras.Model(inputs, encoder(inputs)) make one."
+        ) from None
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise ValueError(f"encoder must return embeddings [B, d], its output has shape {shape}.")
+    while not isinstance(head, ClassificationHead) and hasattr(head, "head"):
+        head = head.head
+    if isinstance(head, ClassificationHead) and head.normalize and isinstance(encoder.layers[-1], keras.layers.Dense):
+        warnings.warn(
+            f"the encoder ends in Dense layer {encoder.layers[-1].name!r}. Heads on cosines such as "
+            f"{type(head).__name__} train badly so: add keras.layers.BatchNormalization() at its end.",
+            stacklevel=3,
+        )
+
+
+def check_compile(model: keras.Model, optimizer, loss, loss_weights, metrics, auto_scale_loss: bool) -> None:
+    """Checks arguments of `compile`.
+
+    Raises:
+      ValueError: an argument would have no effect or a wrong one; the message has the remedy.
+    """
+    for name, given in (("loss", loss), ("loss_weights", loss_weights)):
+        if given is not None:
+            raise ValueError(
+                f"the head is the loss of a FaceModel; compile got {name}={given!r}. Leave it out, or train your own"
+                " keras.Model on head.logits(embeddings, labels)."
+            )
+    if metrics and logits_head(model.head) is None:
+        raise ValueError(
+            f"metrics get the logits of the head, and {type(model.head).__name__} has none; compile got "
+            f"metrics={metrics!r}. Leave them out."
+        )
+    if metrics and has_partitioned(model):
+        raise ValueError(
+            "metrics get the logits of all classes, and no replica of a partitioned head has them; compile got "
+            f"metrics={metrics!r}. Leave them out, or make the head without `partition`."
+        )
+    if optimizer is not None and model.ema_momentum and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            f"ema_momentum averages after every step, and optimizer {optimizer.name} with gradient_accumulation_steps="
+            f"{optimizer.gradient_accumulation_steps} updates after some only. Use FaceModel(..., micro_batches="
+            f"{optimizer.gradient_accumulation_steps}) with as much larger batches instead."
+        )
+    if not auto_scale_loss and computes_in_float16(model.encoder):
+        raise ValueError(
+            "layers of the encoder compute in float16, whose small gradients are 0 if the loss is not scaled; compile "
+            "got auto_scale_loss=False. Leave it out, or use mixed_bfloat16, which needs no scale."
+        )
+
+
+def logits_head(head: keras.layers.Layer) -> keras.layers.Layer | None:
+    """Returns the head, or the one that it wraps, which has logits; None if there is none."""
+    while head is not None and not hasattr(head, "logits"):
+        head = getattr(head, "head", None)
+    return head
+
+
+def has_partitioned(model: keras.Model) -> bool:
+    return any(isinstance(variable, PartitionedVariable) for variable in model.trainable_variables)
+
+
+def computes_in_float16(encoder: keras.Model) -> bool:
+    return any(layer.compute_dtype == "float16" for layer in encoder.layers)
+
+
+def check_end(data, steps: int | None, argument: str) -> None:
+    """Refuses a dataset without an end where the number of steps is not given.
+
+    Raises:
+      ValueError: there is neither an end nor a number of steps.
+    """
+    if steps is None and isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            f"the dataset never ends, so {argument} must be given, such as {argument}="
+            f"tfface.data.steps_per_epoch(shards, batch_size); got {argument}=None."
+        )
+
+
+def weigh_classes(x, y, class_weight: dict[int, float]):
+    """Returns data whose examples have the weights of their classes, for both forms of batches.
+
+    Args:
+      x: as for `fit`.
+      y: as for `fit`.
+      class_weight: dict from label to weight; other labels have weight 1.
+
+    Returns:
+      (x, y, class_weight that is left to Keras).
+    """
+    if isinstance(x, dict) and "label" in x and y is None:
+        return x, x["label"], class_weight
+    if not isinstance(x, tf.data.Dataset):
+        return x, y, class_weight
+    table = tf.constant([float(class_weight.get(label, 1.0)) for label in range(max(class_weight) + 2)])
+
+    def weigh(*batch):
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        if weights is not None:
+            raise ValueError("the dataset has sample weights already; fit also got class_weight. Pass one of them.")
+        labels = inputs["label"] if isinstance(inputs, dict) else labels
+        # The last entry is the weight of labels that are not in the dict.
+        return inputs, labels, tf.gather(table, tf.minimum(labels, tf.cast(len(table) - 1, labels.dtype)))
+
+    return x.map(weigh, num_parallel_calls=tf.data.AUTOTUNE), y, None
+
+
+def check_metrics(metrics: list) -> None:
+    """Refuses metrics under several replicas where Keras adds their sums once too often.
+
+    Raises:
+      ValueError: this version of Keras does so.
+    """
+    variables = [variable for metric in metrics for variable in metric.variables]
+    if collectives.replica_count() > 1 and any(
+        getattr(variable, "synchronization", None) != "on_read" for variable in variables
+    ):
+        raise ValueError(
+            f"metrics are wrong on several replicas in Keras {keras.__version__}, which multiplies their sums by the "
+            "number of replicas. Leave `metrics` out of compile, or install a newer Keras."
+        )
