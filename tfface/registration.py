@@ -23,6 +23,7 @@ CLASSES = {
     "heads.dsoftmax": ("DSoftmax",),
     "heads.dsoftmax_b": ("DSoftmaxB",),
     "heads.dsoftmax_k": ("DSoftmaxK",),
+    "heads.logits": ("HeadLogits",),
     "heads.magface": ("MagFace",),
     "heads.norm_softmax": ("NormSoftmax",),
     "heads.rand": ("RandSoftmax", "RandArcFace"),

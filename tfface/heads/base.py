@@ -14,6 +14,7 @@ from tfface.distribute import collectives
 from tfface.distribute.class_rows import ClassRows
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.geometry import inverse_norms, unit_rows
+from tfface.heads.logits import HeadLogits
 
 # Arguments of every Keras layer.
 _OF_LAYERS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}
@@ -256,12 +257,14 @@ class ClassificationHead(keras.layers.Layer):
         """Computes logits for your own cross-entropy; gradients are those of automatic differentiation.
 
         Args:
-          embeddings: float [B, d].
+          embeddings: float [B, d]; a KerasTensor makes a layer of a functional model.
           labels: integer [B]; the margin is applied to these classes. None: logits without a margin.
 
         Returns:
           float32 [B, K].
         """
+        if isinstance(embeddings, keras.KerasTensor):
+            return HeadLogits(self)(embeddings) if labels is None else HeadLogits(self)(embeddings, labels)
         embeddings = as_embeddings(embeddings)
         if not self.built:
             self.build(embeddings.shape)
@@ -302,6 +305,13 @@ class ClassificationHead(keras.layers.Layer):
 
     def compute_output_shape(self, embeddings_shape, labels_shape=None):
         return (embeddings_shape[0],)
+
+    def __repr__(self) -> str:
+        """Returns the options that differ from None, such as "<ArcFace num_classes=5, scale=64.0, margin=0.5>"."""
+        common = ("name", "trainable", "dtype", "class_weights_initializer")
+        options = ((name, value) for name, value in self.get_config().items() if name not in common)
+        shown = [f"{name}={value!r}" for name, value in options if isinstance(value, bool | int | float | str)]
+        return f"<{type(self).__name__} {', '.join(shown)}>"
 
     def get_config(self):
         return {

@@ -194,9 +194,10 @@ def test_toy_picture_shows_every_class_in_its_own_colour(tmp_path, dim):
     [
         ({"embeddings": np.ones((3, 4))}, r"\[N, 2\] or \[N, 3\], got \(3, 4\)"),
         ({"embeddings": np.full((3, 2), np.nan)}, "finite"),
-        ({"labels": np.arange(2)}, r"`labels` must be int \[3\]"),
+        ({"labels": np.arange(2)}, r"`labels` must be int or str \[3\]"),
         ({"class_weights": np.ones((2, 2))}, "more than 2, 2"),
         ({"class_weights": np.zeros((3, 2))}, "not zero"),
+        ({"labels": ["a", "b", "c"]}, "integer label, got labels of type str"),
     ],
 )
 def test_toy_picture_refuses_bad_input(tmp_path, change, message):
@@ -204,3 +205,11 @@ def test_toy_picture_refuses_bad_input(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         toy_plot.plot_embeddings(path=tmp_path / "toy.png", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_toy_picture_is_a_figure_and_takes_names():
+    embeddings = np.random.default_rng(0).normal(size=(6, 2))
+    names = np.array(["b", "a", "b", "c", "a", "b"], object)
+    figures = [toy_plot.plot_embeddings(embeddings, labels) for labels in (names, [1, 0, 1, 2, 0, 1])]
+    dots = [[dots.get_offsets().data.tolist() for dots in figure.axes[0].collections] for figure in figures]
+    assert dots[0] == dots[1] and [len(each) for each in dots[0]] == [2, 3, 1]

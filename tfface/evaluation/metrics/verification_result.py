@@ -8,7 +8,7 @@ from tfface.evaluation.metrics.completeness import Completeness
 from tfface.evaluation.metrics.verification import FoldAccuracy, OperatingPoint
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class VerificationResult:
     """Results of a verification protocol for a set of embeddings.
 
@@ -34,3 +34,11 @@ class VerificationResult:
     genuine_scores: np.ndarray
     impostor_scores: np.ndarray
     completeness: Completeness | None = None
+
+    def __repr__(self) -> str:
+        """Returns one line without the scores."""
+        return (
+            f"VerificationResult({self.name!r}: accuracy {100 * self.accuracy.mean:.2f} ± "
+            f"{100 * self.accuracy.std:.2f} %, AUC {self.auc:.4f}, EER {100 * self.eer:.2f} %, "
+            f"{len(self.genuine_scores)} genuine and {len(self.impostor_scores)} impostor pairs)"
+        )

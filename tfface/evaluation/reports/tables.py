@@ -90,11 +90,11 @@ def verify(
     )
 
 
-def to_table(results: Iterable[VerificationResult]) -> str:
+def to_table(results: VerificationResult | Iterable[VerificationResult]) -> str:
     """Formats results as a fixed-width text table, rates in percent.
 
     Args:
-      results: iterable of VerificationResult.
+      results: VerificationResult, or several.
 
     Returns:
       str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs, and a sentence names each
@@ -113,9 +113,9 @@ def incomplete(results: Iterable[VerificationResult]) -> list[str]:
     ]
 
 
-def table_rows(results: Iterable[VerificationResult]) -> list[list[str]]:
+def table_rows(results: VerificationResult | Iterable[VerificationResult]) -> list[list[str]]:
     """Makes the rows of `to_table`, lists of str, with the header first."""
-    results = list(results)
+    results = [results] if isinstance(results, VerificationResult) else list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     rows = [
         ["protocol", "genuine", "impostor", "accuracy %", "AUC", "EER %", *(f"TAR % (FAR {far:g})" for far in fars)]
