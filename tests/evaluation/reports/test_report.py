@@ -177,3 +177,10 @@ def test_failed_write_keeps_the_old_file(people, tmp_path, monkeypatch):
 def test_import_needs_no_tensorflow_and_leaves_pyplot_alone():
     code = "import sys, tfface.evaluation as e; sys.exit(bool({'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_result_shows_one_line_and_is_a_table_by_itself(people):
+    result = verify(*people, name="toy")
+    assert "\n" not in repr(result) and len(repr(result)) < 150
+    assert repr(result).startswith(f"VerificationResult('toy': accuracy {100 * result.accuracy.mean:.2f} ± ")
+    assert to_table(result) == to_table([result])
