@@ -14,7 +14,7 @@ from tfface.config.build import build_encoder, build_head
 from tfface.data.synthetic.rendering import write_folder
 from tfface.jobs import exports, provenance
 from tfface.jobs.model_card import model_card
-from tfface.jobs.verification import verification_pairs
+from tfface.jobs.verification import protocol_names, verification_pairs
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import write_identities
 
@@ -134,6 +134,21 @@ def test_a_far_that_the_pairs_cannot_measure_has_no_threshold(run_dir, copy, enc
     card = model_card(copy, encoder, far=0.02)
     assert card["threshold"] is None
     assert "'held-out pairs' has none for FAR 0.02; it has those for FAR 0.01" in card["notes"][0]
+
+
+def test_pair_lists_are_named_after_their_datasets(run_dir, tmp_path):
+    for name in ("cfp_fp", "lfw"):
+        shutil.copytree(run_dir.parent / "records", tmp_path / name)
+        info = json.loads((tmp_path / name / "dataset.json").read_text())
+        (tmp_path / name / "dataset.json").write_text(json.dumps(info | {"name": name}))
+        (tmp_path / f"other_{name}").mkdir()
+    lists = [tmp_path / folder / "pairs.csv" for folder in ("cfp_fp", "lfw", "other_lfw")]
+    assert protocol_names(lists) == ["cfp_fp", "lfw", "pairs"]
+    lists = [tmp_path / folder / "pairs.txt" for folder in ("cfp_fp", "lfw")]
+    assert protocol_names(lists) == ["cfp_fp/pairs", "lfw/pairs"]
+    assert protocol_names(lists[:1]) == ["pairs"]
+    with pytest.raises(ValueError, match="a protocol is given twice: .*pairs.txt"):
+        protocol_names([lists[0], lists[0]])
 
 
 def test_results_of_an_export_count_for_its_network(run_dir, encoder, tmp_path):

@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from tfface import evaluation, export
+from tfface import data, evaluation, export
 from tfface.data.protocols import pair_lists
 from tfface.jobs import provenance
 from tfface.jobs.embedding import embed_images
@@ -115,9 +115,7 @@ def verification_pairs(
         pairs can be drawn from the images.
     """
     if protocol:
-        names = [pathlib.Path(os.path.abspath(path)).stem for path in protocol]
-        if len(set(names)) < len(names):
-            raise ValueError(f"protocols must have different file names, got {names}.")
+        names = protocol_names(protocol)
         lists = [pair_lists.read_pairs(path).restrict(embeddings.keys)[0] for path in protocol]
         for path, pairs in zip(protocol, lists, strict=True):
             if pairs.completeness and pairs.completeness.missing and not allow_missing:
@@ -145,3 +143,28 @@ def verification_pairs(
 def described(protocols: dict[str, pair_lists.Pairs]) -> dict[str, str]:
     """Returns what a report says of the completeness of official lists, by their names."""
     return {name: f"official, {pairs.completeness}" for name, pairs in protocols.items()}
+
+
+def protocol_names(paths: Sequence[str | os.PathLike]) -> list[str]:
+    """Names pair lists by their files; where a name says too little, by their datasets or folders too.
+
+    Args:
+      paths: of pair lists. The `pairs.csv` in a dataset, as a .bin file is converted, has the name of the dataset.
+
+    Raises:
+      ValueError: a list is given twice.
+    """
+    absolute = [pathlib.Path(os.path.abspath(path)) for path in paths]
+    if len(set(absolute)) < len(absolute):
+        raise ValueError(f"a protocol is given twice: {', '.join(map(str, paths))}.")
+    names = [_dataset_name(path) or path.stem for path in absolute]
+    if len(set(names)) < len(names):
+        names = [f"{path.parent.name}/{name}" for path, name in zip(absolute, names, strict=True)]
+    return names if len(set(names)) == len(names) else list(map(str, absolute))
+
+
+def _dataset_name(path):
+    """Returns the name of the dataset that a list lies in, or None."""
+    if path.name != "pairs.csv" or not (path.parent / data.records.DATASET_FILE).is_file():
+        return None
+    return data.DatasetInfo.load(path.parent).name

@@ -1,6 +1,7 @@
 """Runs beside papers, and the papers' numbers against those that the project states elsewhere."""
 
 import csv
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -38,6 +39,21 @@ def test_runs_and_papers_share_columns(run):
     assert read_run(folder / "results.json").values == read_run(folder).values
     # Nobody can measure a FAR of 1e-4 with 30 impostor pairs.
     assert read_run(folder).values["LFW TAR@1e-4"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    "name, lists, dataset",
+    [
+        ("pairs", {"lfw/pairs.txt": "0"}, "LFW"),
+        ("pairs", {"records/cfp_fp/pairs.csv": "0"}, "pairs"),
+        ("cfp_fp", {"records/cfp_fp/pairs.csv": "0"}, "CFP-FP"),
+        ("splits", {"ytf/splits.txt": "0"}, "YTF"),
+    ],
+)
+def test_datasets_of_protocols(run, tmp_path, name, lists, dataset):
+    _, (result, _) = run
+    to_json([dataclasses.replace(result, name=name)], tmp_path / "results.json", {"protocol": lists})
+    assert f"{dataset} accuracy" in read_run(tmp_path).values
 
 
 @pytest.mark.parametrize(

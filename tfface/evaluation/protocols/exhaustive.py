@@ -80,7 +80,7 @@ def exhaustive_tar_at_far(
         float32, or too many pairs to hold in memory are genuine or have nearly the score of a threshold.
 
     Reference:
-      Deng et al., ArcFace, CVPR 2019, section 3.4 (Trillion-Pairs).
+      Deng et al., ArcFace, CVPR 2019, section 3.3 (Trillion-Pairs).
     """
     labels = checked_labels(labels, len(embeddings), "labels")
     # Sorted by label, so that pairs of one person are in few blocks.

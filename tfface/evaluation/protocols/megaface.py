@@ -80,7 +80,7 @@ def megaface_challenge(
 
     Reference:
       Kemelmacher-Shlizerman et al., The MegaFace Benchmark: 1 Million Faces for Recognition at Scale, CVPR 2016; Deng
-      et al., ArcFace, CVPR 2019, section 3.4 (the refined version).
+      et al., ArcFace, CVPR 2019, section 3.3 (the refined version).
     """
     probe_rows = _without(noisy_probes, len(probes), "noisy_probes")
     distractor_rows = _without(noisy_distractors, len(distractors), "noisy_distractors")

@@ -22,6 +22,7 @@ _DATASETS = {
     "lfw": "LFW",
     "lfw_pairs": "LFW",
     "pairs": "LFW",
+    "splits": "YTF",
 }
 _MAX_PAPERS_BYTES = 16 << 20
 _COLUMNS = ["paper", "table", "training", "method", "measure", "percent"]
@@ -56,8 +57,9 @@ def read_run(path: str | os.PathLike) -> Numbers:
     path = pathlib.Path(path)
     file = path / "results.json" if path.is_dir() else path
     values = {}
-    for result in read_results(file)["results"]:
-        dataset = _DATASETS.get(result["name"], result["name"])
+    document = read_results(file)
+    for result in document["results"]:
+        dataset = _dataset(result["name"], document["context"])
         accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
         completeness = result.get("completeness")
         whole = f" of {completeness['pairs']}" if completeness and completeness["missing"] else ""
@@ -66,6 +68,19 @@ def read_run(path: str | os.PathLike) -> Numbers:
             measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
             values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
     return Numbers(str(path), values)
+
+
+def _dataset(name, context):
+    """Returns the name that papers give to the dataset of a result."""
+    lists = context.get("protocol") if isinstance(context, dict) else None
+    # LFW's own list is pairs.txt; a pairs.csv is that of any .bin file.
+    if (
+        name == "pairs"
+        and isinstance(lists, dict)
+        and any(pathlib.PurePath(path).name == "pairs.csv" for path in lists)
+    ):
+        return name
+    return _DATASETS.get(name, name)
 
 
 def read_papers(path: str | os.PathLike) -> list[Numbers]:
