@@ -316,9 +316,9 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
-        ("scripts/evaluate.py", ["--model=nowhere", "--data=nowhere"], "nowhere: neither a run folder"),
+        ("scripts/evaluate.py", ["--model=nowhere", "--data=nowhere"], "nowhere does not exist"),
         ("scripts/evaluate.py", [], "model"),
-        ("scripts/export.py", ["--model=nowhere", "--output=x"], "nowhere: neither a run folder"),
+        ("scripts/export.py", ["--model=nowhere", "--output=x"], "nowhere does not exist"),
         ("scripts/evaluate.py", ["--model=a", "b"], "unexpected argument 'b'"),
     ],
 )

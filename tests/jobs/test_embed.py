@@ -191,7 +191,8 @@ def test_embeddings_alone_can_be_evaluated(model, photos, tmp_path):
     "change, message",
     [
         ({"images": None}, "images to embed are missing"),
-        ({"model": "nowhere"}, "nowhere: neither a run folder"),
+        ({"model": "nowhere"}, "nowhere does not exist"),
+        ({"model": "missing.tflite"}, "missing.tflite does not exist"),
         ({"images": "nowhere"}, "no file matches 'nowhere'"),
         ({"groups": "CSV"}, "has no row for .* images of the pairs"),
         ({"protocol": ["LFW"]}, "none of the 2 pairs has both images among the 120 keys"),

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfface.optimizers.schedules import learning_rate
+from tfface.optimizers.schedules import SCHEDULES, learning_rate
 
 
 def rates(schedule, steps):
@@ -33,6 +33,16 @@ def test_cosine_after_warm_up():
     expected = [0.05, 0.1, 0.15, 0.2]
     expected += [0.02 + 0.18 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(9)]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_learning_rate_of_zero_changes_nothing(schedule):
+    assert not rates(learning_rate(schedule, 0.0, 10, warmup_steps=2, boundaries=[4]), 10).any()
+
+
+def test_cosine_cannot_grow_from_zero():
+    with pytest.raises(ValueError, match="'cosine' must start at a positive learning rate to reach 0.1, got 0"):
+        learning_rate("cosine", 0.0, 10, final=0.1)
 
 
 def test_constant():

@@ -167,6 +167,8 @@ def load_encoder(path: str | os.PathLike) -> keras.Model:
       ValueError: `path` is neither, or has no usable checkpoint.
     """
     path = pathlib.Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist.")
     if path.suffix == ".keras" and path.is_file():
         model = keras_files.load_model(path)
         return model.final_encoder if isinstance(model, FaceModel) else model

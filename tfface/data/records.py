@@ -120,7 +120,10 @@ class DatasetInfo:
         directory = location if tf.io.gfile.isdir(location) else os.path.dirname(location)
         path = os.path.join(directory, DATASET_FILE)
         if not tf.io.gfile.exists(path):
-            raise ValueError(f"{directory or '.'} holds no {DATASET_FILE}: it is not a (complete) dataset.")
+            raise ValueError(
+                f"{directory or '.'} holds no {DATASET_FILE}: it is not a (complete) dataset. A folder of images "
+                f"becomes one by: python tfrecords_tools/from_folder.py --input={directory or '.'} --output=records"
+            )
         content = _read_description(path)
         del content["schema_version"]
         try:

@@ -102,7 +102,9 @@ def _check_arguments(output, kind, quantize, calibration, serving_config):
     if quantize and kind != ".tflite":
         raise ValueError(f"only .tflite files are quantized, got {str(output)!r} with {quantize!r}.")
     if (quantize == "int8") != (calibration is not None):
-        raise ValueError(f"int8 needs calibration records, and nothing else does; got {quantize!r}, {calibration!r}.")
+        if quantize == "int8":
+            raise ValueError("int8 needs calibration: records of faces like those to be embedded (--calibration).")
+        raise ValueError(f"calibration belongs to --quantize=int8, got {calibration!r} with {quantize or 'none'!r}.")
     if serving_config is not None:
         if kind != "SavedModel":
             raise ValueError(f"TensorFlow Serving serves SavedModels, got {str(output)!r}.")

@@ -131,6 +131,10 @@ def learning_rate(
         after = schedules.PiecewiseConstantDecay([b - warmup_steps - 1 for b in boundaries], rates)
     elif schedule == "polynomial":
         after = schedules.PolynomialDecay(base, decay_steps, end_learning_rate=final, power=power)
+    elif base == 0:
+        if final:
+            raise ValueError(f"schedule 'cosine' must start at a positive learning rate to reach {final}, got 0.")
+        after = schedules.PiecewiseConstantDecay([total_steps], [0.0, 0.0])
     else:
         after = schedules.CosineDecay(base, decay_steps, alpha=final / base if base else 0.0)
     return WarmUp(after, base, warmup_steps) if warmup_steps else after

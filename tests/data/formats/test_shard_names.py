@@ -1,8 +1,17 @@
 """File names of shards: written, parsed and found by one rule."""
 
+import pathlib
+
 import pytest
 
-from tfface.data.formats.shard_names import MAX_SHARDS, check_name, find_shards, parse_shard_name, shard_name
+from tfface.data.formats.shard_names import (
+    MAX_SHARDS,
+    check_name,
+    find_shards,
+    folder_name,
+    parse_shard_name,
+    shard_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +52,17 @@ def test_names_that_cannot_start_a_file_name_are_refused(name):
     with pytest.raises(ValueError, match="^a prefix must consist of letters, digits, '_', '-' and '.', got "):
         check_name(name, "a prefix")
     assert check_name("v1.2-x", "a prefix") == "v1.2-x"
+
+
+@pytest.mark.parametrize(
+    "folder, name",
+    [
+        ("my photos", "my_photos"),
+        ("a/Gesichter für 2024 (neu)", "Gesichter_für_2024_neu_"),
+        (".x", "x"),
+        ("-", "dataset"),
+    ],
+)
+def test_every_folder_gives_a_name(folder, name):
+    assert folder_name(pathlib.Path(folder)) == name
+    assert check_name(name, "a name") == name

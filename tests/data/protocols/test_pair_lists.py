@@ -415,6 +415,13 @@ def test_every_pair_can_be_drawn():
         sample_pairs(keys, labels, 20, seed=0, folds=1)
 
 
+def test_few_identities_are_told_how_many_folds_they_allow():
+    keys, labels = _images([4] * 10)
+    with pytest.raises(ValueError, match="each of 10 folds needs two identities, got 10: give folds=5 at most"):
+        sample_pairs(keys, labels, 20, seed=0)
+    _check_protocol(sample_pairs(keys, labels, 20, seed=0, folds=5), keys, labels, 20, 5)
+
+
 def test_sampling_refuses_bad_arguments():
     keys, labels = _images([4] * 8)
     for bad in (

@@ -125,5 +125,5 @@ def test_damaged_files_are_refused(encoder, tmp_path):
         (tmp_path / "bad.onnx").write_bytes(damaged)
         with pytest.raises(ValueError, match="bad.onnx"):
             load_embedder(tmp_path / "bad.onnx")
-    with pytest.raises(ValueError, match="absent.onnx.* is not a file"):
+    with pytest.raises(ValueError, match="absent.onnx.* does not exist"):
         load_embedder(tmp_path / "absent.onnx")

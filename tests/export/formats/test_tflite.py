@@ -108,7 +108,7 @@ IMAGES = np.zeros([2, SIZE, SIZE, 3], np.float32)
     ("arguments", "message"),
     [
         ({"quantize": "int4"}, "`quantize` must be.*'int4'"),
-        ({"quantize": "int8"}, "`calibration` belongs to 'int8'"),
+        ({"quantize": "int8"}, "'int8' needs `calibration`: batches"),
         ({"quantize": "float16", "calibration": [IMAGES]}, "`calibration` belongs to 'int8'"),
         ({"quantize": "int8", "calibration": []}, "no images"),
         ({"quantize": "int8", "calibration": [IMAGES[0]]}, "must give float32 batches"),
@@ -181,7 +181,7 @@ def test_damaged_files_are_refused(encoder, tmp_path):
         (tmp_path / "bad.tflite").write_bytes(damaged)
         with pytest.raises(ValueError, match="bad.tflite"):
             load_embedder(tmp_path / "bad.tflite")
-    with pytest.raises(ValueError, match="absent.tflite.* is not a file"):
+    with pytest.raises(ValueError, match="absent.tflite.* does not exist"):
         load_embedder(tmp_path / "absent.tflite")
 
 

@@ -17,7 +17,7 @@ from tfface.data.conversion.plan import digest, list_items, plan_shards, split_i
 from tfface.data.conversion.staging import Stage, check_output
 from tfface.data.conversion.writer import ShardNote, read_note, write_shards
 from tfface.data.formats.left_out import in_all
-from tfface.data.formats.shard_names import MAX_SHARDS
+from tfface.data.formats.shard_names import MAX_SHARDS, folder_name
 from tfface.data.records import DATASET_FILE, SCHEMA_VERSION, DatasetInfo, Shard
 from tfface.data.sources.base import Source
 from tfface.data.sources.folders import FolderSource
@@ -93,7 +93,7 @@ def convert(
     if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
         raise ValueError(f"`num_shards` must be in [1, {MAX_SHARDS}], got {num_shards}.")
     output = pathlib.Path(output_dir)
-    name = name or output.resolve().name
+    name = name or folder_name(output)
     stage = Stage(output, name)
     held_out = {"heldout": holdout_identities, "validation": holdout_images}
     if labels_from is not None and any(held_out.values()):

@@ -41,6 +41,11 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def folder_name(folder: pathlib.Path) -> str:
+    """Returns the name of a dataset in a folder: that of the folder, with `_` for what `check_name` refuses."""
+    return re.sub(r"[^\w.-]+", "_", folder.resolve().name).lstrip(".-") or "dataset"
+
+
 def shard_name(name: str, index: int, total: int) -> str:
     """Returns the file name of shard `index` of `total`."""
     return f"{name}-{index:0{_DIGITS}d}-of-{total:0{_DIGITS}d}.tfrecord"

@@ -41,6 +41,11 @@ def sample_pairs(
         raise ValueError(f"`keys` and `labels` must be [N] with distinct keys, got {keys.shape} and {labels.shape}.")
     if folds < 1 or count < 1 or count % (2 * folds):
         raise ValueError(f"`count` must be a positive multiple of 2 * folds, got count={count}, folds={folds}.")
+    identities_given = len(np.unique(labels))
+    if identities_given < 2 * folds:
+        most = identities_given // 2
+        remedy = f"give folds={most} at most, and a multiple of {2 * most} pairs" if most else "give more identities"
+        raise ValueError(f"each of {folds} folds needs two identities, got {identities_given}: {remedy}.")
     rng, per_class = np.random.default_rng(seed), count // (2 * folds)
     order, starts = np.argsort(labels, kind="stable"), np.unique(np.sort(labels), return_index=True)[1]
     images = np.split(order, starts[1:])

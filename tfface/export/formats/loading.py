@@ -30,15 +30,13 @@ def load_embedder(path: str | os.PathLike) -> Embedder:
       OSError: the file cannot be read.
     """
     path = pathlib.Path(path)
+    if not path.exists():
+        raise ValueError(f"{str(path)!r} does not exist.")
     load = _FILES.get(path.suffix)
     if load is None or path.is_dir():
         return _saved_model(path)
-    try:
-        # Read at once, not mapped by its name: a file that changes under a memory map would crash a running network.
-        content = files.read_regular(path, _MAX_BYTES)
-    except FileNotFoundError:
-        raise ValueError(f"{str(path)!r} is not a file.") from None
-    return load(path, content)
+    # Read at once, not mapped by its name: a file that changes under a memory map would crash a running network.
+    return load(path, files.read_regular(path, _MAX_BYTES))
 
 
 def is_export(path: str | os.PathLike) -> bool:

@@ -47,9 +47,9 @@ def tflite(
     if quantize not in (None, "float16", "int8"):
         raise ValueError(f"`quantize` must be None, 'float16' or 'int8', got {quantize!r}.")
     if (calibration is None) == (quantize == "int8"):
-        raise ValueError(
-            f"`calibration` belongs to 'int8' and must come with it, got {quantize!r} with {calibration!r}."
-        )
+        if quantize == "int8":
+            raise ValueError("'int8' needs `calibration`: batches of images like those that will be embedded.")
+        raise ValueError(f"`calibration` belongs to 'int8', got it with {quantize!r}.")
     embed = embedding_function(encoder)
     # The converter finds variables by the attributes of a module, but not those inside a Keras 3 model.
     module = tf.Module()
