@@ -271,6 +271,7 @@ def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
             "calibration belongs to --quantize=int8, got 'records' with 'float16'",
         ),
         ("a.onnx", {"serving_config": "serving"}, "serves SavedModels"),
+        ("a.tflite", {"layout": "nchw"}, "layout 'nchw' is for .onnx files"),
         ("latest", {"serving_config": "serving"}, "version number"),
     ],
 )

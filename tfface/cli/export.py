@@ -25,6 +25,9 @@ _RESULTS = flags.DEFINE_string(
     "results.json of tfface evaluate for this model or an export of it. Default: that of the run.",
 )
 _QUANTIZE = flags.DEFINE_enum("quantize", "none", ["none", "float16", "int8"], "Precision of a .tflite file.")
+_LAYOUT = flags.DEFINE_enum(
+    "layout", "nhwc", ["nhwc", "nchw"], "Layout of the images that a .onnx file takes; nchw has the channels first."
+)
 _CALIBRATION = flags.DEFINE_string(
     "calibration", None, "For --quantize=int8: records (dataset folder or glob) of faces like those to be embedded."
 )
@@ -47,6 +50,7 @@ def main() -> None:
         quantize=None if _QUANTIZE.value == "none" else _QUANTIZE.value,
         calibration=_CALIBRATION.value,
         serving_config=_SERVING_CONFIG.value,
+        layout=_LAYOUT.value,
     )
     found, threshold = result.agreement, result.card["threshold"]
     print(f"Wrote {result.path}")

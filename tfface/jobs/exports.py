@@ -41,6 +41,7 @@ def export_model(
     quantize: Literal["float16", "int8"] | None = None,
     calibration: str | os.PathLike | None = None,
     serving_config: str | os.PathLike | None = None,
+    layout: Literal["nhwc", "nchw"] = "nhwc",
 ) -> ExportResult:
     """Exports a trained model with its card; a fresh process first checks that it gives the model's embeddings.
 
@@ -56,6 +57,7 @@ def export_model(
           quantize: precision of a `.tflite` file: None, "float16" or "int8".
       calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
       serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
+      layout: of the images that a `.onnx` file takes: "nhwc", or "nchw" for runtimes that want the channels first.
 
     Returns:
       `ExportResult`.
@@ -66,10 +68,12 @@ def export_model(
     """
     output = pathlib.Path(output)
     kind = output.suffix if output.suffix in (".tflite", ".onnx") else "SavedModel"
-    _check_arguments(output, kind, quantize, calibration, serving_config)
+    _check_arguments(output, kind, quantize, calibration, serving_config, layout)
     encoder = load_encoder(model)
     card = model_card(model, encoder, flip=flip, far=far, protocol=protocol, results=results)
     card["export"] = {"format": kind, "quantize": quantize or "none"}
+    if kind == ".onnx":
+        card["export"]["layout"] = layout
     if card["verification"] and (verified := card["verification"]["quantize"]) != (quantize or "none"):
         network = f"quantized to {verified}" if verified != "none" else f"before its quantization to {quantize}"
         card["notes"].append(f"Accuracy and thresholds are those of the network {network}.")
@@ -78,7 +82,7 @@ def export_model(
     output.parent.mkdir(parents=True, exist_ok=True)
     with files.temporary_folder(beside=output) as staging:
         unfinished = staging / output.name
-        _write(encoder, unfinished, kind, card, quantize, calibration)
+        _write(encoder, unfinished, kind, card, quantize, calibration, layout)
         try:
             agreement = export.check_export(unfinished, encoder, flip=flip, quantize=quantize)
         except ValueError as error:
@@ -94,13 +98,15 @@ def export_model(
     return ExportResult(output, card, agreement, notes)
 
 
-def _check_arguments(output, kind, quantize, calibration, serving_config):
+def _check_arguments(output, kind, quantize, calibration, serving_config, layout):
     if output.is_dir() or kind == "SavedModel" and output.exists():
         raise ValueError(f"cannot export to {str(output)!r}: the path exists already.")
     if quantize not in (None, "float16", "int8"):
         raise ValueError(f"quantize must be None, 'float16' or 'int8', got {quantize!r}.")
     if quantize and kind != ".tflite":
         raise ValueError(f"only .tflite files are quantized, got {str(output)!r} with {quantize!r}.")
+    if layout not in ("nhwc", "nchw") or layout == "nchw" and kind != ".onnx":
+        raise ValueError(f"layout 'nchw' is for .onnx files, got {layout!r} with {str(output)!r}.")
     if (quantize == "int8") != (calibration is not None):
         if quantize == "int8":
             raise ValueError("int8 needs calibration: records of faces like those to be embedded (--calibration).")
@@ -111,14 +117,14 @@ def _check_arguments(output, kind, quantize, calibration, serving_config):
         export.served_name(output)
 
 
-def _write(encoder, path, kind, card, quantize, calibration):
+def _write(encoder, path, kind, card, quantize, calibration, layout):
     if kind == "SavedModel":
         threshold = card["threshold"] and card["threshold"]["value"]
         export.saved_model(encoder, path, flip=card["flip"], threshold=threshold, card=card)
         return
     network = export.with_mirror(encoder) if card["flip"] else encoder
     if kind == ".onnx":
-        export.onnx(network, path)
+        export.onnx(network, path, layout=layout)
     else:
         export.tflite(network, path, quantize=quantize, calibration=_batches(calibration, encoder.input_shape[1:3]))
     export.write_card(card, path)

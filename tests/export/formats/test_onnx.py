@@ -54,6 +54,20 @@ def test_file_is_a_valid_model_of_its_opset(encoder, images, tmp_path, opset):
     np.testing.assert_allclose(session.run(None, {"image": images})[0], expected(encoder, images), atol=1e-5)
 
 
+def test_images_may_have_their_channels_first(encoder, images, tmp_path):
+    onnx(encoder, tmp_path / "x.onnx", layout="nchw")
+    session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
+    (image,) = session.get_inputs()
+    assert (image.name, image.shape) == ("image", ["N", 3, SIZE, SIZE])
+    (found,) = session.run(None, {"image": images.transpose(0, 3, 1, 2)})
+    np.testing.assert_allclose(found, expected(encoder, images), atol=1e-5)
+    embedder = load_embedder(tmp_path / "x.onnx")
+    assert embedder.image_size == (SIZE, SIZE)
+    np.testing.assert_allclose(embedder(images), found, atol=1e-6)
+    with pytest.raises(ValueError, match="`layout` must be 'nhwc' or 'nchw', got 'chw'"):
+        onnx(encoder, tmp_path / "y.onnx", layout="chw")
+
+
 def test_unknown_opset_is_refused(encoder, tmp_path):
     with pytest.raises(ValueError, match="999"):
         onnx(encoder, tmp_path / "x.onnx", opset=999)

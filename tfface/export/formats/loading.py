@@ -107,7 +107,14 @@ def _onnx(path, content):
         {end.name: (end.type, [side if isinstance(side, int) else -1 for side in end.shape]) for end in side}
         for side in (session.get_inputs(), session.get_outputs())
     ]
-    return _embedder(path, lambda images: session.run(["embedding"], {"image": images})[0], *ends)
+    channels_first = [sides for _, sides in ends[0].values() if sides[1:2] == [3] and sides[-1] != 3]
+    for sides in channels_first:
+        sides[1:] = *sides[2:], 3
+
+    def run(images):
+        return session.run(["embedding"], {"image": images.transpose(0, 3, 1, 2) if channels_first else images})[0]
+
+    return _embedder(path, run, *ends)
 
 
 def _embedder(path, run, inputs, outputs):

@@ -1,6 +1,7 @@
 """ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
 
 import os
+from typing import Literal
 
 import keras
 
@@ -8,27 +9,34 @@ from tfface import files
 from tfface.export.embedding.embedder import embedding_function
 
 
-def onnx(encoder: keras.Model, path: str | os.PathLike, opset: int = 17) -> None:
+def onnx(
+    encoder: keras.Model, path: str | os.PathLike, opset: int = 17, layout: Literal["nhwc", "nchw"] = "nhwc"
+) -> None:
     """Writes the encoder, without any head, as an `.onnx` file.
 
-    Its input is `image` ([N, H, W, 3] float32 in [-1, 1], RGB), its output `embedding` ([N, D] float32, unit length).
+    Its input is `image` ([N, H, W, 3], or [N, 3, H, W] with "nchw", float32 in [-1, 1], RGB), its output
+    `embedding` ([N, D] float32, unit length).
 
     Args:
       encoder: functional or Sequential `keras.Model` from images [N, H, W, 3] to embeddings [N, D], with fixed H, W and
         D, that computes in float32. It runs in inference mode.
       path: `.onnx` file to write.
       opset: int, version of the ONNX operator set.
+      layout: "nhwc", or "nchw" for runtimes that take the channels first, such as OpenCV and TensorRT.
 
     Raises:
-      ValueError: the encoder has other inputs or outputs or another precision, tf2onnx does not know the opset, or the
-        package tf2onnx is missing.
+      ValueError: the encoder has other inputs or outputs or another precision, the layout is unknown, tf2onnx does not
+        know the opset, or the package tf2onnx is missing.
     """
+    if layout not in ("nhwc", "nchw"):
+        raise ValueError(f"`layout` must be 'nhwc' or 'nchw', got {layout!r}.")
     embed = embedding_function(encoder)
     try:
         import tf2onnx
     except ImportError:
         raise ValueError("export to ONNX needs the package tf2onnx: pip install 'tfface[onnx]'.") from None
-    model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset)
+    channels_first = ["image"] if layout == "nchw" else None
+    model, _ = tf2onnx.convert.from_function(embed, embed.input_signature, opset=opset, inputs_as_nchw=channels_first)
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "N"  # The converter does not know that both share one size.
     files.write_atomically(path, model.SerializeToString())
