@@ -193,6 +193,8 @@ def test_embeddings_alone_can_be_evaluated(model, photos, tmp_path):
         ({"images": None}, "images to embed are missing"),
         ({"model": "nowhere"}, "nowhere does not exist"),
         ({"model": "missing.tflite"}, "missing.tflite does not exist"),
+        ({"model": "empty"}, "empty: neither a run folder .* The folder is empty"),
+        ({"model": "other.keras"}, r"other.keras holds another network: .* with input shape \(None, 10\)"),
         ({"images": "nowhere"}, "no file matches 'nowhere'"),
         ({"groups": "CSV"}, "has no row for .* images of the pairs"),
         ({"protocol": ["LFW"]}, "none of the 2 pairs has both images among the 120 keys"),
@@ -201,7 +203,10 @@ def test_embeddings_alone_can_be_evaluated(model, photos, tmp_path):
         ({"model": "NAN"}, r"embeddings of 60 of 120 images are not finite, the first of \['p00"),
     ],
 )
-def test_bad_input_is_named(model, photos, tmp_path, change, message):
+def test_bad_input_is_named(model, photos, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    keras.Sequential([keras.Input((10,)), keras.layers.Dense(3)]).save("other.keras")
     keys = data.find_images(photos).keys
     (tmp_path / "groups.csv").write_text("key,c\nsomebody,1\n")
     (tmp_path / "pairs.txt").write_text("1 1\nA\t1\t2\nA\t1\tB\t1\n")

@@ -14,6 +14,8 @@ import keras
 from tfface import backbones, heads
 from tfface.config import components, train_config
 from tfface.distribute import collectives
+from tfface.export.embedding.embedder import encoder_image_size
+from tfface.export.formats.loading import is_export
 from tfface.optimizers import schedules
 from tfface.optimizers.kinds import weights_of_kinds
 from tfface.training import keras_files
@@ -154,6 +156,15 @@ def _size_of(settings):
     return size
 
 
+def _hint(path):
+    """Says what a path that is not a trained model may be instead."""
+    if is_export(path):
+        return " It is an export, which embed.py and evaluate.py take; only a trained model can be exported."
+    if path.is_dir() and not any(path.iterdir()):
+        return " The folder is empty."
+    return " An export is a folder with saved_model.pb, or a file named .tflite or .onnx." if path.is_dir() else ""
+
+
 def load_encoder(path: str | os.PathLike) -> keras.Model:
     """Loads an encoder from a run folder (its newest checkpoint) or a `.keras` file.
 
@@ -171,9 +182,16 @@ def load_encoder(path: str | os.PathLike) -> keras.Model:
         raise ValueError(f"{path} does not exist.")
     if path.suffix == ".keras" and path.is_file():
         model = keras_files.load_model(path)
-        return model.final_encoder if isinstance(model, FaceModel) else model
+        encoder = model.final_encoder if isinstance(model, FaceModel) else model
+        try:
+            encoder_image_size(encoder)
+        except ValueError as error:
+            raise ValueError(f"{path} holds another network: {error}") from None
+        return encoder
     if not (path / train_config.FLAGFILE).is_file():
-        raise ValueError(f"{path}: neither a run folder (it has no {train_config.FLAGFILE}) nor a .keras file.")
+        raise ValueError(
+            f"{path}: neither a run folder (it has no {train_config.FLAGFILE}) nor a .keras file.{_hint(path)}"
+        )
     encoder = build_encoder(train_config.read_flagfile(path / train_config.FLAGFILE), precision="float32")
     restore_encoder(encoder, path / "checkpoints")
     return encoder

@@ -1,6 +1,7 @@
 """The SavedModel export runs in TensorFlow's C++ loader and gives the encoder's embeddings there."""
 
 import io
+import shutil
 import subprocess
 import sys
 
@@ -108,6 +109,25 @@ def test_normalises_half_precision_embeddings_in_float32(tmp_path, weight):
 def test_zero_embedding_stays_zero(tmp_path):
     saved_model(_linear_encoder("float32", "zeros"), tmp_path / "1")
     np.testing.assert_array_equal(load_embedder(tmp_path / "1")(np.ones([1, 4, 4, 3], np.float32)), [[0, 0]])
+
+
+@pytest.mark.parametrize("damage", ["half a graph", "empty variables", "no variables", "another signature"])
+def test_damaged_folders_are_named(encoder, tmp_path, damage):
+    path = tmp_path / "face" / "1"
+    saved_model(encoder, path)
+    if damage == "half a graph":
+        content = (path / "saved_model.pb").read_bytes()
+        (path / "saved_model.pb").write_bytes(content[: len(content) // 2])
+    elif damage == "empty variables":
+        next(path.glob("variables/*.data*")).write_bytes(b"")
+    elif damage == "no variables":
+        shutil.rmtree(path / "variables")
+    else:
+        module = tf.Module()
+        module.call = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], name="x")])
+        tf.saved_model.save(module, str(path), {"aligned": module.call})
+    with pytest.raises(ValueError, match="SavedModel '.*face/1'.* (is damaged or not complete|must take 'image')"):
+        load_embedder(path)
 
 
 def test_refuses_an_existing_path(encoder, tmp_path):

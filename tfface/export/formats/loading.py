@@ -50,12 +50,22 @@ def _saved_model(path):
         raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
     if not card_files(path)[0].is_file():
         _warn_of_stranger(path.resolve())
-    loaded = tf.saved_model.load(str(path))
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # Damage surfaces as errors of TensorFlow, of its readers, or of Python.
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise ValueError(f"SavedModel {str(path)!r} is damaged or not complete ({reason}).") from None
     if "aligned" not in loaded.signatures:
         raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
     aligned = loaded.signatures["aligned"]
-    (_, height, width, _) = aligned.structured_input_signature[1]["image"].shape
-    embedding_dim = aligned.structured_outputs["embedding"].shape[-1]
+    match aligned.structured_input_signature[1], aligned.structured_outputs:
+        case {"image": tf.TensorSpec(shape=images)}, {"embedding": tf.TensorSpec(shape=embeddings)}:
+            (_, height, width, _), embedding_dim = images, embeddings[-1]
+        case inputs, outputs:
+            raise ValueError(
+                f"SavedModel {str(path)!r}: its signature 'aligned' must take 'image' and return 'embedding', "
+                f"got {sorted(inputs)} -> {sorted(outputs)}."
+            )
     # `loaded` stays referenced: a signature alone does not keep the variables alive.
     return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
 
