@@ -136,6 +136,14 @@ def test_a_far_that_the_pairs_cannot_measure_has_no_threshold(run_dir, copy, enc
     assert "'held-out pairs' has none for FAR 0.02; it has those for FAR 0.01" in card["notes"][0]
 
 
+@pytest.mark.parametrize("identities", [1, 3])
+def test_too_few_identities_for_two_folds_are_counted(identities):
+    labels = np.repeat(np.arange(identities), 3)
+    embeddings = export.Embeddings(np.eye(len(labels), dtype=np.float32), [str(i) for i in range(len(labels))], labels)
+    with pytest.raises(ValueError, match=f"two folds need four identities, got {identities}"):
+        verification_pairs(embeddings, (), 100, 0)
+
+
 def test_pair_lists_are_named_after_their_datasets(run_dir, tmp_path):
     for name in ("cfp_fp", "lfw"):
         shutil.copytree(run_dir.parent / "records", tmp_path / name)

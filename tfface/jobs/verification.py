@@ -126,6 +126,8 @@ def verification_pairs(
         return dict(zip(names, lists, strict=True))
     if embeddings.labels is None:
         raise ValueError("pairs can only be drawn from embeddings with labels, and these have none: give a protocol.")
+    if (identities := len(set(embeddings.labels.tolist()))) < 4:
+        raise ValueError(f"no verification pairs can be drawn: two folds need four identities, got {identities}.")
     # Ten folds need twenty identities; fewer folds let a small album of photos be verified too.
     for folds in (10, 5, 2):
         count = max_pairs // (2 * folds) * (2 * folds)
