@@ -162,9 +162,13 @@ def _train(settings, strategy):
 
 @contextlib.contextmanager
 def _lost_worker_in_a_sentence():
+    lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    except tf.errors.OpError as error:
+        # After that, what ends a collective operation has the class of whatever noticed first, such as a heartbeat.
+        if not isinstance(error, lost) and "Collective ops is aborted by" not in error.message:
+            raise
         raise ValueError(
             "another worker has ended or cannot be reached; start all of them again with --resume "
             f"({type(error).__name__})."
