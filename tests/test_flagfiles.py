@@ -138,3 +138,9 @@ def test_the_flags_of_a_run_are_a_regular_file_of_bounded_size(tmp_path):
     os.mkfifo(path)
     with pytest.raises(ValueError, match=r"flags\.txt: not a regular file"):
         train_config.read_flagfile(path)
+
+
+def test_a_flagfile_that_names_none_is_named(tmp_path):
+    (tmp_path / "a.flags").write_text("--epochs=3\n--flagfile\n")
+    with pytest.raises(ValueError, match=r"a\.flags: --flagfile needs the name of a file"):
+        flagfiles.expand(["program", f"--flagfile={tmp_path / 'a.flags'}"])

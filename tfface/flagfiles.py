@@ -87,7 +87,8 @@ def _expand(arguments, upgrade, within):
         elif arguments:
             path = arguments.pop(0)
         else:
-            raise ValueError(f"--{_NAME} needs the name of a file.")
+            where = f"{within[-1]}: " if within else ""
+            raise ValueError(f"{where}--{_NAME} needs the name of a file.")
         found += _included(os.path.expanduser(path), upgrade, within) if path else []
         if len(found) > _MAX_FLAGS:
             raise ValueError(f"{path}: flagfiles have at most {_MAX_FLAGS} flags together.")
