@@ -204,7 +204,9 @@ class CsvLog:
     def __init__(self, path: str | os.PathLike, columns, start_step: int):
         self.path = pathlib.Path(path)
         lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
-        kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= start_step]
+        # A run that begins writes the row of step 0 itself, also after an attempt that did not come to a checkpoint.
+        last = start_step or -1
+        kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[0]) <= last]
         files.write_atomically(self.path, "".join([",".join(columns) + "\n", *kept]).encode())
 
     def append(self, *row) -> None:
