@@ -1,6 +1,7 @@
 """The scripts as a user runs them: train, interrupt, resume, evaluate, export."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -10,7 +11,12 @@ import subprocess
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from jobs import curve, start, wait_until
+
+from tfface.config import train_config
+from tfface.jobs.run_folder import owned_run_folder
+from tfface.jobs.training import train
 
 FLAGS = """
 --train_data=synthetic
@@ -84,47 +90,33 @@ def test_held_out_accuracy_rises(run):
     assert (run_dir / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_killed_and_resumed_run_has_the_same_curve(run, folder):
+def test_a_run_that_is_asked_to_end_then_killed_then_damaged_is_the_uninterrupted_one(run, folder):
     uninterrupted, _ = run
+    run_dir = folder / "interrupted"
     # The flagfile that the first run wrote reruns it; its records are the same data.
-    arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={folder / 'killed'}"]
-    process = script("scripts/train.py", *arguments, wait=False)
-    # Killed some steps after the first checkpoint, so that the resume goes back.
-    wait_until(lambda: len(curve(folder / "killed")) >= 40, process)
+    arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={run_dir}", "--log_every=10"]
+    process = script("scripts/train.py", *arguments, "--save_every=120", wait=False)
+    wait_until(lambda: curve(run_dir), process)
+    assert_saves_and_ends(process, signal.SIGTERM, 143, run_dir)
+
+    process = script("scripts/train.py", *arguments, "--resume", wait=False)
+    # Killed some steps after a checkpoint, so that the resume goes back; and further back, to the one before it.
+    wait_until(lambda: len(curve(run_dir)) >= 7, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    stopped_at = len(curve(folder / "killed"))
-    assert 40 <= stopped_at < len(curve(uninterrupted))
-    assert curve(folder / "killed") == curve(uninterrupted)[:stopped_at]
-
+    assert 7 <= len(curve(run_dir)) < 12
+    newest, before = sorted((run_dir / "checkpoints").glob("step-*"), key=lambda path: -int(path.name[5:]))[:2]
+    truncate(newest)
     resumed = script("scripts/train.py", *arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert curve(folder / "killed") == curve(uninterrupted)
+    assert f"The run continues from {before.name}." in resumed.stderr
 
-    ours, theirs = (np.load(embed(path, folder)) for path in (folder / "killed", uninterrupted))
+    assert_same_run(run_dir, uninterrupted)
+    ours, theirs = (np.load(embed(path, folder)) for path in (run_dir, uninterrupted))
     np.testing.assert_array_equal(ours["vectors"], theirs["vectors"])
 
 
-@pytest.mark.parametrize(
-    "signum, status, strategy",
-    [
-        (signal.SIGTERM, 143, []),
-        pytest.param(signal.SIGINT, 130, [], marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, ["--strategy=mirrored", "--replicas=2"], marks=pytest.mark.slow),
-    ],
-)
-def test_a_run_that_is_asked_to_end_saves_and_resumes(signum, status, strategy, run, folder, tmp_path):
-    uninterrupted, _ = run
-    run_dir = tmp_path / "run"
-    # Neither saved nor logged at every step, so that the checkpoint lies between two lines of the log.
-    arguments = [
-        f"--flagfile={uninterrupted / 'flags.txt'}",
-        f"--run_dir={run_dir}",
-        f"--train_data={uninterrupted}/records/train",
-    ]
-    arguments += [f"--heldout_data={uninterrupted}/records/heldout", "--log_every=10", "--save_every=120", *strategy]
-    process = script("scripts/train.py", *arguments, wait=False)
-    wait_until(lambda: curve(run_dir), process)
+def assert_saves_and_ends(process, signum, status, run_dir):
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     (checkpoint,) = (run_dir / "checkpoints").iterdir()
@@ -134,13 +126,40 @@ def test_a_run_that_is_asked_to_end_saves_and_resumes(signum, status, strategy, 
     assert (process.returncode, errors.splitlines()[-1]) == (status, expected)
     assert "Traceback" not in errors
 
+
+def assert_same_run(run_dir, uninterrupted):
+    """The losses of a run that logged every ten steps, and its last checkpoint, are those of the uninterrupted one."""
+    means = np.reshape([float(loss) for _, loss in curve(uninterrupted)], [-1, 10]).mean(axis=1)
+    np.testing.assert_allclose([float(loss) for _, loss in curve(run_dir)], means, rtol=1e-6)
+    ours, theirs = (checkpoint_arrays(path / "checkpoints/step-120/variables") for path in (run_dir, uninterrupted))
+    assert all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
+
+
+def truncate(checkpoint):
+    data = checkpoint / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1000])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "signum, status, strategy",
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, ["--strategy=mirrored", "--replicas=2"])],
+)
+def test_a_run_that_is_asked_to_end_saves_and_resumes(signum, status, strategy, run, tmp_path):
+    uninterrupted, _ = run
+    run_dir = tmp_path / "run"
+    # Neither saved nor logged at every step, so that the checkpoint lies between two lines of the log.
+    arguments = [
+        *(f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={run_dir}"),
+        *("--log_every=10", "--save_every=120", *strategy),
+    ]
+    process = script("scripts/train.py", *arguments, wait=False)
+    wait_until(lambda: curve(run_dir), process)
+    assert_saves_and_ends(process, signum, status, run_dir)
     assert script("scripts/train.py", *arguments, "--resume").returncode == 0
     assert len(curve(run_dir)) == 12
     if not strategy:
-        means = np.reshape([float(loss) for _, loss in curve(uninterrupted)], [-1, 10]).mean(axis=1)
-        np.testing.assert_allclose([float(loss) for _, loss in curve(run_dir)], means, rtol=1e-6)
-        ours, theirs = (checkpoint_arrays(path / "checkpoints/step-120/variables") for path in (run_dir, uninterrupted))
-        assert all(np.array_equal(*pair) for pair in zip(ours, theirs, strict=True))
+        assert_same_run(run_dir, uninterrupted)
 
 
 def test_a_run_folder_has_one_training(run, folder, tmp_path):
@@ -148,11 +167,16 @@ def test_a_run_folder_has_one_training(run, folder, tmp_path):
     arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}"]
     first = script("scripts/train.py", *arguments, wait=False)
     wait_until((tmp_path / "run/.owner").exists, first)
-    for more in ([], ["--resume"], ["--overwrite"], ["--resume", "--steal_lock"]):
-        second = script("scripts/train.py", *arguments, *more)
-        assert second.returncode == 1
-        assert re.search(f"in use by process {first.pid} on .* since .*: wait for it, or end it first", second.stderr)
-        assert "Traceback" not in second.stderr
+    in_use = f"in use by process {first.pid} on .* since .*: wait for it, or end it first"
+    second = script("scripts/train.py", *arguments, "--resume", "--steal_lock")
+    assert second.returncode == 1
+    assert re.search(in_use, second.stderr)
+    assert "Traceback" not in second.stderr
+    settings = train_config.read_flagfile(uninterrupted / "flags.txt")
+    for more in ({}, {"resume": True}, {"overwrite": True}):
+        settings = dataclasses.replace(settings, run_dir=str(tmp_path / "run"), **more)
+        with pytest.raises(ValueError, match=in_use), owned_run_folder(settings):
+            pass
     first.kill()
     first.communicate()
 
@@ -179,11 +203,11 @@ def test_a_step_that_breaks_the_weights_is_not_saved(run, tmp_path):
         assert all(np.isfinite(array).all() for array in checkpoint_arrays(checkpoint / "variables"))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(run, tmp_path):
     uninterrupted, _ = run
     shutil.copytree(uninterrupted, tmp_path / "run")
-    data = tmp_path / "run/checkpoints/step-120/variables.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:-1000])
+    truncate(tmp_path / "run/checkpoints/step-120")
     arguments = [f"--flagfile={uninterrupted / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}", "--resume"]
     strict = script("scripts/train.py", *arguments, "--strict_resume")
     assert strict.returncode == 1
@@ -282,19 +306,9 @@ def test_export_script_writes_what_the_run_exported(run, folder):
     "arguments, message",
     [
         ([], "already holds a run: --resume continues it"),
-        (["--resume", "--batch_size=16"], r"cannot be resumed with other settings: --batch_size (was 32, now 16)"),
         (["--run_dir=NEW", "--head=ArcFase"], "ArcFase"),
         (["--run_dir=NEW", "--batch_size=x"], "batch_size=x"),
         (["--run_dir=NEW", "--no_such_flag"], "no_such_flag"),
-        (["--run_dir=NEW", "--train_data=nowhere/*.tfrecord"], "nowhere/*.tfrecord"),
-        (
-            ["--run_dir=NEW", "--batch_size=4000", "--train_data=RECORDS"],
-            "480 images do not fill one batch of batch_size 4000",
-        ),
-        (
-            ["--run_dir=NEW", "--head=NormSoftmax(margin=0.2)", "--train_data=RECORDS"],
-            "head NormSoftmax has no argument 'margin'",
-        ),
         (
             ["--run_dir=NEW", "--learning_rate=1e9", "--warmup_epochs=0", "--train_data=RECORDS"],
             "a smaller learning rate or a longer warm-up may help",
@@ -311,6 +325,28 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (folder / "new/export").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"run_dir": "RUN", "resume": True, "batch_size": 16}, "other settings: --batch_size (was 32, now 16)"),
+        ({"train_data": "nowhere/*.tfrecord"}, "nowhere/*.tfrecord"),
+        ({"batch_size": 4000}, "480 images do not fill one batch of batch_size 4000"),
+        ({"head": "NormSoftmax"}, "head NormSoftmax has no margin"),
+    ],
+)
+def test_bad_settings_are_refused(run, tmp_path, monkeypatch, changes, message):
+    # Once on, it stays on, and other tests of this process draw random numbers without a seed.
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    run_dir, _ = run
+    settings = train_config.read_flagfile(run_dir / "flags.txt")
+    places = {"run_dir": str(tmp_path / "new"), "train_data": f"{run_dir}/records/train", "heldout_data": ""}
+    if "resume" in changes:
+        places, changes = {}, {**changes, "run_dir": str(run_dir)}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        train(dataclasses.replace(settings, **{**places, **changes}))
+    assert not (tmp_path / "new/export").exists()
 
 
 @pytest.mark.parametrize(
@@ -409,8 +445,6 @@ def test_full_disk_ends_in_one_sentence(run, tmp_path, megabytes):
 
 
 def checkpoint_arrays(path):
-    import tensorflow as tf
-
     reader = tf.train.load_checkpoint(str(path))
     names = [name for name, dtype in reader.get_variable_to_dtype_map().items() if dtype.is_floating]
     return [reader.get_tensor(name) for name in names]

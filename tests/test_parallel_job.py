@@ -1,5 +1,6 @@
 """Training on several replicas and in several processes, as users run it: the curve is that of one device."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from jobs import curve, finish, free_ports, start, start_workers, wait_until
+
+from tfface.config import train_config
+from tfface.jobs.training import train as train_in_this_process
 
 STEPS, SAVED = 12, 6
 
@@ -181,9 +185,18 @@ def test_a_worker_that_stands_still_ends_the_others(stopped, folder, tmp_path):
     "other, difference",
     [
         (["--seed=1"], "--seed is 0 on worker 0 (localhost:{}) and 1 on worker 1 (localhost:{})"),
-        (["--batch_size=12"], "--batch_size is 24 on worker 0 (localhost:{}) and 12 on worker 1 (localhost:{})"),
         (["--train_data=OTHER"], "the content of --train_data is"),
-        (["--train_data=nowhere"], "worker 1 (localhost:{}): no file matches 'nowhere'"),
+        # tests/distribute/test_agreement.py has both without a training.
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                (
+                    ["--batch_size=12"],
+                    "--batch_size is 24 on worker 0 (localhost:{}) and 12 on worker 1 (localhost:{})",
+                ),
+                (["--train_data=nowhere"], "worker 1 (localhost:{}): no file matches 'nowhere'"),
+            ]
+        ),
     ],
 )
 def test_workers_that_were_told_different_things_end_before_the_first_step(other, difference, folder, tmp_path):
@@ -278,12 +291,8 @@ def test_more_identities_keep_the_old_rows(uninterrupted, folder):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--strategy=multiworker"], "needs the environment variable TF_CONFIG"),
-        (["--replicas=2"], "replicas are a setting of strategy 'mirrored', got replicas=2"),
         (["--strategy=mirrored", "--replicas=3", "--batch_size=2"], "batch_size 2 cannot be divided among 3 replicas"),
-        (["--partition=host"], "partition='host' needs a sampler"),
         (["--head=CosFace", "--resume", "--run_dir=ONE"], "cannot be resumed with other settings: --head"),
-        (["--init_from=nowhere"], "nowhere/checkpoints: no checkpoint"),
     ],
 )
 def test_bad_settings_end_in_one_sentence(arguments, message, uninterrupted, folder):
@@ -293,3 +302,21 @@ def test_bad_settings_end_in_one_sentence(arguments, message, uninterrupted, fol
     assert process.returncode == 1
     assert message in errors.splitlines()[-1]
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"strategy": "multiworker"}, "needs the environment variable TF_CONFIG"),
+        ({"replicas": 2}, "replicas are a setting of strategy 'mirrored', got replicas=2"),
+        ({"partition": "host"}, "partition='host' needs a sampler"),
+        ({"init_from": "nowhere"}, "nowhere/checkpoints: no checkpoint"),
+    ],
+)
+def test_bad_settings_are_refused(changes, message, uninterrupted, tmp_path, monkeypatch):
+    # Once on, it stays on, and other tests of this process draw random numbers without a seed.
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    settings = train_config.read_flagfile(uninterrupted / "flags.txt")
+    with pytest.raises(ValueError, match=message):
+        train_in_this_process(dataclasses.replace(settings, run_dir=str(tmp_path / "bad"), **changes))
