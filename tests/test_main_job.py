@@ -333,7 +333,7 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
         ({"run_dir": "RUN", "resume": True, "batch_size": 16}, "other settings: --batch_size (was 32, now 16)"),
         ({"train_data": "nowhere/*.tfrecord"}, "nowhere/*.tfrecord"),
         ({"batch_size": 4000}, "480 images do not fill one batch of batch_size 4000"),
-        ({"head": "NormSoftmax"}, "head NormSoftmax has no margin"),
+        ({"head": "NormSoftmax(margin=0.2)"}, "head NormSoftmax has no argument 'margin'"),
     ],
 )
 def test_bad_settings_are_refused(run, tmp_path, monkeypatch, changes, message):

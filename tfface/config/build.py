@@ -159,7 +159,7 @@ def _size_of(settings):
 def _hint(path):
     """Says what a path that is not a trained model may be instead."""
     if is_export(path):
-        return " It is an export, which embed.py and evaluate.py take; only a trained model can be exported."
+        return " It is an export, which tfface embed and tfface evaluate take; only a trained model can be exported."
     if path.is_dir() and not any(path.iterdir()):
         return " The folder is empty."
     return " An export is a folder with saved_model.pb, or a file named .tflite or .onnx." if path.is_dir() else ""

@@ -122,7 +122,7 @@ class DatasetInfo:
         if not tf.io.gfile.exists(path):
             raise ValueError(
                 f"{directory or '.'} holds no {DATASET_FILE}: it is not a (complete) dataset. A folder of images "
-                f"becomes one by: python tfrecords_tools/from_folder.py --input={directory or '.'} --output=records"
+                f"becomes one by: tfface records from-folder --input={directory or '.'} --output=records"
             )
         content = _read_description(path)
         del content["schema_version"]

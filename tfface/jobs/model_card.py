@@ -206,7 +206,7 @@ def _threshold(verification, curves, flip, far, protocol):
         measured = ", ".join(f"{point['far']:g}" for point in points) or "none"
         return None, (
             f"No threshold: {name!r} has none for FAR {far:g}; it has those for FAR {measured}. "
-            "scripts/evaluate.py now measures the others too."
+            "tfface evaluate now measures the others too."
         )
     accepted = [
         threshold

@@ -100,7 +100,7 @@ def to_table(results: VerificationResult | Iterable[VerificationResult]) -> str:
       str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs, and a sentence names each
       protocol that lacks pairs.
     """
-    results = list(results)
+    results = [results] if isinstance(results, VerificationResult) else list(results)
     return "\n".join([align(table_rows(results)), *incomplete(results)])
 
 
