@@ -85,6 +85,11 @@ class Override(typing.NamedTuple):
 
 OVERRIDES = (
     Override(
+        "tfface.heads.base:ClassificationHead",
+        "_seed_generators",
+        "Keras' list of a layer's random states, which a `.keras` file of its own does not hold.",
+    ),
+    Override(
         "tfface.training.face_model:FaceModel",
         "_maybe_symbolic_build",
         "Keras would average the images of the first batch over the replicas to build layers that are built already.",

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 
 from tfface import progress
-from tfface.completeness import EXAMPLES, such_as
 from tfface.data.formats.image_files import EXTENSIONS, is_hidden, is_image_name, read_image_file
 from tfface.data.formats.landmarks import LANDMARKS_FILE, read_landmarks
 from tfface.data.sources.base import Item, Source, file_state, upright
+from tfface.evaluation.metrics.completeness import EXAMPLES, such_as
 
 
 @dataclasses.dataclass(frozen=True)
