@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from absl import flags
 
 _TOPICS: dict[str, str] = {}  # Of flags that are listed under a heading of their own, by name.
+_HIDDEN: set[str] = set()
 _WIDTH = 100
 
 
@@ -18,6 +19,11 @@ def topic(title: str, names: Iterable[str]) -> None:
       names: of flags of tfface.
     """
     _TOPICS.update(dict.fromkeys(names, title))
+
+
+def hide(names: Iterable[str]) -> None:
+    """Leaves flags out of the list: those that only say what has taken their place."""
+    _HIDDEN.update(names)
 
 
 def render(docstring: str, command: str) -> str:
@@ -44,6 +50,7 @@ def _by_topic():
         for module, of_module in defined.items()
         if module.startswith("tfface.") or module == sys.argv[0]
         for flag in of_module
+        if flag.name not in _HIDDEN
     ]
     titles = dict.fromkeys(["flags", *_TOPICS.values()])
     by_title = {title: [flag for flag in found if _TOPICS.get(flag.name, "flags") == title] for title in titles}

@@ -1,6 +1,7 @@
 """Start and failure of every command-line program: one sentence on stderr and an exit status."""
 
 import errno
+import inspect
 import os
 import shlex
 import sys
@@ -22,7 +23,7 @@ if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
     startup_lines.drop()
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None]) -> None:
     """Runs `main()` under absl; an expected failure ends in one sentence on stderr and exit status 1.
 
     Expected failures are `ValueError` (bad input or flag values), `OSError` (files), a lack of memory and TensorFlow's
@@ -30,15 +31,15 @@ def run(main: Callable[[], None]) -> None:
     and SIGTERM end in one sentence too, with exit status 130 and 143.
 
     Args:
-      main: function without arguments; flags are parsed when it is called.
+      main: function without arguments, or of the words that are no flags; flags are parsed when it is called.
     """
 
     def guarded(argv):
-        if len(argv) > 1:
+        if len(argv) > 1 and not inspect.signature(main).parameters:
             sys.exit(f"Error: unexpected argument {argv[1]!r}; options start with --.")
         logging.set_verbosity(logging.WARNING)
         try:
-            main()
+            main(*argv[1:])
             interrupts.ignore()  # The work is complete; a signal while the interpreter ends must not report failure.
         except Exception as error:
             if interruption := interrupts.behind(error):

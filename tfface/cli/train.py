@@ -6,11 +6,12 @@ tfface train --flagfile=quickstart.flags
 from absl import flags
 
 from tfface.cli import help, program
-from tfface.config import train_config
+from tfface.config import migrations, train_config
 
 train_config.define_flags()
 for title, names in train_config.topics().items():
     help.topic(title, names)
+help.hide(migrations.REPLACED)
 
 
 def main() -> None:
