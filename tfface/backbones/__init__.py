@@ -3,6 +3,9 @@
 from tfface import lazy
 
 _HOMES = {
+    "batch_norm": (),
+    "complexity": (),
+    "weights": (),
     "iresnet": (
         "IResNet",
         "IResNet18",

@@ -3,6 +3,10 @@
 from tfface import lazy
 
 _HOMES = {
+    "logits": (),
+    "margin_softmax": (),
+    "margins": (),
+    "wrapper": (),
     "adaface": ("AdaFace",),
     "arcface": ("ArcFace",),
     "base": ("ClassificationHead",),

@@ -11,6 +11,8 @@ A functional model that is saved and loaded would have a copy of the class weigh
 from tfface import lazy
 
 _HOMES = {
+    "base": (),
+    "distances": (),
     "center": ("CenterLoss",),
     "contrastive": ("ContrastiveLoss",),
     "hyperspherical_energy": ("HypersphericalEnergy",),
