@@ -240,7 +240,7 @@ def test_workers_keep_their_threads_and_files(count, steps, folder, tmp_path):
     epochs = (steps + 50) / (61 * 8 // batch_size)
     flags = [f"--epochs={epochs}", f"--batch_size={batch_size}", "--save_every=1000", "--nodeterministic"]
     # Threads and files of a step do not depend on the size of the network.
-    flags += ["--width=0.05", "--embedding_dim=32"]
+    flags += ["--backbone=MobileFaceNet(width=0.05)", "--embedding_dim=32"]
     with open(tmp_path / "errors", "w+") as errors:
         flags = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", *flags]
         workers = start_workers(count, *flags, stdout=errors, stderr=errors)
