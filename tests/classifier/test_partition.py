@@ -186,8 +186,9 @@ def test_a_replica_without_examples(mirrored):
     with mirrored(4).scope():
         model = small_model(heads.ArcFace(10, partition="replicas"))
         model.compile(optimizer=keras.optimizers.SGD())
-    with pytest.raises(tf.errors.InvalidArgumentError, match="every replica needs at least one example"):
-        model.fit(np.ones((3, 4), np.float32), np.zeros(3, np.int32), batch_size=8, verbose=0)
+    # tests/training/test_uneven_batches.py compares such a step with that of one device.
+    losses = model.fit(np.ones((3, 4), np.float32), np.zeros(3, np.int32), batch_size=8, verbose=0).history["loss"]
+    assert np.all(np.isfinite(losses))
 
 
 def test_losses_weighted_after_the_head(mirrored):

@@ -11,11 +11,12 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from test_cleaning_programs import CONVERTERS, ROOT, run
 
 from tfface.data.protocols.pairs import read_pairs_table
-from tfface.data.sources import folders, image_lists, insightface_bin, recordio_source, zip_folders
+from tfface.data.sources import folders, image_lists, insightface_bin, recordio_source, tfrecord_source, zip_folders
 from tfface.data.sources.records_source import RecordsSource
 
 PEOPLE, SHOTS = 6, 4
@@ -24,6 +25,7 @@ SOURCES = {
     "from_folder": folders.FolderSource,
     "from_list": image_lists.ListSource,
     "from_recordio": recordio_source.RecordIOSource,
+    "from_tfrecord": tfrecord_source.TFRecordSource,
     "from_zip": zip_folders.ZipSource,
 }
 
@@ -60,12 +62,18 @@ def inputs(tmp_path_factory):
     of_bin = {f"{first:06d}": sorted(images[first : first + 2]) for first in range(0, 20, 2)}
     of_bin |= {f"{number:06d}": [images[number]] for number in range(20, 40)}
     named = {who: sorted(shots) for who, shots in people.items()}
+    with tf.io.TFRecordWriter(str(folder / "theirs.tfrecord")) as writer:
+        for name, data in files.items():
+            features = {"image": data, "label": name.split("/")[0].encode()}
+            lists = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[it])) for key, it in features.items()}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString())
     return {
         "from_folder": (folder / "photos", named),
         "from_zip": (folder / "photos.zip", named),
         "from_list": (folder / "list.csv", named),
         "from_recordio": (folder / "train.rec", {f"{int(who[-1]):08d}": shots for who, shots in named.items()}),
         "from_bin": (folder / "lfw.bin", of_bin),
+        "from_tfrecord": (folder / "theirs.tfrecord", named),
     }
 
 
