@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfface.optimizers.schedules import SCHEDULES, learning_rate
+from tfface.optimizers.schedules import learning_rate
 
 
 def rates(schedule, steps):
@@ -35,7 +35,7 @@ def test_cosine_after_warm_up():
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", ["constant", "steps", "polynomial", "cosine"])
 def test_a_learning_rate_of_zero_changes_nothing(schedule):
     assert not rates(learning_rate(schedule, 0.0, 10, warmup_steps=2, boundaries=[4]), 10).any()
 
