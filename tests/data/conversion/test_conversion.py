@@ -58,7 +58,9 @@ def test_bad_images_leave_no_mark_on_the_others(memory_source, images, tmp_path)
     )
     assert [*result.datasets.values()] == [*plain.datasets.values()]
     report = (tmp_path / "bad" / "skipped.txt").read_text().splitlines()
-    assert sorted(report) == sorted(f"{key}: not a JPEG or PNG image" for key in bad)
+    assert sorted(report) == sorted(
+        f"{key}: not a JPEG or PNG image{'' if data else ' but an empty file'}" for key, data in bad.items()
+    )
     (tmp_path / "bad" / "skipped.txt").unlink()
     assert contents(tmp_path / "bad") == contents(tmp_path / "plain")
 
