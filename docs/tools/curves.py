@@ -44,7 +44,7 @@ def target_logits(head, target):
 def losses(head, target, total, bias=0.0):
     """Returns F(t, a): losses [n] of target cosines and a, the log-sum (or sum) of the negatives; both broadcast."""
     target, total = np.broadcast_arrays(np.float32(target), np.float32(total))
-    context = {"bias": tf.constant(bias)} if isinstance(head, SphereFace2) else {}
+    context = {"bias": tf.constant(bias), "has_class": tf.constant(1.0)} if isinstance(head, SphereFace2) else {}
     return head.loss(tf.constant(target), tf.constant(total), context).numpy()
 
 

@@ -220,7 +220,7 @@ def train(strategy, dataset):
     keras.utils.set_random_seed(1)
     with strategy.scope():
         encoder = keras.Sequential([keras.Input((24, 20, 3)), keras.layers.Flatten(), keras.layers.Dense(6)])
-        head = losses.HeadWithLosses(heads.CosFace(7, scale=8.0), [(1.0, losses.TripletLoss())])
+        head = heads.HeadWithLosses(heads.CosFace(7, scale=8.0), [(1.0, losses.TripletLoss())])
         model = tfface.FaceModel(encoder, head)
         model.compile(optimizer=keras.optimizers.SGD(0.001))
 

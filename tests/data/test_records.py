@@ -104,7 +104,7 @@ def test_resolve_shards_names_what_is_missing(write, tmp_path):
     with pytest.raises(ValueError, match=r"got \[\]"):
         records.resolve_shards([])
     (tmp_path / "dataset.json").unlink()
-    with pytest.raises(ValueError, match=rf"{tmp_path} holds no dataset\.json.*from_folder\.py --input={tmp_path}"):
+    with pytest.raises(ValueError, match=rf"{tmp_path} holds no dataset\.json.*from-folder --input={tmp_path}"):
         records.resolve_shards(tmp_path)
 
 
