@@ -68,7 +68,7 @@ def train(loss):
     """Five steps on batches of 12, 12, 7, ...; returns the weights and the losses."""
     keras.utils.set_random_seed(1)
     encoder = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(DIM)])
-    model = tfface.FaceModel(encoder, losses.HeadWithLosses(heads.CosFace(CLASSES, scale=8.0), [(1.0, loss())]))
+    model = tfface.FaceModel(encoder, heads.HeadWithLosses(heads.CosFace(CLASSES, scale=8.0), [(1.0, loss())]))
     model.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
     rng = np.random.default_rng(0)
     images = rng.normal(size=(31, 4, 4, 3)).astype(np.float32)
