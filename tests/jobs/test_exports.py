@@ -245,7 +245,9 @@ def test_files_have_their_card_beside_them(run_dir, encoder, tmp_path, name, opt
     result = jobs.export_model(run_dir, tmp_path / name, far=FAR, **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.card.json", f"{name}.card.md"]
     assert json.loads((tmp_path / f"{name}.card.json").read_text(encoding="utf-8")) == result.card
-    assert result.card["export"] == {"format": result.path.suffix, "quantize": options.get("quantize", "none")}
+    layout = {"layout": "nhwc"} if name.endswith(".onnx") else {}
+    quantize = options.get("quantize", "none")
+    assert result.card["export"] == {"format": result.path.suffix, "quantize": quantize, **layout}
     assert bool(result.card["threshold"]) != bool(options.get("flip"))
     images = data.eval_dataset(run_dir.parent / "records", 16, 56)
     expected = export.embed_dataset(export.encoder_embedder(encoder), images, flip=options.get("flip", False))

@@ -85,7 +85,7 @@ def test_bounds_what_is_under_way(scripted_address, model):
             assert len(drawn) - len(found) < 2 * (3 + 1) + 1
     np.testing.assert_array_equal(found, one_hot(IMAGES * 4))
     assert model.most == 3
-    assert max(map(len, model.requests)) == 3  # Halves of halves of ten.
+    assert max(map(len, model.requests)) == 2
 
 
 def test_requests_are_bounded_in_bytes(scripted_address, model, monkeypatch):
@@ -338,5 +338,5 @@ print(vectors.tolist(), sorted({{"tensorflow", "keras", "grpc"}} & sys.modules.k
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     # Only small helpers of tfface are imported besides.
-    helpers = ["tfface.files", "tfface.interrupts", "tfface.lazy", "tfface.progress"]
+    helpers = ["tfface.files", "tfface.interrupts", "tfface.lazy", "tfface.progress", "tfface.registration"]
     assert done.stdout == f"{one_hot([b'2']).tolist()} [] {helpers}\n", done.stderr

@@ -63,7 +63,8 @@ def _empty(run_dir):
 
 def _check_settings(settings, flagfile):
     """Raises ValueError if a setting differs from that of the run and is not free to."""
-    old, free = completed(train_config.read_flagfile(flagfile)), train_config.marked("free")
+    old, settings = completed(train_config.read_flagfile(flagfile)), completed(settings)
+    free = train_config.marked("free")
     changed = [
         f"--{field.name} (was {getattr(old, field.name)!r}, now {getattr(settings, field.name)!r})"
         for field in dataclasses.fields(settings)
