@@ -1,4 +1,4 @@
-"""What `--help` of a program prints: its docstring, then its flags by topic."""
+"""Help text of a program: its docstring, then its flags by topic."""
 
 import sys
 import textwrap

@@ -1,4 +1,4 @@
-"""What a dataset holds, wherever it lies: its identities in the order of their labels, and its shards by checksum."""
+"""Content of a dataset, independent of its path: identities in label order, and checksums of the shards."""
 
 import dataclasses
 import hashlib

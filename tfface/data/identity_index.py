@@ -16,7 +16,7 @@ _QUIET_SECONDS = 5  # A short reading needs no progress bar.
 
 @dataclasses.dataclass(frozen=True)
 class IdentityIndex:
-    """Where the records of each identity are, in 8 bytes per record; `index_identities` makes it.
+    """Positions of the records of each identity, in 8 bytes per record; made by `index_identities`.
 
     Args:
       shards: paths.

@@ -20,7 +20,7 @@ _FILES_AT_ONCE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What one worker reads of every batch, and the epochs that it reads.
+    """The part of every batch that one worker reads, and its epochs.
 
     Args:
       batch_size: images per batch, over all workers.

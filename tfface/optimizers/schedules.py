@@ -136,7 +136,7 @@ def learning_rate(
             raise ValueError(f"schedule 'cosine' must start at a positive learning rate to reach {final}, got 0.")
         after = schedules.PiecewiseConstantDecay([total_steps], [0.0, 0.0])
     else:
-        after = schedules.CosineDecay(base, decay_steps, alpha=final / base if base else 0.0)
+        after = schedules.CosineDecay(base, decay_steps, alpha=final / base)
     return WarmUp(after, base, warmup_steps) if warmup_steps else after
 
 

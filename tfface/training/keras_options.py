@@ -1,4 +1,4 @@
-"""What Keras lets a user pass and a FaceModel cannot do, said in a sentence before the first step."""
+"""Checks of options of Keras that FaceModel does not support, before the first step."""
 
 import warnings
 
