@@ -101,7 +101,7 @@ class TrainConfig:
         component="sampler",
     )
     rebuild_every: int = setting(
-        1000, "Steps between two rebuilds of a forest that samples classes; a resumed run rebuilds it.", lower_bound=1
+        1000, "Steps between two rebuilds of a forest that samples classes.", lower_bound=1
     )
     partition: str = setting(
         "none",

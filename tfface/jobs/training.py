@@ -120,7 +120,7 @@ def _train(settings, strategy):
     log = callbacks.StepLog(run_dir, schedule, settings.batch_size, settings.log_every, **every, write=is_chief)
     steps = [log]
     if hasattr(getattr(head, "sampler", None), "rebuild"):
-        steps.append(callbacks.RebuildForest(head, settings.rebuild_every))
+        steps.append(callbacks.RebuildForest(head, settings.rebuild_every, start_step))
     if before:
         verification = callbacks.Verification(
             run_dir, lambda: _verify(embed, protocols), settings.verify_every, **every

@@ -9,7 +9,9 @@ import pytest
 
 import tfface
 from tfface import heads
+from tfface.classifier.samplers.hash_forest import HashForestSampler
 from tfface.optimizers.row_sgd import RowSGD
+from tfface.training.callbacks.rebuild_forest import RebuildForest
 from tfface.training.checkpoints.saving import Checkpoints, restore_encoder
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
 
@@ -64,6 +66,34 @@ def test_restored_training_is_the_uninterrupted_one(head, options, tmp_path):
     for got, expected in zip(*variables, strict=True):
         if "metric" not in got.path and "loss" not in got.path:
             np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7, err_msg=got.path)
+
+
+def test_a_forest_between_two_rebuilds_is_restored(tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(7, 8, 6, 6, 3)).astype(np.float32), rng.integers(0, 50, (7, 8))
+
+    def fit(model, start, stop):
+        callback = RebuildForest(model.head, every=3, start_step=start)
+        callback.on_train_begin()
+        for step in range(start, stop):
+            model.train_on_batch(images[step], labels[step])
+            callback.on_train_batch_end(step)
+
+    def head():
+        return heads.ArcFace(50, sampler=HashForestSampler(0.2, leaf_size=4))
+
+    whole = build(head, seed=1)
+    fit(whole, 0, 7)
+
+    model = build(head, seed=1)
+    fit(model, 0, 4)
+    Checkpoints(tmp_path, model).save(4)
+    resumed = build(head, seed=2)
+    assert Checkpoints(tmp_path, resumed).restore() == 4
+    fit(resumed, 4, 7)
+    for got, expected in zip(resumed.variables, whole.variables, strict=True):
+        if "metric" not in got.path and "loss" not in got.path:
+            np.testing.assert_array_equal(got, expected, err_msg=got.path)
 
 
 def test_only_the_newest_are_kept(tmp_path):

@@ -19,7 +19,8 @@ class HashForestSampler:
     remaining places go to classes without a vote, drawn uniformly. Before the first `rebuild` there are no votes: the
     draw is uniform. Shapes are static, as those of `UniformSampler`.
 
-    The forest is not saved: `tfface.training.callbacks.RebuildForest` builds it from the class weights.
+    `tfface.training.callbacks.RebuildForest` builds the forest from the class weights. Checkpoints of a run have it,
+    Keras' files do not.
 
     Args:
       rate: float in (0, 1], share of the K classes that is drawn.
@@ -60,12 +61,23 @@ class HashForestSampler:
             # The smallest number of halvings after which no leaf is too large.
             self.levels = (-(-num_classes // self.leaf_size) - 1).bit_length()
             leaves = 2**self.levels
+            capacity = -(-num_classes // leaves)
             # Outside the graph of the function being traced, so that the next one has it too.
             with tf.init_scope():
-                self.directions = tf.Variable(tf.zeros([self.trees, self.levels, dimension]), trainable=False)
-                self.thresholds = tf.Variable(tf.zeros([self.trees, leaves - 1]), trainable=False)
-                self.leaves = tf.Variable(-tf.ones([self.trees, leaves, -(-num_classes // leaves)], tf.int32), False)
+                self.directions = _variable("directions", [self.trees, self.levels, dimension], "float32", 0)
+                self.thresholds = _variable("thresholds", [self.trees, leaves - 1], "float32", 0)
+                self.leaves = _variable("leaves", [self.trees, leaves, capacity], "int32", -1)
             self._shape = (num_classes, dimension)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The forest; empty before `build`."""
+        return [] if self._shape is None else [self.directions, self.thresholds, self.leaves]
+
+    @property
+    def has_forest(self) -> bool:
+        """Whether there is a forest, built or restored; the leaves of none are void."""
+        return bool(self.variables) and bool(tf.reduce_all(self.leaves.value[:, :, 0] >= 0))
 
     def rebuild(self, class_weights: np.ndarray) -> None:
         """Rebuilds the forest, on the host; functions traced with the sampler use it without a new trace.
@@ -81,7 +93,7 @@ class HashForestSampler:
             raise ValueError(f"class_weights must have shape [K, d], got {class_weights.shape}.")
         self.build(*class_weights.shape)
         forest = build_forest(class_weights, self.trees, self.levels, self.seed)
-        for variable, value in zip((self.directions, self.thresholds, self.leaves), forest, strict=True):
+        for variable, value in zip(self.variables, forest, strict=True):
             variable.assign(value)
 
     def __call__(self, labels: tf.Tensor, num_classes: int, seed: tf.Tensor, embeddings: tf.Tensor) -> Sample:
@@ -119,12 +131,12 @@ class HashForestSampler:
 
     def near_classes(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Returns the classes [B, trees · capacity] of the leaves that embeddings [B, d] reach, and -1."""
-        projections = tf.einsum("tld,bd->tlb", self.directions, unit_rows(embeddings)[0])
+        projections = tf.einsum("tld,bd->tlb", self.directions.value, unit_rows(embeddings)[0])
         node = tf.zeros([self.trees, tf.shape(embeddings)[0]], tf.int32)
         for level in range(self.levels):
-            threshold = tf.gather(self.thresholds, node + (2**level - 1), batch_dims=1)
+            threshold = tf.gather(self.thresholds.value, node + (2**level - 1), batch_dims=1)
             node = 2 * node + tf.cast(projections[:, level] > threshold, tf.int32)
-        near = tf.gather(self.leaves, node, batch_dims=1)
+        near = tf.gather(self.leaves.value, node, batch_dims=1)
         return tf.reshape(tf.transpose(near, [1, 0, 2]), [-1, self.trees * self.leaves.shape[2]])
 
     def get_config(self):
@@ -133,6 +145,11 @@ class HashForestSampler:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def _variable(name, shape, dtype, value):
+    initializer = keras.initializers.Constant(value)
+    return keras.Variable(initializer, shape, dtype, trainable=False, autocast=False, name=name)
 
 
 def build_forest(class_weights: np.ndarray, trees: int, levels, seed: int | None):

@@ -50,7 +50,7 @@ class Checkpoints:
                 unfinished.mkdir(parents=True)
             collectives.barrier()
             try:
-                write_variables(checkpoint_files(unfinished), {**variables, **_metrics(self.model)})
+                write_variables(checkpoint_files(unfinished), {**variables, **_metrics(self.model), **_forests(self.model)})
                 if collectives.is_chief():
                     write_checksums(unfinished)
                     shutil.rmtree(new, ignore_errors=True)
@@ -95,6 +95,7 @@ class Checkpoints:
                 progress.note(f"{path} is damaged: {damage}. The run continues from {found[-1].name}.")
             if found:
                 _read(found[-1], _variables(self.model))
+                _read_forests(found[-1], _forests(self.model))
             collectives.barrier()
             if collectives.is_chief():
                 # Renamed, because `keep` counts checkpoints from the newest.
@@ -213,6 +214,19 @@ def _variables(model):
 def _metrics(model):
     """The sum of the loss since the last line of the log, so that a resumed run writes the same next line."""
     return _numbered("metrics", [variable for metric in model.metrics for variable in metric.variables])
+
+
+def _forests(model):
+    """What samplers look for classes in, one for each shard of the class weights."""
+    samplers = [sampler for _, sampler in getattr(model.head, "samplers", [])]
+    return _numbered("sampler", [variable for sampler in samplers for variable in sampler.variables])
+
+
+def _read_forests(path, variables):
+    """Reads forests, unless they are of another number of replicas or of a release that did not save them."""
+    shapes = read_shapes(checkpoint_files(path))
+    if all(shapes.get(name) == list(variable.shape) for name, variable in variables.items()):
+        _read(path, variables)
 
 
 def _numbered(group, variables, short=str):
