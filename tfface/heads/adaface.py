@@ -33,6 +33,8 @@ class AdaFace(MarginSoftmax):
       Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", 2022, Eqs. 14-16.
     """
 
+    compares_examples = True
+
     def __init__(
         self, num_classes: int, scale: float = 64.0, margin: float = 0.4, concentration: float = 0.333, **kwargs
     ):

@@ -51,6 +51,8 @@ class ClassificationHead(keras.layers.Layer):
     lowest_label = 0
     # Whether a step needs the examples of a whole batch at once, so that micro-batches would change its meaning.
     whole_batch = False
+    # Whether the loss of an example depends on the other examples of its batch.
+    compares_examples = False
     # Arguments of other heads by name, and what stands for them here.
     instead: dict[str, str] = {}
 

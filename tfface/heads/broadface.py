@@ -28,7 +28,9 @@ class BroadFace(HeadWrapper):
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: `head` is not a head of classes or has a queue already, or `queue_size` is negative.
+      ValueError: `head` is not a head of classes or has a queue already, or `queue_size` is negative. When built for
+        several replicas: the losses of the head compare the examples of a batch (AdaFace, DSoftmaxB), and those of a
+        queue lie on all replicas.
 
     Reference:
       Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Eqs. 7-9.
@@ -47,6 +49,11 @@ class BroadFace(HeadWrapper):
 
     def build(self, embeddings_shape, labels_shape=None):
         super().build(embeddings_shape)
+        if self.queue is not None and self.compares_examples and collectives.replica_count() > 1:
+            raise ValueError(
+                f"BroadFace around {self.head!r} needs one replica: its losses compare the examples of the queue, which "
+                f"lie on {collectives.replica_count()}. queue_size=0, or another head, works on several."
+            )
         if self.queue is not None and not self.queue.built:
             self.queue.build(embeddings_shape)
 

@@ -21,13 +21,15 @@ class DSoftmaxB(DSoftmax):
       **kwargs: of `DSoftmax`.
 
     Raises:
-      ValueError: `rows` is smaller than 1, or what `DSoftmax` refuses.
+      ValueError: `rows` is smaller than 1, or what `DSoftmax` refuses. When built for several replicas: the head has a
+        sampler and is not partitioned, so that each replica would draw for other rows.
 
     Reference:
       He et al., "Softmax Dissection", 2020, Eq. 12.
     """
 
     whole_batch = True
+    compares_examples = True
 
     def __init__(self, num_classes: int, scale: float = 64.0, termination: float = 0.9, rows: int = 4, **kwargs):
         super().__init__(num_classes, scale, termination, **kwargs)
@@ -35,6 +37,14 @@ class DSoftmaxB(DSoftmax):
             raise ValueError(f"rows must be a positive integer, got {rows!r}.")
         self.rows = int(rows)
         self.rows_seed = keras.random.SeedGenerator()
+
+    def build(self, embeddings_shape, labels_shape=None):
+        super().build(embeddings_shape)
+        if self.sampler is not None and collectives.replica_count() > 1 and not self.partition:
+            raise ValueError(
+                f"{self!r} with {type(self.sampler).__name__} needs partition='replicas' on "
+                f"{collectives.replica_count()} replicas, or no sampler."
+            )
 
     def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
         if training is False:

@@ -48,6 +48,7 @@ class HeadWrapper(keras.layers.Layer):
     samplers = _of_head("samplers")
     lowest_label = _of_head("lowest_label")
     whole_batch = _of_head("whole_batch")
+    compares_examples = _of_head("compares_examples")
 
     def build(self, embeddings_shape, labels_shape=None):
         if not self.head.built:
