@@ -70,8 +70,15 @@ def _open_locked(path, stack):
             continue
         locked = _lock(file)
         # An owner that ended meanwhile has removed the file: nobody else would find this one.
-        if locked is None or path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if locked is None or _is_at(path, file):
             return file, locked
+
+
+def _is_at(path, file):
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file):
