@@ -51,8 +51,8 @@ class BroadFace(HeadWrapper):
         super().build(embeddings_shape)
         if self.queue is not None and self.compares_examples and collectives.replica_count() > 1:
             raise ValueError(
-                f"BroadFace around {self.head!r} needs one replica: its losses compare the examples of the queue, which "
-                f"lie on {collectives.replica_count()}. queue_size=0, or another head, works on several."
+                f"BroadFace around {self.head!r} needs one replica: its losses compare the examples of the queue, "
+                f"which lie on {collectives.replica_count()}. queue_size=0, or another head, works on several."
             )
         if self.queue is not None and not self.queue.built:
             self.queue.build(embeddings_shape)

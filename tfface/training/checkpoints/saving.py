@@ -50,7 +50,8 @@ class Checkpoints:
                 unfinished.mkdir(parents=True)
             collectives.barrier()
             try:
-                write_variables(checkpoint_files(unfinished), {**variables, **_metrics(self.model), **_forests(self.model)})
+                variables = {**variables, **_metrics(self.model), **_forests(self.model)}
+                write_variables(checkpoint_files(unfinished), variables)
                 if collectives.is_chief():
                     write_checksums(unfinished)
                     shutil.rmtree(new, ignore_errors=True)
