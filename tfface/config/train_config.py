@@ -100,9 +100,7 @@ class TrainConfig:
         "or those that the head samples.",
         component="sampler",
     )
-    rebuild_every: int = setting(
-        1000, "Steps between two rebuilds of a forest that samples classes.", lower_bound=1
-    )
+    rebuild_every: int = setting(1000, "Steps between two rebuilds of a forest that samples classes.", lower_bound=1)
     partition: str = setting(
         "none",
         "Class weights: all on every replica; partitioned among the replicas; or partitioned, in host memory.",
