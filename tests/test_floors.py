@@ -25,7 +25,7 @@ FLOORS = (
 )
 FLOOR = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 MOST_MODULES, LARGEST_MEDIAN = 16, 6000
-ONE_FILE_PER_COMPONENT = {"backbones", "heads", "losses", "records"}  # The last: one per program.
+ONE_FILE_PER_COMPONENT = {"backbones", "heads", "losses"}
 
 
 def imports(library):

@@ -15,7 +15,7 @@ from tfface.data.sources.folders import FolderSource
 from tfface.data.synthetic.rendering import write_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONVERTERS = ("from_bin", "from_folder", "from_list", "from_recordio", "from_tfrecord", "from_zip")
+CONVERTERS = tuple(sorted(path.stem for path in (ROOT / "tfface" / "cli" / "records" / "sources").glob("from_*.py")))
 WRITERS = (*CONVERTERS, "align", "drop_low_shot", "merge", "relabel", "reshard")
 PROGRAMS = (*WRITERS, "detect", "inspect_records", "overlap", "verify")
 

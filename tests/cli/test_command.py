@@ -12,13 +12,11 @@ from tfface.cli import main
 from tfface.config import train_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAUNCHERS = sorted((ROOT / "scripts").glob("*.py")) + sorted((ROOT / "tfrecords_tools").glob("*.py"))
-
-
-def words(launcher):
-    """The words after `tfface` that start the program of a launcher."""
-    group = ["records"] if launcher.parent.name == "tfrecords_tools" else []
-    return [*group, launcher.stem.replace("_", "-")]
+# The words after `tfface` that start each program, and those that the launchers give.
+PROGRAMS = [(name,) for name in main.programs()] + [("records", name) for name in main.programs("records")]
+LAUNCHERS = {(path.stem.replace("_", "-"),): path for path in (ROOT / "scripts").glob("*.py")} | {
+    ("records", path.stem.replace("_", "-")): path for path in (ROOT / "tfrecords_tools").glob("*.py")
+}
 
 
 def tfface(*arguments):
@@ -30,9 +28,16 @@ def flags_of(text):
     return re.findall(r"^  --(?:\[no\])?(\w+)$", text, re.M)
 
 
-def test_every_launcher_is_a_program_and_every_program_has_a_launcher():
-    listed = [[name] for name in main.programs()] + [["records", name] for name in main.programs("records")]
-    assert sorted(listed) == sorted(map(words, LAUNCHERS)) and len(listed) > 20
+def test_every_launcher_starts_the_program_of_its_name():
+    assert set(LAUNCHERS) <= set(PROGRAMS) and len(LAUNCHERS) > 20
+    for words, path in LAUNCHERS.items():
+        group = '"records", ' if len(words) == 2 else ""
+        assert f'main([{group}"{words[-1]}", *sys.argv[1:]])' in path.read_text()
+
+
+def test_programs_of_the_folders_are_found():
+    files = {path.stem.replace("_", "-") for path in (ROOT / "tfface" / "cli" / "records").rglob("*.py")}
+    assert files - {"--init--"} == set(main.programs("records"))
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("records",), ("records", "--help")])
@@ -65,29 +70,29 @@ def test_an_unknown_program_ends_in_one_sentence(arguments, sentence):
     assert sentence in done.stderr
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS, ids=lambda path: path.stem)
-def test_help_of_a_program_names_its_flags_once_and_imports_no_other(launcher):
+@pytest.mark.parametrize("words", PROGRAMS, ids=" ".join)
+def test_help_of_a_program_names_its_flags_once_and_imports_no_other(words):
     code = f"""
 import sys
 from tfface.cli import main
 try:
-    main.main({[*words(launcher), "--help"]!r})
+    main.main({[*words, "--help"]!r})
 finally:
-    others = {[words(other)[-1].replace("-", "_") for other in LAUNCHERS]!r}
+    others = {[other[-1].replace("-", "_") for other in PROGRAMS]!r}
     print([name for name in sys.modules if name in ("tensorflow", "keras")])
     print([name for name in sys.modules if name.startswith("tfface.cli") and name.rpartition(".")[2] in others])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     *text, heavy, imported = done.stdout.splitlines()
-    path = "tfface.cli." + ".".join(words(launcher)).replace("-", "_")
-    assert heavy == "[]" and imported == f"[{path!r}]"
+    (path,) = (ROOT / "tfface" / "cli").rglob(f"{words[-1].replace('-', '_')}.py")
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    assert heavy == "[]" and imported == f"[{module!r}]"
     found = flags_of("\n".join(text))
-    source = (ROOT / f"{path.replace('.', '/')}.py").read_text()
-    defined = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source)
+    defined = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', path.read_text())
     assert set(defined) <= set(found) and len(found) == len(set(found))
-    assert found or launcher.stem == "list"
-    assert f"usage: tfface {' '.join(words(launcher))} " in done.stdout
+    assert found or words == ("list",)
+    assert f"usage: tfface {' '.join(words)} " in done.stdout
 
 
 def test_settings_of_a_training_are_listed_by_topic():

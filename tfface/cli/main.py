@@ -1,4 +1,4 @@
-"""The command `tfface`: its first words name a program, a module of this folder or of its folder `records`.
+"""The command `tfface`: its first words name a program, a module of this folder or below its folder `records`.
 
 tfface train --flagfile=quickstart.flags
 tfface records from-folder --input=photos --output=records/photos
@@ -21,16 +21,16 @@ def programs(group: str = "") -> dict[str, str]:
     """Lists the programs of a folder without importing them, because each defines its flags when it is imported.
 
     Args:
-      group: "" or the name of a folder below this one.
+      group: "" or the name of a folder below this one; its programs may stand in folders of their own.
 
     Returns:
       dict from the name of a program, such as "import-weights", to the first line of its docstring.
     """
     found = {}
-    for path in sorted((_FOLDER / group).glob("*.py")):
+    for name, path in _files(group).items():
         module = ast.parse(path.read_text(encoding="utf-8"))
         if _is_program(module):
-            found[_spelled(path.stem)] = (ast.get_docstring(module) or "").partition("\n")[0]
+            found[name] = (ast.get_docstring(module) or "").partition("\n")[0]
     return found
 
 
@@ -52,11 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in (known := programs(group)):
         sys.exit(f"Error: {_unknown(group, name, known)}")
     sys.argv = [" ".join(filter(None, ("tfface", group, name))), *words]
-    module = importlib.import_module(".".join(filter(None, ("tfface.cli", group, name.replace("-", "_")))))
+    path = _files(group)[name].relative_to(_FOLDER).with_suffix("")
+    module = importlib.import_module(".".join(("tfface.cli", *path.parts)))
     # Loaded here, because it decides how signals end the process that imports it.
     from tfface.cli import program
 
     program.run(module.main)
+
+
+def _files(group):
+    """The files that may hold the programs of a folder, by the names of these."""
+    folder = _FOLDER / group
+    return {_spelled(path.stem): path for path in sorted(folder.rglob("*.py") if group else folder.glob("*.py"))}
 
 
 def _is_program(module):

@@ -1,1 +1,1 @@
-"""Programs that make, check and rewrite datasets; `tfrecords_tools/` launches them."""
+"""Programs that make, check and rewrite datasets; `tfrecords_tools/` launches them, `sources/` has the converters."""

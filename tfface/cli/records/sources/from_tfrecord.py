@@ -1,6 +1,6 @@
 """Converts TFRecord files of other programs to a dataset, whatever their fields are called.
 
-    python tfrecords_tools/from_tfrecord.py --input='a/*.tfrecord' --image=image_raw --label=person --output=records/a
+    tfface records from-tfrecord --input='a/*.tfrecord' --image=image_raw --label=person --output=records/a
 
 Files may be compressed with gzip or zlib. The identity is named by the label, a text or a number.
 """
@@ -9,7 +9,6 @@ from absl import flags
 
 from tfface.cli import dataset_output, program
 
-flags.adopt_module_key_flags(dataset_output)
 _INPUT = flags.DEFINE_string("input", None, "Glob of TFRecord files.", required=True)
 _IMAGE = flags.DEFINE_string("image", "image", "Field with the JPEG or PNG file.")
 _LABEL = flags.DEFINE_string("label", "label", "Field with the identity, a text or a whole number.")
