@@ -7,43 +7,17 @@ import importlib
 import importlib.util
 import sys
 
-CLASSES = {
-    "backbones.batch_norm": ("FusedBatchNormalization",),
-    "backbones.vit": ("PositionEmbedding", "SelfAttention"),
-    "classifier.samplers.hash_forest": ("HashForestSampler",),
-    "classifier.samplers.uniform": ("UniformSampler",),
-    "heads.adaface": ("AdaFace",),
-    "heads.arcface": ("ArcFace",),
-    "heads.broadface": ("BroadFace",),
-    "heads.circle": ("CircleLoss",),
-    "heads.coco": ("CoCo",),
-    "heads.combined_margin": ("CombinedMargin",),
-    "heads.cosface": ("CosFace",),
-    "heads.curricularface": ("CurricularFace",),
-    "heads.dsoftmax": ("DSoftmax",),
-    "heads.dsoftmax_b": ("DSoftmaxB",),
-    "heads.dsoftmax_k": ("DSoftmaxK",),
-    "heads.logits": ("HeadLogits",),
-    "heads.magface": ("MagFace",),
-    "heads.norm_softmax": ("NormSoftmax",),
-    "heads.rand": ("RandSoftmax", "RandArcFace"),
-    "heads.softmax": ("Softmax",),
-    "heads.sphereface": ("SphereFace",),
-    "heads.sphereface2": ("SphereFace2",),
-    "heads.subcenter_arcface": ("SubCenterArcFace",),
-    "heads.with_losses": ("HeadWithLosses", "LossesAlone"),
-    "losses.center": ("CenterLoss",),
-    "losses.contrastive": ("ContrastiveLoss",),
-    "losses.hyperspherical_energy": ("HypersphericalEnergy",),
-    "losses.inter": ("InterLoss",),
-    "losses.intra": ("IntraLoss",),
-    "losses.ring": ("RingLoss",),
-    "losses.triplet": ("TripletLoss",),
-    "optimizers.lamb": ("LAMB",),
-    "optimizers.row_sgd": ("RowSGD",),
-    "optimizers.schedules": ("WarmUp",),
-    "training.face_model": ("FaceModel",),
-}
+# Each has a table SERIALIZABLE: module of the package -> names of the classes in it that a Keras file may name.
+_PACKAGES = ("backbones", "classifier.samplers", "heads", "losses", "optimizers", "training")
+
+
+def classes() -> dict[str, tuple[str, ...]]:
+    """Returns the classes that Keras files may name, by module below `tfface`; imports the packages' tables alone."""
+    return {
+        f"{package}.{module}": names
+        for package in _PACKAGES
+        for module, names in importlib.import_module(f"tfface.{package}").SERIALIZABLE.items()
+    }
 
 
 class LazyClass:
@@ -66,10 +40,15 @@ def register() -> None:
 
 
 def _register(keras):
-    if int(keras.__version__.partition(".")[0]) < 3:  # `needs_tensorflow` says so where Keras is used.
+    # Keras 2, or no TensorFlow: `needs_tensorflow` says so where Keras is used.
+    if int(keras.__version__.partition(".")[0]) < 3:
+        return
+    try:
+        found = classes()
+    except ImportError:
         return
     registry = keras.saving.get_custom_objects()
-    for module, names in CLASSES.items():
+    for module, names in found.items():
         for name in names:
             registry.setdefault(f"tfface>{name}", LazyClass(f"tfface.{module}", name))
 

@@ -32,7 +32,13 @@ _HOMES = {
     ),
 }
 
+# Layers of these files.
+SERIALIZABLE = {
+    "batch_norm": ("FusedBatchNormalization",),
+    "vit": ("PositionEmbedding", "SelfAttention"),
+}
+
 # What `--backbone` and the list of components name.
-COMPONENTS = tuple(name for names in _HOMES.values() for name in names if name not in ("synchronize_batch_norm",))
+COMPONENTS = tuple(name for module, names in _HOMES.items() if module != "layers" for name in names)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

@@ -3,7 +3,6 @@
 from tfface import lazy
 
 _HOMES = {
-    "logits": (),
     "margin_softmax": (),
     "margins": (),
     "wrapper": (),
@@ -19,6 +18,7 @@ _HOMES = {
     "dsoftmax": ("DSoftmax",),
     "dsoftmax_b": ("DSoftmaxB",),
     "dsoftmax_k": ("DSoftmaxK",),
+    "logits": ("HeadLogits",),
     "magface": ("MagFace",),
     "norm_softmax": ("NormSoftmax",),
     "rand": (
@@ -32,7 +32,11 @@ _HOMES = {
     "with_losses": ("HeadWithLosses", "LossesAlone"),
 }
 
+SERIALIZABLE = {module: names for module, names in _HOMES.items() if module != "base"}
+
 # What `--head` and the list of components name; `--loss` adds losses to a head, or makes them stand alone.
-COMPONENTS = tuple(name for module, names in _HOMES.items() if module not in ("base", "with_losses") for name in names)
+COMPONENTS = tuple(
+    name for module, names in SERIALIZABLE.items() if module not in ("logits", "with_losses") for name in names
+)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

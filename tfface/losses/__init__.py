@@ -22,6 +22,8 @@ _HOMES = {
     "triplet": ("TripletLoss",),
 }
 
+SERIALIZABLE = _HOMES
+
 # What `--loss` and the list of components name.
 COMPONENTS = tuple(name for names in _HOMES.values() for name in names)
 

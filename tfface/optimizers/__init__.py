@@ -6,6 +6,12 @@ from tfface import lazy
 OPTIMIZERS = ("AdamW", "LAMB", "SGD")
 SCHEDULES = ("Constant", "Cosine", "Polynomial", "Steps")
 
+SERIALIZABLE = {
+    "lamb": ("LAMB",),
+    "row_sgd": ("RowSGD",),
+    "schedules": ("WarmUp",),
+}
+
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {

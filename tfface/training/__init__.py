@@ -2,6 +2,8 @@
 
 from tfface import lazy, needs_tensorflow  # noqa: F401
 
+SERIALIZABLE = {"face_model": ("FaceModel",)}
+
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {

@@ -2,12 +2,12 @@
 
 from tfface import lazy
 
-COMPONENTS = ("HashForestSampler", "UniformSampler")
+SERIALIZABLE = {
+    "hash_forest": ("HashForestSampler",),
+    "uniform": ("UniformSampler",),
+}
 
-__getattr__, __dir__ = lazy.exports(
-    __name__,
-    {
-        "hash_forest": ("HashForestSampler",),
-        "uniform": ("UniformSampler",),
-    },
-)
+# What `--sampler` and the list of components name.
+COMPONENTS = tuple(name for names in SERIALIZABLE.values() for name in names)
+
+__getattr__, __dir__ = lazy.exports(__name__, SERIALIZABLE)
