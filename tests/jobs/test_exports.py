@@ -271,8 +271,8 @@ def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
     [
         (".", {}, "exists already"),
         ("folder.onnx", {}, "exists already"),
-        ("1", {"quantize": "float16"}, "only .tflite files are quantized"),
-        ("a.onnx", {"quantize": "int8", "calibration": "records"}, "only .tflite files are quantized"),
+        ("1", {"quantize": "float16"}, "quantize 'float16' is for .tflite files"),
+        ("a.onnx", {"quantize": "int8", "calibration": "records"}, "quantize 'int8' is for .tflite files"),
         ("a.tflite", {"quantize": "int4"}, "quantize must be"),
         ("a.tflite", {"quantize": "int8"}, "int8 needs calibration: records of faces"),
         (

@@ -1,4 +1,4 @@
-"""Exports a trained encoder for serving as a SavedModel, TensorFlow Lite or ONNX; the name of --output selects which.
+"""Exports a trained encoder for serving: as a SavedModel, TensorFlow Lite or ONNX. The name of --output selects which.
 
 Examples:
   tfface export --model=runs/quickstart --output=exported/quickstart/1 --serving_config=exported
@@ -14,7 +14,11 @@ from tfface.cli import program
 
 _MODEL = flags.DEFINE_string("model", None, "Run folder of tfface train, or .keras file.", required=True)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Path to make: NAME.tflite, NAME.onnx, or a SavedModel folder such as NAME/1.", required=True
+    "output",
+    None,
+    "Path to make: a file whose suffix names the format, such as NAME.tflite or NAME.onnx, or a SavedModel folder such "
+    "as NAME/1.",
+    required=True,
 )
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
 _FAR = flags.DEFINE_float("far", 1e-3, "FAR whose threshold the signature `compare` uses.", 0.0, 1.0)

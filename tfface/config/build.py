@@ -15,6 +15,7 @@ from tfface import backbones, heads
 from tfface.config import components, train_config
 from tfface.distribute import collectives
 from tfface.export.embedding.embedder import encoder_image_size
+from tfface.export.formats import FILES
 from tfface.export.formats.loading import is_export
 from tfface.optimizers import schedules
 from tfface.optimizers.kinds import weights_of_kinds
@@ -162,7 +163,8 @@ def _hint(path):
         return " It is an export, which tfface embed and tfface evaluate take; only a trained model can be exported."
     if path.is_dir() and not any(path.iterdir()):
         return " The folder is empty."
-    return " An export is a folder with saved_model.pb, or a file named .tflite or .onnx." if path.is_dir() else ""
+    files = " or ".join(FILES)
+    return f" An export is a folder with saved_model.pb, or a file named {files}." if path.is_dir() else ""
 
 
 def load_encoder(path: str | os.PathLike) -> keras.Model:

@@ -1,12 +1,14 @@
 """The export job: writes a trained model with its card in a format for serving, and checks it."""
 
 import dataclasses
+import inspect
 import os
 import pathlib
 from typing import Any, Literal
 
 from tfface import data, export, files
 from tfface.config.build import load_encoder
+from tfface.export import formats
 from tfface.jobs.model_card import model_card
 from tfface.jobs.provenance import images_sha256
 
@@ -47,14 +49,15 @@ def export_model(
 
     Args:
       model: run folder or `.keras` file.
-      output: path to make; its name tells the format: `.tflite` file, `.onnx` file, or else SavedModel folder, such as
-        NAME/1. A file is replaced, a folder must not exist. It appears under its name only after the check.
+      output: path to make; its name tells the format: a file with one of the suffixes of `tfface.export.formats.FILES`,
+        such as NAME.tflite, or else SavedModel folder, such as NAME/1. A file is replaced, a folder must not exist. It
+        appears under its name only after the check.
       flip: bool, whether to add the embedding of the flipped image.
       far: float in (0, 1], the FAR whose threshold the signature `compare` uses. Without that threshold in the
         verification of the model, the export has none, and its card says why.
       protocol: str, name of the result whose threshold is used; None: the first.
-          results: `results.json` of `tfface evaluate` for the model or an export of it; default: that of the run.
-          quantize: precision of a `.tflite` file: None, "float16" or "int8".
+      results: `results.json` of `tfface evaluate` for the model or an export of it; default: that of the run.
+      quantize: precision of a `.tflite` file: None, "float16" or "int8".
       calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
       serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
       layout: of the images that a `.onnx` file takes: "nhwc", or "nchw" for runtimes that want the channels first.
@@ -67,12 +70,12 @@ def export_model(
       OSError: a file cannot be read or written.
     """
     output = pathlib.Path(output)
-    kind = output.suffix if output.suffix in (".tflite", ".onnx") else "SavedModel"
+    kind = output.suffix if output.suffix in formats.FILES else "SavedModel"
     _check_arguments(output, kind, quantize, calibration, serving_config, layout)
     encoder = load_encoder(model)
     card = model_card(model, encoder, flip=flip, far=far, protocol=protocol, results=results)
     card["export"] = {"format": kind, "quantize": quantize or "none"}
-    if kind == ".onnx":
+    if "layout" in _options(kind):
         card["export"]["layout"] = layout
     if card["verification"] and (verified := card["verification"]["quantize"]) != (quantize or "none"):
         network = f"quantized to {verified}" if verified != "none" else f"before its quantization to {quantize}"
@@ -103,10 +106,12 @@ def _check_arguments(output, kind, quantize, calibration, serving_config, layout
         raise ValueError(f"cannot export to {str(output)!r}: the path exists already.")
     if quantize not in (None, "float16", "int8"):
         raise ValueError(f"quantize must be None, 'float16' or 'int8', got {quantize!r}.")
-    if quantize and kind != ".tflite":
-        raise ValueError(f"only .tflite files are quantized, got {str(output)!r} with {quantize!r}.")
-    if layout not in ("nhwc", "nchw") or layout == "nchw" and kind != ".onnx":
-        raise ValueError(f"layout 'nchw' is for .onnx files, got {layout!r} with {str(output)!r}.")
+    if layout not in ("nhwc", "nchw"):
+        raise ValueError(f"layout must be 'nhwc' or 'nchw', got {layout!r}.")
+    for name, value in (("quantize", quantize), ("layout", None if layout == "nhwc" else layout)):
+        if value and name not in _options(kind):
+            takers = " and ".join(suffix for suffix in formats.FILES if name in _options(suffix))
+            raise ValueError(f"{name} {value!r} is for {takers} files, got {str(output)!r}.")
     if (quantize == "int8") != (calibration is not None):
         if quantize == "int8":
             raise ValueError("int8 needs calibration: records of faces like those to be embedded (--calibration).")
@@ -123,11 +128,19 @@ def _write(encoder, path, kind, card, quantize, calibration, layout):
         export.saved_model(encoder, path, flip=card["flip"], threshold=threshold, card=card)
         return
     network = export.with_mirror(encoder) if card["flip"] else encoder
-    if kind == ".onnx":
-        export.onnx(network, path, layout=layout)
-    else:
-        export.tflite(network, path, quantize=quantize, calibration=_batches(calibration, encoder.input_shape[1:3]))
+    options = {
+        "quantize": quantize,
+        "calibration": _batches(calibration, encoder.input_shape[1:3]),
+        "layout": layout,
+    }
+    taken = _options(kind)
+    formats.writer(kind)(network, path, **{name: value for name, value in options.items() if name in taken})
     export.write_card(card, path)
+
+
+def _options(kind):
+    """Names of the arguments that the writer of a format takes."""
+    return inspect.signature(formats.writer(kind)).parameters if kind in formats.FILES else {}
 
 
 def _batches(calibration, image_size):

@@ -1,12 +1,14 @@
 """ONNX export of an encoder: aligned images in, unit-norm embeddings out."""
 
 import os
+import pathlib
 from typing import Literal
 
 import keras
 
 from tfface import files
-from tfface.export.embedding.embedder import embedding_function
+from tfface.export.embedding.embedder import Embedder, embedding_function
+from tfface.export.formats.checked_embedder import checked_embedder
 
 
 def onnx(
@@ -40,3 +42,31 @@ def onnx(
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_param = "N"  # The converter does not know that both share one size.
     files.write_atomically(path, model.SerializeToString())
+
+
+def read(path: pathlib.Path, content: bytes) -> Embedder:
+    """Makes the `Embedder` of a file's content.
+
+    Raises:
+      ValueError: the content is not such a network, or has other inputs or outputs; or onnxruntime is missing.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ValueError(f"{str(path)!r} needs the package onnxruntime: pip install 'tfface[onnx]'.") from None
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no narrower base class.
+        raise ValueError(f"{str(path)!r} is not an ONNX file that can be run ({error}).") from None
+    ends = [
+        {end.name: (end.type, [side if isinstance(side, int) else -1 for side in end.shape]) for end in side}
+        for side in (session.get_inputs(), session.get_outputs())
+    ]
+    channels_first = [sides for _, sides in ends[0].values() if sides[1:2] == [3] and sides[-1] != 3]
+    for sides in channels_first:
+        sides[1:] = *sides[2:], 3
+
+    def run(images):
+        return session.run(["embedding"], {"image": images.transpose(0, 3, 1, 2) if channels_first else images})[0]
+
+    return checked_embedder(path, run, *ends)

@@ -1,14 +1,17 @@
 """SavedModel export of an encoder: images or image bytes in, unit-norm embeddings out."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from tfface import files
-from tfface.export.card import write_card
+from tfface import files, progress
+from tfface.export.card import card_files, write_card
+from tfface.export.embedding.embedder import Embedder
 from tfface.export.signatures import signatures
 from tfface.export.warmup import write_warmup_requests
 
@@ -73,3 +76,41 @@ def saved_model(
         write_warmup_requests(unfinished, {name: inputs for name, (_, inputs) in made.items()})
         if card is not None:
             write_card(card, unfinished)
+
+
+def read(path: pathlib.Path) -> Embedder:
+    """Loads a SavedModel with the signature `aligned` as an `Embedder`.
+
+    Raises:
+      ValueError: `path` is not such a folder.
+    """
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{str(path)!r} is not a SavedModel folder: it has no file saved_model.pb.")
+    if not card_files(path)[0].is_file():
+        _warn_of_stranger(path.resolve())
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # Damage surfaces as errors of TensorFlow, of its readers, or of Python.
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise ValueError(f"SavedModel {str(path)!r} is damaged or not complete ({reason}).") from None
+    if "aligned" not in loaded.signatures:
+        raise ValueError(f"SavedModel {str(path)!r} has no signature 'aligned', only {sorted(loaded.signatures)}.")
+    aligned = loaded.signatures["aligned"]
+    match aligned.structured_input_signature[1], aligned.structured_outputs:
+        case {"image": tf.TensorSpec(shape=images)}, {"embedding": tf.TensorSpec(shape=embeddings)}:
+            (_, height, width, _), embedding_dim = images, embeddings[-1]
+        case inputs, outputs:
+            raise ValueError(
+                f"SavedModel {str(path)!r}: its signature 'aligned' must take 'image' and return 'embedding', "
+                f"got {sorted(inputs)} -> {sorted(outputs)}."
+            )
+    # `loaded` stays referenced: a signature alone does not keep the variables alive.
+    return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+
+
+@functools.cache  # One warning per folder.
+def _warn_of_stranger(path):
+    progress.note(
+        f"Warning: SavedModel {str(path)!r} has no model card of tfface. A SavedModel is a program that can read and "
+        "write files: load it only if you trust its maker."
+    )

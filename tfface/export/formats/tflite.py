@@ -1,6 +1,7 @@
 """TensorFlow Lite export of an encoder: aligned images in, unit-norm embeddings out."""
 
 import os
+import pathlib
 import warnings
 from collections.abc import Iterable
 from typing import Literal
@@ -10,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfface import files
-from tfface.export.embedding.embedder import embedding_function, leaf_layers
+from tfface.export.embedding.embedder import Embedder, embedding_function, leaf_layers
+from tfface.export.formats.checked_embedder import checked_embedder
 
 # Operations that int8 export leaves in float: the final normalisation, whose result would have few bits in high
 # dimensions, and the products of attention, which lose more than all other operations together.
@@ -93,3 +95,34 @@ def _checked(batch, shape):
             f"{f' from {batch.min()} to {batch.max()}' if batch.size else ''}."
         )
     return batch
+
+
+def read(path: pathlib.Path, content: bytes) -> Embedder:
+    """Makes the `Embedder` of a file's content.
+
+    Raises:
+      ValueError: the content is not such a network, or has other inputs or outputs.
+    """
+    try:
+        interpreter = _interpreter(content)
+        signatures = interpreter.get_signature_list()
+        run = interpreter.get_signature_runner("serving_default") if "serving_default" in signatures else None
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} is not a TensorFlow Lite file that can be run ({error}).") from None
+    if run is None:
+        raise ValueError(f"{str(path)!r} has no signature 'serving_default', only {sorted(signatures)}.")
+    ends = [
+        {name: (np.dtype(end["dtype"]).name, end["shape_signature"].tolist()) for name, end in details.items()}
+        for details in (run.get_input_details(), run.get_output_details())
+    ]
+    return checked_embedder(path, lambda images: run(image=images)["embedding"], *ends)
+
+
+def _interpreter(content):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        Interpreter = tf.lite.Interpreter
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*LiteRT interpreter")
+        return Interpreter(model_content=content)
