@@ -8,7 +8,7 @@ import pytest
 from test_floors import FLOORS, LIBRARY
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = ("docs/architecture.md", "docs/robustness.md", "CONTRIBUTING.md")
+PAGES = ("docs/architecture.md", "docs/robustness.md", "docs/extend/README.md", "CONTRIBUTING.md")
 # `folder/`, `folder/file.py` or `folder/file.py:Class.method`, in folders of the repository.
 _TOP = "tfface|tests|scripts|tfrecords_tools|benchmarks|examples|docs"
 _PLACE = re.compile(rf"(?<![\w/.=-])((?:{_TOP})/[\w./-]*)(?::([\w.]+))?")
