@@ -15,8 +15,10 @@ import tensorflow as tf
 from jobs import curve, start, wait_until
 
 from tfface.config import train_config
+from tfface.jobs.embedding import embed_images
 from tfface.jobs.run_folder import owned_run_folder
 from tfface.jobs.training import train
+from tfface.jobs.verification import verify_model
 
 FLAGS = """
 --train_data=synthetic
@@ -47,6 +49,12 @@ def script(name, *arguments, wait=True):
         return process
     stdout, stderr = process.communicate(timeout=500)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.fixture
+def undetermined(monkeypatch):
+    """Once on, determinism stays on, and other tests of this process draw random numbers without a seed."""
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -235,40 +243,32 @@ def embed(run_dir, folder):
 
 def test_evaluate_gives_the_same_numbers_for_export_run_and_embeddings(run, folder):
     run_dir, _ = run
-    results = {}
-    for name, model in {
-        "export": run_dir / "export/1",
-        "run": run_dir,
-        "embeddings": embed(run_dir, folder),
-    }.items():
-        output = folder / f"evaluation_{name}"
-        heldout = run_dir / "records/heldout"
-        result = script(
-            "scripts/evaluate.py", f"--model={model}", f"--data={heldout}", "--pairs=1000", f"--output={output}"
-        )
-        assert result.returncode == 0, result.stderr
-        assert "accuracy %" in result.stdout
-        assert (output / "report.png").read_bytes().startswith(b"\x89PNG")
-        results[name] = json.loads((output / "results.json").read_text())["results"][0]
+    results, heldout = {}, run_dir / "records/heldout"
+    output = folder / "evaluation_export"
+    arguments = [f"--model={run_dir / 'export/1'}", f"--data={heldout}", "--pairs=1000", f"--output={output}"]
+    result = script("scripts/evaluate.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "accuracy %" in result.stdout
+    assert (output / "report.png").read_bytes().startswith(b"\x89PNG")
+    for name, model in {"run": run_dir, "embeddings": embed(run_dir, folder)}.items():
+        verify_model(model, heldout, max_pairs=1000, output=folder / f"evaluation_{name}")
+    for name in ("export", "run", "embeddings"):
+        results[name] = json.loads((folder / f"evaluation_{name}/results.json").read_text())["results"][0]
     assert results["export"]["accuracy"] == results["embeddings"]["accuracy"]
     assert results["run"]["accuracy"]["mean"] == pytest.approx(results["export"]["accuracy"]["mean"], abs=0.002)
 
 
 def test_evaluating_training_records_compares_embeddings_with_class_weights(run, folder):
-    from tfface import export, training
+    from tfface import training
 
     run_dir, _ = run
     output, records = folder / "evaluation_train", run_dir / "records/train"
-    arguments = [f"--model={run_dir}", f"--data={records}", "--pairs=200", f"--output={output}"]
-    result = script("scripts/evaluate.py", *arguments)
-    assert result.returncode == 0, result.stderr
+    verify_model(run_dir, records, max_pairs=200, output=output)
     angles = json.loads((output / "results.json").read_text())["angles"]
 
     names, weights = training.read_class_weights(run_dir)
     assert names == json.loads((records / "dataset.json").read_text())["label_map"]
-    result = script("scripts/embed.py", f"--model={run_dir}", f"--data={records}", f"--output={folder / 'train.npz'}")
-    assert result.returncode == 0, result.stderr
-    embeddings = export.load_embeddings(folder / "train.npz")
+    embeddings = embed_images(run_dir, records)
     weights = weights / np.linalg.norm(weights, axis=1, keepdims=True)
     centres = np.stack([embeddings.vectors[embeddings.labels == label].sum(axis=0) for label in range(len(names))])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
@@ -306,8 +306,6 @@ def test_export_script_writes_what_the_run_exported(run, folder):
     "arguments, message",
     [
         ([], "already holds a run: --resume continues it"),
-        (["--run_dir=NEW", "--head=ArcFase"], "ArcFase"),
-        (["--run_dir=NEW", "--batch_size=x"], "batch_size=x"),
         (["--run_dir=NEW", "--no_such_flag"], "no_such_flag"),
         (
             ["--run_dir=NEW", "--learning_rate=1e9", "--warmup_epochs=0", "--train_data=RECORDS"],
@@ -334,11 +332,10 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
         ({"train_data": "nowhere/*.tfrecord"}, "nowhere/*.tfrecord"),
         ({"batch_size": 4000}, "480 images do not fill one batch of batch_size 4000"),
         ({"head": "NormSoftmax(margin=0.2)"}, "head NormSoftmax has no argument 'margin'"),
+        ({"head": "ArcFase"}, "ArcFase"),
     ],
 )
-def test_bad_settings_are_refused(run, tmp_path, monkeypatch, changes, message):
-    # Once on, it stays on, and other tests of this process draw random numbers without a seed.
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+def test_bad_settings_are_refused(run, tmp_path, undetermined, changes, message):
     run_dir, _ = run
     settings = train_config.read_flagfile(run_dir / "flags.txt")
     places = {"run_dir": str(tmp_path / "new"), "train_data": f"{run_dir}/records/train", "heldout_data": ""}
@@ -379,20 +376,23 @@ def test_labels_outside_the_head_are_named(run):
         model.fit(batches, steps_per_epoch=1, verbose=0)
 
 
-def test_records_with_more_labels_than_their_description_are_named(run, folder):
+def test_records_with_more_labels_than_their_description_are_named(run, folder, undetermined):
     run_dir, _ = run
     shutil.copytree(run_dir / "records/train", folder / "damaged")
     description = json.loads((folder / "damaged/dataset.json").read_text())
     description.update(identities=10, label_map=description["label_map"][:10])
     (folder / "damaged/dataset.json").write_text(json.dumps(description))
-    flags = (f"--flagfile={run_dir / 'flags.txt'}", f"--run_dir={folder / 'outside'}")
-    result = script("scripts/train.py", *flags, f"--train_data={folder / 'damaged'}")
-    assert result.returncode == 1
-    assert "labels must be in [0, 10), the classes of ArcFace" in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
+    settings = dataclasses.replace(
+        train_config.read_flagfile(run_dir / "flags.txt"),
+        run_dir=str(folder / "outside"),
+        train_data=str(folder / "damaged"),
+        heldout_data="",
+    )
+    with pytest.raises(Exception, match=r"labels must be in \[0, 10\), the classes of ArcFace"):
+        train(settings)
 
 
-def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_path):
+def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_path, undetermined):
     run_dir, _ = run
     for name in ("train", "heldout"):
         shutil.copytree(run_dir / "records" / name, tmp_path / name)
@@ -400,19 +400,21 @@ def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_pat
         content = bytearray(shard.read_bytes())
         content[len(content) // 2] ^= 1
         shard.write_bytes(content)
-    arguments = [f"--flagfile={run_dir / 'flags.txt'}", f"--run_dir={tmp_path / 'run'}", "--epochs=0.2"]
-    arguments += [f"--train_data={tmp_path}/train", f"--heldout_data={tmp_path}/heldout", "--warmup_epochs=0"]
-    stopped = script("scripts/train.py", *arguments)
-    assert stopped.returncode == 1
-    assert re.search(r"heldout/.*: record \d+ at byte \d+: .*skip_bad leaves such records out", stopped.stderr)
-    assert "Traceback" not in stopped.stderr
+    settings = dataclasses.replace(
+        train_config.read_flagfile(run_dir / "flags.txt"),
+        run_dir=str(tmp_path / "run"),
+        epochs=0.2,
+        warmup_epochs=0,
+        train_data=str(tmp_path / "train"),
+        heldout_data=str(tmp_path / "heldout"),
+    )
+    with pytest.raises(ValueError, match=r"heldout/.*: record \d+ at byte \d+: .*skip_bad leaves such records out"):
+        train(settings)
     # A run that meets a bad record on its way can be resumed without it.
-    arguments[-2] = f"--heldout_data={run_dir}/records/heldout"
-    stopped = script("scripts/train.py", *arguments)
-    assert re.search(r"train/.*: record \d+ at byte \d+: .*skip_bad leaves such records out", stopped.stderr)
+    with pytest.raises(ValueError, match=r"train/.*: record \d+ at byte \d+: .*skip_bad leaves such records out"):
+        train(dataclasses.replace(settings, heldout_data=f"{run_dir}/records/heldout"))
     assert (tmp_path / "run/flags.txt").is_file()
-    arguments[-2] = f"--heldout_data={tmp_path}/heldout"
-    assert script("scripts/train.py", *arguments, "--resume", "--skip_bad").returncode == 0
+    train(dataclasses.replace(settings, resume=True, skip_bad=True))
     skipped = (tmp_path / "run/skipped.txt").read_text().splitlines()
     assert [line.split(":")[0].split("/")[-2] for line in skipped] == ["train", "heldout"]
 

@@ -176,7 +176,8 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize(
     "program, kilobytes",
-    [("embed", 12), ("records", 48), ("export", 16), ("export", 300), ("convert", 100), ("evaluate", 60)],
+    [("embed", 12), ("export", 300), ("convert", 100)]
+    + [pytest.param(*case, marks=pytest.mark.slow) for case in (("records", 48), ("export", 16), ("evaluate", 60))],
 )
 def test_a_full_disk_ends_in_one_sentence_with_the_path(inputs, disk, program, kilobytes):
     output = disk(kilobytes)

@@ -112,9 +112,13 @@ def dense(name, sampled):
 SAMPLED = {"CurricularFace", "DSoftmaxB", "DSoftmaxK", "RandArcFace", "Softmax", "SphereFace2", "SubCenterArcFace"}
 
 
+# Heads that do what ArcFace does with another u and F: nothing in them knows of replicas.
+ALIKE = {"CoCo", "CombinedMargin", "CosFace", "CircleLoss", "MagFace", "NormSoftmax"}
+
+
 def grid():
     for name, sampled, replicas in itertools.product(HEADS, (False, True), (1, 2, 3, 4)):
-        fast = replicas == (2 if sampled else 3) and (not sampled or name in SAMPLED)
+        fast = replicas == 2 and name in SAMPLED if sampled else replicas == 3 and name not in SAMPLED | ALIKE
         yield pytest.param(name, sampled, replicas, marks=[] if fast else [pytest.mark.slow])
 
 
@@ -143,7 +147,10 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# tests/optimizers/test_replica_aware.py has what an optimizer of the library does on replicas.
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[] if each in ("AdamW", "schedule") else pytest.mark.slow) for each in OPTIMIZERS]
+)
 def test_optimizers_of_keras_do_the_same(name, mirrored):
     expected = train(make_model(lambda: heads.CosFace(CLASSES, scale=16.0)), OPTIMIZERS[name]())
     with mirrored(3).scope():

@@ -45,7 +45,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("partition", [None, "replicas"])
+@pytest.mark.parametrize("partition", [pytest.param(None, marks=pytest.mark.slow), "replicas"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_replicas_train_as_one_device(name, partition, mirrored):
     expected = trained(OPTIMIZERS[name])

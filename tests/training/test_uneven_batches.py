@@ -29,7 +29,8 @@ def trained(partition=None, micro_batches=1, weights=None, normalise=False):
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weights"])
 @pytest.mark.parametrize(
-    ("replicas", "micro_batches", "partition"), [(1, 3, None), (2, 1, None), (2, 3, None), (3, 2, "replicas")]
+    ("replicas", "micro_batches", "partition"),
+    [(1, 3, None), (2, 1, None), pytest.param(2, 3, None, marks=pytest.mark.slow), (3, 2, "replicas")],
 )
 def test_a_small_last_batch_trains_as_on_one_device(replicas, micro_batches, partition, weights, mirrored):
     expected = trained(weights=weights)
