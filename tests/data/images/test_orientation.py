@@ -1,6 +1,8 @@
 """EXIF orientation, against Pillow's own transposition."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -52,6 +54,44 @@ def test_all_values_are_applied_as_pillow_applies_them(kind, value, order):
         assert decoding.check_image(again) == expected(data).shape[:2]
     else:
         assert again == data
+
+
+def with_xmp(kind, data, text):
+    """Puts XMP into a file: an APP1 segment, or an iTXt chunk before the pixels."""
+    if kind == "JPEG":
+        packet = b"http://ns.adobe.com/xap/1.0/\0" + text.encode()
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(packet) + 2) + packet + data[2:]
+    body = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + text.encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.mark.parametrize("form", ['<x tiff:Orientation="{}"/>', "<tiff:Orientation>{}</tiff:Orientation> Exif"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_xmp_counts_where_exif_says_nothing_as_in_pillow(kind, form):
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(40 * 64 * 3, dtype=np.uint8).reshape(40, 64, 3)).save(buffer, kind)
+    for value in range(10):
+        data = with_xmp(kind, buffer.getvalue(), form.format(value))
+        assert int(READ(data)) == (value if 1 <= value <= 8 else 1)
+        np.testing.assert_array_equal(DECODE(data), expected(data))
+        again = decoding.upright(data)
+        assert int(READ(again)) == 1 and decoding.check_image(again) == expected(data).shape[:2]
+        for of_exif in (1, 3):
+            assert int(READ(with_xmp(kind, photograph(kind, of_exif), form.format(value)))) == of_exif
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_integers_of_all_types_count_as_in_pillow(order):
+    data = photograph("JPEG", 6, order)
+    short = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0)
+    assert data.count(short) == 1
+    read = {}
+    for kind, value in ((1, "Bxxx"), (2, "Bxxx"), (3, "Hxx"), (4, "I"), (7, "Bxxx"), (8, "hxx"), (9, "i")):
+        changed = data.replace(short, struct.pack(f"{order}HHI{value}", 0x0112, kind, 1, 6))
+        read[kind] = int(READ(changed))
+        np.testing.assert_array_equal(DECODE(changed), expected(changed))
+    assert {kind for kind, value in read.items() if value == 6} == {3, 4, 8, 9}
 
 
 def test_other_segments_do_not_hide_the_orientation():

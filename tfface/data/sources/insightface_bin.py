@@ -13,7 +13,7 @@ import numpy as np
 from tfface.data.formats.image_files import SIGNATURE_BYTES, check_image_bytes, image_suffix
 from tfface.data.formats.plain_pickle import Span, load_plain
 from tfface.data.protocols.pairs import Pairs, pairs_of_list
-from tfface.data.sources.base import Item
+from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.files import open_regular
 
@@ -47,7 +47,7 @@ class BinSource(FileSource):
         return pairs_of_list(self.location, keys[::2], keys[1::2], same, fold)
 
     def read(self, item: Item) -> bytes:
-        """Returns the encoded image of an item."""
+        """Returns the encoded image of an item, turned upright."""
         offset, length, coding = item.place
         check_image_bytes(length)
         with open_regular(self.location) as file:
@@ -55,7 +55,7 @@ class BinSource(FileSource):
             data = file.read(length)
         if len(data) < length:
             raise ValueError(f"the file ends within the image, at byte {offset + len(data)}")
-        return Span(offset, length, coding).decode(data)
+        return upright(Span(offset, length, coding).decode(data))
 
     def where(self, item: Item) -> str:
         """Names the image by its offset."""

@@ -25,7 +25,7 @@ from tfface.data.formats.recordio import (
     read_record,
     unpack,
 )
-from tfface.data.sources.base import Item
+from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import MAX_BAD, FileSource
 from tfface.files import open_regular
 
@@ -69,11 +69,11 @@ class RecordIOSource(FileSource):
                         yield item
 
     def read(self, item: Item) -> bytes:
-        """Returns the encoded image of an item."""
+        """Returns the encoded image of an item, turned upright."""
         with open_regular(self.location) as file:
             image = unpack(read_record(file, item.place, os.fstat(file.fileno()).st_size)).image
         check_image_bytes(len(image))
-        return image
+        return upright(image)
 
     def where(self, item: Item) -> str:
         """Names the record by its offset."""

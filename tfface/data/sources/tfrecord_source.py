@@ -15,7 +15,7 @@ from tfface.data.formats.recordio import identity_of_label
 from tfface.data.formats.text_lists import check_path
 from tfface.data.formats.tfrecord_files import count_records, read_record, scan_records
 from tfface.data.records import Pattern, resolve_shards
-from tfface.data.sources.base import Item, Source, file_state
+from tfface.data.sources.base import Item, Source, file_state, upright
 from tfface.data.sources.file_source import MAX_BAD
 from tfface.files import open_regular
 from tfface.zip_files import MAX_RATIO
@@ -73,9 +73,9 @@ class TFRecordSource(Source):
                     self.skipped.append((self._name(place), str(error)))
 
     def read(self, item: Item) -> bytes:
-        """Returns the encoded image of an item."""
+        """Returns the encoded image of an item, turned upright."""
         number, offset = item.place
-        return _bytes(_features(read_record(self._plain(number), offset)), self._fields[0])
+        return upright(_bytes(_features(read_record(self._plain(number), offset)), self._fields[0]))
 
     def where(self, item: Item) -> str:
         """Names an item by its key, file and offset."""
