@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from tfface.data.conversion.plan import list_items
 from tfface.data.protocols import megaface_lists, templates
 from tfface.data.sources.image_lists import ListSource
 
@@ -291,3 +292,55 @@ def test_a_line_that_cannot_be_read_says_what_is_accepted(tmp_path, touch):
     assert len(list(source.items())) == 1
     ((place, reason),) = source.skipped
     assert place == "line 3" and "'flag, path, label'" in reason and "Ann" in reason
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_line_numbers_count_the_lines_of_the_file(tmp_path, touch, start, end):
+    touch("a/1.jpg", "b/1.jpg")
+    lines = ["path,note,label", 'a/1.jpg,"two', 'lines",Ann', "", "# a comment", "b/1.jpg,,Bob", "gone.jpg,,Cy"]
+    (tmp_path / "a.csv").write_bytes((start + end.join(lines)).encode())
+    source = ListSource(tmp_path / "a.csv")
+    items = {item.identity: source.where(item) for item in source.items()}
+    assert items == {"Ann": "a/1.jpg (line 2)", "Bob": "b/1.jpg (line 6)"}
+    assert [place for place, _ in source.skipped] == ["line 5", "line 7"]
+    lines = ["0\t0\ta/1.jpg", "", "# a comment", "1\t1\tb/1.jpg", "2\t2\tgone.jpg"]
+    (tmp_path / "a.LST").write_bytes((start + end.join(lines)).encode())
+    source = ListSource(tmp_path / "a.LST")
+    assert [source.where(item) for item in source.items()] == ["a/1.jpg (line 1)", "b/1.jpg (line 4)"]
+    assert [place for place, _ in source.skipped] == ["line 3", "line 5"]
+
+
+def test_text_that_is_not_utf8_is_named_by_its_line(tmp_path, touch):
+    touch("a/1.jpg")
+    (tmp_path / "a.csv").write_bytes("path,label\na/1.jpg,Ann\na/1.jpg,Jos\u00e9\n".encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"a\.csv: .*line 3 is not UTF-8: b'a/1.jpg,Jos.xe9.n'; save the list as UTF-8"
+    ):
+        list(ListSource(tmp_path / "a.csv").items())
+    (tmp_path / "a.lst").write_bytes("0\t0\ta/1.jpg\n0\t0\tJos\u00e9.jpg\n".encode("latin-1"))
+    source = ListSource(tmp_path / "a.lst")
+    assert len(list(source.items())) == 1
+    ((place, reason),) = source.skipped
+    assert place == "line 2" and reason.startswith("expected UTF-8, got") and "as UTF-8" in reason
+
+
+def test_one_image_twice_is_refused_with_both_lines(tmp_path, touch):
+    touch("a/1.jpg", "b/1.jpg")
+    for other in ("a/1.jpg", "./a/1.jpg", "a\\1.jpg", f"{tmp_path}/a/1.jpg"):
+        (tmp_path / "a.csv").write_text(f"path,label\na/1.jpg,Ann\nb/1.jpg,Bob\n{other},Cy\n")
+        with pytest.raises(ValueError, match=r"'a/1.jpg' occurs twice: a/1.jpg \(line 2\) and a/1.jpg \(line 4\)"):
+            list_items(ListSource(tmp_path / "a.csv"))
+
+
+def test_absolute_paths_lead_below_the_root_or_are_refused_with_it(tmp_path, touch):
+    touch("real/a/1.jpg")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    places = [tmp_path / "real/a/1.jpg", tmp_path / "linked/a/1.jpg", "/etc/passwd", "C:\\photos\\1.jpg"]
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{place},Ann\n" for place in places))
+    source = ListSource(tmp_path / "a.csv", tmp_path / "linked")
+    assert [item.key for item in source.items()] == ["a/1.jpg", "a/1.jpg"]
+    assert [(place, str(tmp_path / "linked") in reason) for place, reason in source.skipped] == [
+        ("line 4", True),
+        ("line 5", True),
+    ]

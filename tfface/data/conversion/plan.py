@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from tfface.data.formats.left_out import printable
 from tfface.data.formats.shard_names import MAX_SHARDS, shard_name
-from tfface.data.formats.text_lists import is_name
+from tfface.data.formats.text_lists import BAD_NAME, is_name
 from tfface.data.sources.base import Item, Source
 
 BYTES_PER_SHARD = 100_000_000
@@ -60,7 +61,9 @@ def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
     items.sort(key=lambda item: hashlib.sha256(item.key.encode()).digest())
     for one, other in zip(items, items[1:], strict=False):
         if one.key == other.key:
-            raise ValueError(f"{source.location}: key {one.key!r} occurs twice.")
+            places = sorted({source.where(one), source.where(other)})
+            where = f": {places[0]} and {places[1]}" if places[1:] else ""
+            raise ValueError(f"{source.location}: key {one.key!r} occurs twice{where}.")
     others = {unicodedata.normalize("NFC", item.key): item.key for item in items}
     if len(others) < len(items):
         key = next(item.key for item in items if others[unicodedata.normalize("NFC", item.key)] != item.key)
@@ -69,7 +72,7 @@ def list_items(source: Source) -> tuple[list[Item], list[tuple[str, str]]]:
             f"{source.location}: {ascii(key)} and {ascii(other_key)} are one name in two Unicode forms: rename one."
         )
     found = [*source.skipped, *skipped]
-    return items, [(place if is_name(place) or not place else ascii(place), reason) for place, reason in found]
+    return items, [(printable(place), reason) for place, reason in found]
 
 
 def digest(items: Iterable[Item], *others: Any) -> str:
@@ -165,7 +168,7 @@ def plan_shards(
 def _fault(item):
     """Returns why an item cannot be in a dataset, or None."""
     if not (is_name(item.key) and is_name(item.identity)):
-        return "a name with a control character, or that is not UTF-8"
+        return BAD_NAME
     if item.key.startswith("/") or ".." in item.key.split("/"):
         return "a key that leads out of its dataset"
     if item.landmarks is not None and not (len(item.landmarks) == 10 and all(map(math.isfinite, item.landmarks))):

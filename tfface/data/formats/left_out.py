@@ -1,7 +1,23 @@
-"""The one summary of what was not read: reasons by kind, with an example of each."""
+"""The one summary of what was read and what was not: reasons by kind, with an example of each."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from tfface.data.formats.text_lists import is_name
+
+
+def summary(read: int, found: Iterable[tuple[str, str]], passed_over: Mapping[str, int] | None = None) -> str:
+    """Formats a summary such as "read 7 images, left out 1: 1 of an empty file, such as b/2.jpg; passed over 3 files".
+
+    Args:
+      read: number of images that were read.
+      found: (place, reason) of everything that was left out.
+      passed_over: number of entries that are no images, by kind.
+    """
+    found = list(found)
+    others = [f"{count} {kind}" for kind, count in (passed_over or {}).items() if count]
+    others = f"; passed over {' and '.join(others)}" if others else ""
+    return f"read {read} images, left out {in_all(found) if found else 0}{others}"
 
 
 def in_all(found: Iterable[tuple[str, str]]) -> str:
@@ -12,7 +28,18 @@ def in_all(found: Iterable[tuple[str, str]]) -> str:
     """
     found, kinds = list(found), {}
     for place, reason in found:
-        # What follows differs from file to file.
-        kinds.setdefault(re.split(r" \(|; |: ", reason)[0], []).append(place)
+        kinds.setdefault(kind_of(reason), []).append(place)
     ordered = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
-    return f"{len(found)}: " + "; ".join(f"{len(places)} of {kind}, such as {places[0]}" for kind, places in ordered)
+    return f"{len(found)}: " + "; ".join(
+        f"{len(places)} of {kind}, such as {printable(places[0])}" for kind, places in ordered
+    )
+
+
+def kind_of(reason: str) -> str:
+    """Returns the part of a reason that all files of one kind share; what follows it differs from file to file."""
+    return re.split(r" \(|; |: |, got ", reason)[0]
+
+
+def printable(place: str) -> str:
+    """Returns the name of a place, escaped where it holds control characters or is not UTF-8."""
+    return place if is_name(place) or not place else ascii(place)

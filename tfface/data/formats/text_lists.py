@@ -1,6 +1,8 @@
 """Readers of published text lists: their size is bounded, and errors name the file and the line."""
 
+import codecs
 import contextlib
+import io
 import os
 import re
 import unicodedata
@@ -17,6 +19,7 @@ _MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
 _MAX_TABLE_BYTES, _MAX_FIRST_LINE, _CSV_CHUNK = 1 << 29, 1 << 12, 1 << 14
 _MAX_PATH, _MAX_REASON = 1024, 400
 
+BAD_NAME = "a name with a control character, or that is not UTF-8"
 NUMBER = r"([1-9]\d{0,6})"
 # A path that stays in its folder (no root, no hidden part, no `..`), without spaces and commas.
 PATH = r"([^\s,/\\.][^\s,/\\]*(?:/[^\s,/\\.][^\s,/\\]*)*)"
@@ -34,8 +37,8 @@ def read_lines(path: str | os.PathLike) -> list[str]:
         raise ValueError(f"{path}: a list has at most {_MAX_LINES} lines, got more.")
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error}).") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file ({_not_utf8(io.BytesIO(data))}).") from None
     return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
 
 
@@ -148,8 +151,23 @@ def read_csv(path: str | os.PathLike, tabs: bool = False) -> Iterator[tuple[str,
                 chunksize=_CSV_CHUNK,
             ):
                 yield from chunk.itertuples(index=False, name=None)
+        except UnicodeDecodeError:
+            file.seek(0)
+            raise ValueError(f"{path}: not a valid CSV table ({_not_utf8(file)}).") from None
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}: not a valid CSV table ({short_reason(error)}).") from error
+
+
+def _not_utf8(file):
+    """Says which line of a binary file is not UTF-8."""
+    decoder, number, line = codecs.getincrementaldecoder("utf-8")(), 1, b""
+    try:
+        while line := file.readline(_MAX_FIRST_LINE):
+            decoder.decode(line)
+            number += line.endswith(b"\n")
+    except UnicodeDecodeError:
+        pass
+    return f"line {number} is not UTF-8: {line[:100]!r}; save the list as UTF-8"
 
 
 @contextlib.contextmanager

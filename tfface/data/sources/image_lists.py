@@ -23,7 +23,8 @@ class ListSource(FileSource):
     `flag <tab> path <tab> label`. The first label is used; it is a whole number, and the identity's name is this number
     with eight digits. Any other file is a table with the columns path, label and, optionally, x1, y1, ..., x5, y5 in
     pixels, all empty if unknown; commas or tabs separate them, and quotes may enclose them. Blank lines do not count.
-    Paths may begin with `./`, have backslashes, or be absolute if they lead below the root.
+    Paths may begin with `./`, have backslashes, or be absolute if they lead below the root. The place of an item is the
+    number of its line.
 
     Args:
       path: the list.
@@ -42,10 +43,10 @@ class ListSource(FileSource):
         """Yields the images in the order of the list."""
         self.begin()
         states = hashlib.sha256()
-        rows, parse = (_lst_rows, _parse_lst) if self.location.suffix == ".lst" else (_csv_rows, _parse_csv)
+        rows, parse = (_lst_rows, _parse_lst) if self.location.suffix.lower() == ".lst" else (_csv_rows, _parse_csv)
         for number, row in rows(self.location):
             try:
-                item = parse(row, self._key)
+                item = parse(row, self._key, number)
                 state = file_state(self._root / item.key)
             except ValueError as error:
                 self.reject(f"line {number}", short_reason(error))
@@ -64,12 +65,18 @@ class ListSource(FileSource):
             raise ValueError("a link that leads out of the root")
         return upright(read_image_file(path))
 
+    def where(self, item: Item) -> str:
+        """Names the image by its line."""
+        return f"{item.key} (line {item.place})"
+
     def _key(self, path):
         """Returns the path of an image relative to the root, as `check_path` accepts it."""
         # Lists made on Windows have backslashes; a name with one on Linux cannot be told from that.
         path = path.strip().replace("\\", "/")
-        root = os.path.abspath(self._root).replace("\\", "/").rstrip("/") + "/"
-        path = path.removeprefix(root)
+        for root in (os.path.abspath(self._root), os.path.realpath(self._root)):
+            path = path.removeprefix(root.replace("\\", "/").rstrip("/") + "/")
+        if path.startswith("/") or path[1:3] == ":/":
+            raise ValueError(f"expected a path below {str(self._root)[:100]}, got {path[:200]!r}")
         while path.startswith("./"):
             path = path[2:].lstrip("/")
         return check_path(path)
@@ -83,16 +90,18 @@ def _csv_rows(path):
         raise ValueError(f"{path}: expected the columns path and label, got {str(header)[:200]}.")
     landmarks = LANDMARK_COLUMNS if set(LANDMARK_COLUMNS) <= set(header) else []
     columns = [header.index(name) for name in ("path", "label", *landmarks)]
-    for number, row in enumerate(rows, start=2):
-        if any(row):
+    number = 2
+    for row in rows:
+        if any(field.strip() for field in row):
             yield number, [row[column] for column in columns]
+        number += 1 + sum(field.count("\n") for field in row)
 
 
-def _parse_csv(row, key):
+def _parse_csv(row, key, number):
     path, label, *landmarks = row
     if not is_name(label):
         raise ValueError(f"expected a label without control characters, got {label[:200]!r}")
-    return Item(key(path), label, landmarks=parse_landmarks(landmarks) if any(landmarks) else None)
+    return Item(key(path), label, number, parse_landmarks(landmarks) if any(landmarks) else None)
 
 
 def _lst_rows(path):
@@ -107,7 +116,7 @@ def _lst_rows(path):
                 yield number, line
 
 
-def _parse_lst(line, key):
+def _parse_lst(line, key, number):
     try:
         columns = line.decode("utf-8-sig").rstrip("\r\n").split("\t")
         if len(columns) < 3:
@@ -115,13 +124,15 @@ def _parse_lst(line, key):
         # The path is last in MXNet's lists, and before the label in InsightFace's.
         last = len(columns) == 3 and not _is_number(columns[1]) and _is_number(columns[2])
         path, label = (columns[1], columns[2]) if last else (columns[-1], columns[1])
-        number = float(label)
+        label = float(label)
+    except UnicodeDecodeError:
+        raise ValueError(f"expected UTF-8, got {line[:200]!r}; save the list as UTF-8") from None
     except ValueError:
         raise ValueError(
             "expected 'index, label, path' or 'flag, path, label', separated by tabs, the label a whole number, got "
             f"{line[:200]!r}"
         ) from None
-    return Item(key(path), identity_of_label(number))
+    return Item(key(path), identity_of_label(label), number)
 
 
 def _is_number(text):
