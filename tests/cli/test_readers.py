@@ -15,7 +15,9 @@ import tensorflow as tf
 from PIL import Image
 from test_cleaning_programs import CONVERTERS, ROOT, run
 
+from tfface.data.conversion.convert import convert
 from tfface.data.protocols.pairs import read_pairs_table
+from tfface.data.records import DatasetInfo
 from tfface.data.sources import folders, image_lists, insightface_bin, recordio_source, tfrecord_source, zip_folders
 from tfface.data.sources.records_source import RecordsSource
 
@@ -114,6 +116,20 @@ def test_every_reader_holds_out_identities(inputs, tmp_path):
         assert content(place / "heldout") == {who: everyone[who] for who in expected}
         assert content(place / "train") == {who: everyone[who] for who in everyone if who not in expected}
         assert f"next: tfface train --train_data={place}/train --heldout_data={place}/heldout" in output
+
+
+@pytest.mark.parametrize("reader", SOURCES)
+def test_every_reader_holds_out_images(inputs, tmp_path, reader):
+    path, everyone = inputs[reader]
+    convert(SOURCES[reader](path), tmp_path, holdout_identities=2, holdout_images=2, workers=1)
+    train, validation, heldout = (content(tmp_path / side) for side in ("train", "validation", "heldout"))
+    strangers = held_out(everyone, "hash", 0)
+    assert heldout == {who: everyone[who] for who in strangers}
+    for who in set(everyone) - set(strangers):
+        assert sorted(train[who] + validation.get(who, [])) == everyone[who]
+        assert len(validation.get(who, [])) == min(2, len(everyone[who]) - 1)
+    maps = [DatasetInfo.load(tmp_path / side).label_map for side in ("train", "validation")]
+    assert maps[0] == maps[1] == tuple(sorted(train))
 
 
 def test_pairs_of_a_bin_follow_its_identities(inputs, tmp_path):

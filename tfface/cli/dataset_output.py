@@ -70,13 +70,6 @@ def write(source: "Source") -> "Conversion":
     return run(functools.partial(convert, source))
 
 
-def skipped(result: "Conversion") -> str:
-    """Returns what a conversion left out: how many, the reasons by kind, and examples."""
-    from tfface.data.formats.left_out import in_all
-
-    return in_all(result.skipped) if result.skipped else "0"
-
-
 def run(convert: "Callable[..., Conversion]") -> "Conversion":
     """Runs a conversion with the options that the flags name, and prints what it made and what is next.
 
@@ -87,6 +80,8 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
       The result of `convert`.
     """
     import tensorflow as tf
+
+    from tfface.data.formats.left_out import summary
 
     tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
     result = convert(
@@ -113,7 +108,8 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         print(f"{directory}: {info.images} images of {info.identities} identities, {size}, {len(info.shards)} shard(s)")
         if info.landmarks:
             print(f"  {info.landmarks} of them with landmarks")
-    print(f"skipped: {skipped(result)}")
+    images = sum(info.images for info in result.datasets.values())
+    print(summary(images, result.skipped, result.source.passed_over))
     places = [shlex.quote(place) for place in result.datasets]
     if FLAGS.holdout_identities:
         print(f"next: tfface train --train_data={places[0]} --heldout_data={places[1]}")

@@ -10,7 +10,7 @@ bytes as an uninterrupted run.
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import folder_flags, program
 
 _MODEL = flags.DEFINE_string("model", None, "SavedModel folder, run folder or .keras file.", required=True)
 _DATA = flags.DEFINE_string(
@@ -28,7 +28,7 @@ def main() -> None:
 
     if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
-    opened = jobs.open_images(_DATA.value, _SKIP_BAD.value)
+    opened = jobs.open_images(_DATA.value, _SKIP_BAD.value, folder_flags.DEPTH.value)
     embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, opened)
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")

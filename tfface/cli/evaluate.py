@@ -9,7 +9,7 @@ import os
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import folder_flags, program
 
 _MODEL = flags.DEFINE_string(
     "model", None, "SavedModel folder, run folder, .keras file, or .npz or .tfrecord file of embeddings.", required=True
@@ -54,6 +54,7 @@ def main() -> None:
         hardest=_HARDEST.value,
         skip_bad=_SKIP_BAD.value,
         allow_missing=_ALLOW_MISSING.value,
+        depth=folder_flags.DEPTH.value,
         command=program.command(),
     )
     print(evaluation.to_table(results))

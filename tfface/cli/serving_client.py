@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import folder_flags, program
 
 if TYPE_CHECKING:
     from tfface import serving
@@ -97,7 +97,7 @@ def embed(client: "serving.Client") -> None:
     """Embeds --images and writes --output."""
     from tfface import serving
     from tfface.data.formats.image_files import read_image_file
-    from tfface.data.formats.landmarks import read_landmarks
+    from tfface.data.formats.landmarks import landmarks_of, read_landmarks
     from tfface.data.sources.folders import find_images
 
     root = _IMAGES.value[0] if len(_IMAGES.value) == 1 and os.path.isdir(_IMAGES.value[0]) else ""
@@ -105,7 +105,10 @@ def embed(client: "serving.Client") -> None:
     keys = listing.keys if listing else _IMAGES.value
     if not keys:
         raise ValueError(f"{root} holds no images.")
-    landmarks = read_landmarks(_LANDMARKS.value) if _LANDMARKS.value else None
+    landmarks = None
+    if _LANDMARKS.value:
+        table = read_landmarks(_LANDMARKS.value)
+        landmarks = {key: points for key in keys if (points := landmarks_of(key, table)) is not None}
     vectors, kept, bad = serving.embed_files(
         client, keys, lambda key: read_image_file(os.path.join(root, key)), landmarks
     )
@@ -114,7 +117,7 @@ def embed(client: "serving.Client") -> None:
     from tfface.export import Embeddings, save_embeddings
     from tfface.jobs.image_folders import folder_labels
 
-    labels = folder_labels(kept) if root else None
+    labels = folder_labels(kept, folder_flags.DEPTH.value) if root else None
     save_embeddings(_OUTPUT.value, Embeddings(vectors, kept, labels))
     print(f"{_OUTPUT.value}: {len(kept)} embeddings of {vectors.shape[1]} dimensions")
     for key, reason in bad.items():

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from tfface import progress
 from tfface.data.formats.image_files import read_image_file
-from tfface.data.formats.left_out import in_all
+from tfface.data.formats.left_out import in_all, printable, summary
 from tfface.data.images.decoding import check_image
 from tfface.data.parallel import map_in_threads
-from tfface.data.sources.folders import find_images
+from tfface.data.sources.folders import explain_depth, find_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,28 +24,33 @@ class ImageFolder:
       root: the folder.
       keys: paths of the images, relative to the root, with `/`.
       bad: (relative path, reason) of what is left out.
+      depth: number of folders that name the identity of an image.
     """
 
     root: pathlib.Path
     keys: tuple[str, ...]
     bad: tuple[tuple[str, str], ...] = ()
+    depth: int = 1
 
     def left_out(self) -> dict:
         """Returns what reports say of the images that are left out: JSON values, nothing where there are none."""
         if not self.bad:
             return {}
-        return {"left out": {"count": len(self.bad), "images": [f"{place}: {reason}" for place, reason in self.bad]}}
+        images = [f"{printable(place)}: {reason}" for place, reason in self.bad]
+        return {"left out": {"count": len(images), "summary": summary(len(self.keys), self.bad), "images": images}}
 
 
-def open_folder(root: str | os.PathLike, *, skip_bad: bool = False) -> ImageFolder:
+def open_folder(root: str | os.PathLike, *, skip_bad: bool = False, depth: int = 1) -> ImageFolder:
     """Lists the images of a folder, at any depth.
 
-    Pictures of formats that are not read and folders that cannot be listed are errors. With `skip_bad` every image is
-    decoded too; what is bad is left out, and summarised on stderr.
+    Pictures of formats that are not read, names that no dataset may hold and folders that cannot be listed are errors.
+    With `skip_bad` every image is decoded too; what is bad is left out. A summary on stderr says what was not read,
+    persons without images too.
 
     Args:
       root: the folder.
       skip_bad: whether to leave out what cannot be read.
+      depth: number of folders that name the identity of an image.
 
     Returns:
       The `ImageFolder`.
@@ -66,13 +71,15 @@ def open_folder(root: str | os.PathLike, *, skip_bad: bool = False) -> ImageFold
                 bar.update()
                 if reason is not None:
                     bad.append((key, reason))
-    if bad:
-        progress.note(f"{root}: left out, in all {in_all(bad)}.")
+    bad += listing.empty
     left_out = dict(bad)
     keys = [key for key in keys if key not in left_out]
     if not keys:
         raise ValueError(f"{root} holds no images.")
-    return ImageFolder(root, tuple(keys), tuple(bad))
+    if bad or any(listing.passed_over.values()):
+        progress.note(f"{root}: {summary(len(keys), bad, listing.passed_over)}.")
+    explain_depth(root, keys, depth)
+    return ImageFolder(root, tuple(keys), tuple(bad), depth)
 
 
 @contextlib.contextmanager

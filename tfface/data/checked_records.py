@@ -15,6 +15,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from tfface import files, progress
+from tfface.data.formats.left_out import summary
 from tfface.data.formats.tfrecord_files import RestLost, read_records, scan_records
 from tfface.data.images.decoding import check_image
 from tfface.data.parallel import map_in_threads
@@ -75,7 +76,13 @@ class Records:
 
     def left_out(self) -> dict:
         """Returns what reports say of the bad records that are left out: JSON values, nothing where there are none."""
-        return {"left out": {"count": len(self.bad), "records": list(map(str, self.bad))}} if self.bad else {}
+        if not self.bad:
+            return {}
+        return {"left out": {"count": len(self.bad), "summary": self.summary(), "records": list(map(str, self.bad))}}
+
+    def summary(self) -> str:
+        """Returns how many records are read and how many are left out, with the reasons by kind."""
+        return summary(sum(self.counts), [(f"record {bad.number} of {bad.shard}", bad.reason) for bad in self.bad])
 
     def read(self, path: "str | tf.Tensor") -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
@@ -145,11 +152,12 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
             bad += found
             if found:
                 good[path] = offsets
+    records = Records(tuple(paths), tuple(counts), tuple(bad), good)
     for record in bad[:_NAMED]:
         progress.note(f"left out {record}.")
     if bad:
-        progress.note(f"left out {len(bad)} bad records in all; {sum(counts)} are good.")
-    return Records(tuple(paths), tuple(counts), tuple(bad), good)
+        progress.note(f"{records.summary()}.")
+    return records
 
 
 def write_skipped(path: str | os.PathLike, *datasets: Records) -> None:

@@ -65,7 +65,7 @@ def embed_images(
                 job["left_out"] = list(map(str, opened.bad))
             embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
         if folder is not None:
-            embeddings = dataclasses.replace(embeddings, labels=folder_labels(embeddings.keys))
+            embeddings = dataclasses.replace(embeddings, labels=folder_labels(embeddings.keys, folder.depth))
         if output is not None:
             export.save_embeddings(output, embeddings)
             shutil.rmtree(pieces)

@@ -29,6 +29,7 @@ def verify_model(
     command: str | None = None,
     skip_bad: bool = False,
     allow_missing: bool = False,
+    depth: int = 1,
 ) -> list[evaluation.VerificationResult]:
     """Verifies a model on pairs of images and writes `results.json`, `results.csv`, `report.png` and `report.html`.
 
@@ -50,6 +51,7 @@ def verify_model(
       command: str, the command line that the page shows.
       skip_bad: bool, leave out damaged records and files; the report counts and names them.
       allow_missing: bool, measure the other pairs of a list if images are missing; the report says how many are.
+      depth: int, number of folders that name an identity, in a folder of images.
 
     Returns:
       list of `VerificationResult`, one per protocol.
@@ -60,7 +62,7 @@ def verify_model(
     """
     columns = evaluation.read_groups(groups) if groups else {}
     ready = pathlib.Path(model).suffix in _EMBEDDINGS
-    opened = open_images(images, skip_bad) if images and (skip_bad or not ready) else None
+    opened = open_images(images, skip_bad, depth) if images and (skip_bad or not ready) else None
     if ready:
         embeddings = export.load_embeddings(model)
     elif images:

@@ -246,7 +246,7 @@ def test_programs_take_a_pack_there_and_back(tmp_path, faces):
     assert "30 images of 6 identities, 20 x 24 pixels" in done.stdout
     done = program("to_recordio", f"--input={tmp_path / 'records'}", f"--output={tmp_path / 'back'}")
     assert done.returncode == 0, done.stderr
-    assert "30 images; skipped: 0" in done.stdout
+    assert "read 30 images, left out 0" in done.stdout
     assert tree(tmp_path / "back") == tree(tmp_path / "pack")
 
 

@@ -220,7 +220,7 @@ def test_source_yields_images_of_identities_and_names_the_rest(faces, picture):
         ("empty/", "no images of this identity"),
         ("direct.png", "not in the folder of an identity"),
     ]
-    assert (source.ignored, source.links, source.location) == (1, 1, faces)
+    assert source.passed_over == {"hidden or other files": 1, "symbolic links": 1} and source.location == faces
 
 
 def test_fingerprint_follows_the_files(faces, picture):

@@ -1,6 +1,8 @@
 """Folders and zip archives as people have them: other formats, systems' own folders, deep folders, unusual names."""
 
 import io
+import sys
+import unicodedata
 import zipfile
 
 import pytest
@@ -9,8 +11,12 @@ from PIL import Image
 from tfface import data, progress
 from tfface.data.conversion.convert import convert, convert_folder
 from tfface.data.formats import image_files, left_out
+from tfface.data.formats.landmarks import write_landmarks
 from tfface.data.sources.folders import FolderSource, find_images
+from tfface.data.sources.image_lists import ListSource
+from tfface.data.sources.records_source import open_source
 from tfface.data.sources.zip_folders import ZipSource
+from tfface.jobs.image_folders import folder_labels, open_images
 
 
 def fill(root, names, picture):
@@ -67,7 +73,7 @@ def test_pictures_that_are_not_read_stop_the_conversion_and_are_counted(tmp_path
     archive = ZipSource(pack(tmp_path / "a.zip", [*names, "p3/notes.txt"], picture))
     with pytest.raises(ValueError, match=r"in all 8: 4 of a .bmp picture"):
         convert(archive, tmp_path / "zip", workers=1)
-    assert archive.ignored == 3
+    assert archive.passed_over == {"hidden or other files": 3}
     assert ("'p3/'", "no images of this identity") in archive.skipped
     assert convert(archive, tmp_path / "zip", workers=1, skip_bad=True).datasets[str(tmp_path / "zip")].images == 6
 
@@ -79,7 +85,7 @@ def test_folders_of_systems_are_passed_over_and_counted(tmp_path, picture):
     assert (listing.keys, listing.folders, listing.ignored) == (good, ["a", "b"], 5)
     source = ZipSource(pack(tmp_path / "a.zip", good + own, picture))
     assert [item.key for item in source.items()] == good
-    assert (source.ignored, source.skipped) == (5, [])
+    assert (source.passed_over, source.skipped) == ({"hidden or other files": 5}, [])
 
 
 def test_a_zip_archive_with_backslashes_is_read(tmp_path, picture):
@@ -108,14 +114,46 @@ def test_depth_names_the_identity_and_deep_folders_are_explained(tmp_path, pictu
         FolderSource(tmp_path, depth=0)
 
 
-@pytest.mark.parametrize("character", ["\u202f", "\u200c", "\u200e", "\u00ad", "\ue000", "\U000e0061", "\u3000"])
-def test_unusual_names_are_kept(tmp_path, picture, character):
-    names = [f"a{character}b/1{character}.png", "c/1.png"]
-    convert_folder(fill(tmp_path / "photos", names, picture), tmp_path / "out", workers=1)
+def of_every_category():
+    """dict from category to the first and the last character of it, but for what separates paths, lines and columns."""
+    found = {}
+    for number in range(1, sys.maxunicode + 1):
+        found.setdefault(unicodedata.category(chr(number)), []).append(chr(number))
+    return {category: characters[:: max(1, len(characters) - 1)] for category, characters in found.items()}
+
+
+def test_names_with_characters_of_every_category(tmp_path, picture, capsys):
+    categories = of_every_category()
+    bad = [character for category in ("Cc", "Cs") for character in categories.pop(category)]
+    assert len(categories) == 28 and len(bad) == 4
+    names = [f"a{character}b/1{character}.png" for some in categories.values() for character in (some[0], some[-1])]
+    names = sorted({unicodedata.normalize("NFC", name) for name in names})
+    assert len(names) > 40
+    root = fill(tmp_path / "photos", names, picture)
+    convert_folder(root, tmp_path / "out", workers=1)
     records = data.RecordsSource(str(tmp_path / "out"))
-    assert sorted(item.key for item in records.items()) == sorted(names)
+    assert sorted(item.key for item in records.items()) == names
     zipped = ZipSource(pack(tmp_path / "a.zip", names, picture))
-    assert sorted(item.key for item in zipped.items()) == sorted(names) and zipped.skipped == []
+    assert sorted(item.key for item in zipped.items()) == names and zipped.skipped == []
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f'"{name}","{name.split("/")[0]}"\n' for name in names))
+    listed = ListSource(tmp_path / "list.csv", root)
+    assert sorted(item.key for item in listed.items()) == names and listed.skipped == []
+    folder = data.open_folder(root)
+    assert sorted(folder.keys) == names
+    (batch,) = data.folder_dataset(root, folder.keys, len(names), 8)
+    assert [key.decode() for key in batch["key"].numpy()] == list(folder.keys)
+    # Control characters and lone surrogates, which is how Python shows names that are not UTF-8.
+    for character in ("\x01", "\x7f", "\udc80", "\udcff"):
+        fill(root, [f"c/2{character}.png"], picture)
+    reason = "a name with a control character, or that is not UTF-8"
+    assert [why for _, why in data.find_images(root).unreadable] == [reason] * 4
+    with pytest.raises(ValueError, match=rf"in all 4: 4 of {reason[:30]}"):
+        convert_folder(root, tmp_path / "again", workers=1)
+    with pytest.raises(ValueError, match=rf"in all 4: 4 of {reason[:30]}"):
+        data.open_folder(root)
+    folder = data.open_folder(root, skip_bad=True)
+    assert sorted(folder.keys) == names and folder.left_out()["left out"]["count"] == 4
+    assert f"read {len(names)} images, left out 4: 4 of {reason}" in capsys.readouterr().err
 
 
 def test_two_unicode_forms_of_a_name_are_one_person(tmp_path, picture):
@@ -130,6 +168,52 @@ def test_two_unicode_forms_of_a_name_are_one_person(tmp_path, picture):
         convert_folder(tmp_path / "photos", tmp_path / "again", workers=1)
 
 
+def test_programs_on_folders_say_what_they_pass_over(tmp_path, picture, capsys):
+    root = fill(tmp_path / "photos", ["a/1.png", "a/.hidden.png", "b/1.png", "notes.txt"], picture)
+    (root / "empty").mkdir()
+    (root / "link.png").symlink_to(root / "a/1.png")
+    folder = data.open_folder(root)
+    said = "read 2 images, left out 1: 1 of no images of this identity, such as empty/"
+    assert f"{root}: {said}; passed over 2 hidden or other files and 1 symbolic links." in capsys.readouterr().err
+    assert folder.left_out()["left out"] == {
+        "count": 1,
+        "summary": said,
+        "images": ["empty/: no images of this identity"],
+    }
+    (root / "empty").rmdir()
+    result = convert_folder(root, tmp_path / "out", workers=1)
+    assert result.source.passed_over == {"hidden or other files": 2, "symbolic links": 1}
+
+
+def test_all_readers_of_folders_take_a_depth(tmp_path, picture, monkeypatch):
+    notes = []
+    monkeypatch.setattr(progress, "note", notes.append)
+    names = [f"{part}/p{person}/{number}.png" for part in ("train", "val") for person in range(2) for number in "12"]
+    root, archive = fill(tmp_path / "photos", names, picture), pack(tmp_path / "a.zip", names, picture)
+    for depth, persons in ((1, 2), (2, 4)):
+        del notes[:]
+        sources = [FolderSource(root, depth=depth), ZipSource(archive, depth=depth), open_source(str(root), depth)]
+        assert [len({item.identity for item in source.items()}) for source in sources] == [persons] * 3
+        opened = open_images(root, depth=depth)
+        assert len(set(folder_labels(opened.keys, opened.depth))) == persons
+        assert sum("are taken for persons" in note for note in notes) == (4 if depth == 1 else 0)
+
+
+def test_landmarks_are_found_in_both_unicode_forms_and_their_other_rows_counted(tmp_path, picture, monkeypatch):
+    notes = []
+    monkeypatch.setattr(progress, "note", notes.append)
+    root = fill(tmp_path / "photos", ["Jose\u0301/1.png", "b/1.png"], picture)
+    points = tuple(map(float, range(10)))
+    write_landmarks(tmp_path / "marks.csv", {"Jos\u00e9/1.png": points, "gone/1.png": points})
+    source = FolderSource(root, tmp_path / "marks.csv")
+    assert [item.landmarks for item in source.items()] == [points, None]
+    assert notes == [f"{tmp_path / 'marks.csv'}: 1 of 2 rows are of no image, such as 'gone/1.png'."]
+
+
 def test_summary_counts_reasons_by_kind():
     found = [("a", "a damaged image (x)"), ("b", "a damaged image (y)"), ("c", "an animation")]
+    numbers = [("line 3", "label 0.5, expected a whole number"), ("line 4", "label 12.25, expected a whole number")]
+    assert left_out.in_all(numbers) == "2: 2 of label 0.5, expected a whole number, such as line 3"
+    assert left_out.summary(5, []) == "read 5 images, left out 0"
+    assert left_out.summary(5, found, {"links": 2, "others": 0}).endswith("such as c; passed over 2 links")
     assert left_out.in_all(found) == "3: 2 of a damaged image, such as a; 1 of an animation, such as c"

@@ -8,7 +8,7 @@ If there is no landmarks.csv, `tfface records detect` makes one.
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import dataset_output, folder_flags, program
 
 _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
 _LANDMARKS = flags.DEFINE_string(
@@ -26,7 +26,7 @@ def main() -> None:
     from tfface.data.sources.folders import FolderSource
 
     points = read_cfp_fiducials(_CFP_FIDUCIALS.value) if _CFP_FIDUCIALS.value else None
-    photographs = FolderSource(_INPUT.value, _LANDMARKS.value)
+    photographs = FolderSource(_INPUT.value, _LANDMARKS.value, folder_flags.DEPTH.value)
     height, width = map(int, _IMAGE_SIZE.value.split("x"))
     faces = AlignedSource(photographs, points, (height, width), _QUALITY.value)
     dataset_output.write(faces)

@@ -19,15 +19,17 @@ def main() -> None:
     import tensorflow as tf
 
     from tfface.data.formats.landmarks import write_landmarks
+    from tfface.data.formats.left_out import printable, summary
     from tfface.data.images.detection import detect_all
     from tfface.data.sources.folders import FolderSource
 
     tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
-    found, missing = detect_all(FolderSource(_INPUT.value), progress=True)
+    source = FolderSource(_INPUT.value)
+    found, missing = detect_all(source, progress=True)
     write_landmarks(_OUTPUT.value, found)
     for place, reason in missing:
-        print(f"{place}: {reason}", file=sys.stderr)
-    print(f"{_OUTPUT.value}: landmarks of {len(found)} photographs; none for {len(missing)}")
+        print(f"{printable(place)}: {reason}", file=sys.stderr)
+    print(f"{_OUTPUT.value}: landmarks of {summary(len(found), missing, source.passed_over)}")
     files = f"--input={shlex.quote(_INPUT.value)} --landmarks={shlex.quote(_OUTPUT.value)}"
     print(f"next: tfface records align {files} --output=..." + (" --skip_bad" if missing else ""))
 

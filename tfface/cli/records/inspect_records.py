@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import folder_flags, program
 
 _INPUT = flags.DEFINE_string(
     "input", None, "Dataset (directory or glob), or folder root/identity/image.", required=True
@@ -25,13 +25,15 @@ def main() -> None:
 
     from tfface.data.curation.inspection import contact_sheet, summarise
     from tfface.data.curation.inspection_page import write_inspection
+    from tfface.data.formats import left_out
     from tfface.data.sources.records_source import open_source
 
     tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
-    source = open_source(_INPUT.value)
+    source = open_source(_INPUT.value, folder_flags.DEPTH.value)
     summary = summarise(source, identities=_IDENTITIES.value, images=_IMAGES.value, progress=True)
     write_inspection(_OUTPUT.value, summary, contact_sheet(source, summary.samples))
-    print(f"{summary.location}: {summary.images} images of {len(summary.images_of)} identities, {len(summary.bad)} bad")
+    print(f"{summary.location}: {summary.images} images of {len(summary.images_of)} identities")
+    print(left_out.summary(summary.images, summary.bad, source.passed_over))
     print(f"page   {pathlib.Path(_OUTPUT.value) / 'index.html'}")
     print(f"sheet  {pathlib.Path(_OUTPUT.value) / 'contact_sheet.png'}")
 

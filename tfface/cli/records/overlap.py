@@ -10,7 +10,7 @@ import shlex
 
 from absl import flags
 
-from tfface.cli import program
+from tfface.cli import folder_flags, program
 
 _TRAIN = flags.DEFINE_string("train", None, "Training set: dataset, or folder root/identity/image.", required=True)
 _TEST = flags.DEFINE_list("test", [], "Test sets: datasets, or folders root/identity/image.")
@@ -35,8 +35,8 @@ def main() -> None:
         raise ValueError("--test or --test_names is needed.")
     names = text_lists.read_lines(_TEST_NAMES.value) if _TEST_NAMES.value else []
     shared = overlap.find_overlap(
-        open_source(_TRAIN.value),
-        [open_source(one) for one in _TEST.value],
+        open_source(_TRAIN.value, folder_flags.DEPTH.value),
+        [open_source(one, folder_flags.DEPTH.value) for one in _TEST.value],
         names,
         by_name=_NAMES.value,
         by_image=_IMAGES.value,

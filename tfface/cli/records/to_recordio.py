@@ -20,6 +20,7 @@ _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Leave damaged records out, ins
 def main() -> None:
     # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.conversion.export_records import export_recordio
+    from tfface.data.formats.left_out import summary
     from tfface.data.records import DatasetInfo
     from tfface.data.sources.records_source import RecordsSource
 
@@ -32,7 +33,7 @@ def main() -> None:
     )
     for place, reason in skipped:
         print(f"skipped {place}: {reason}", file=sys.stderr)
-    print(f"{_OUTPUT.value}: {count} images; skipped: {len(skipped)}")
+    print(f"{_OUTPUT.value}: {summary(count, skipped)}")
 
 
 if __name__ == "__main__":

@@ -201,8 +201,11 @@ def _known_people(source, items, label_map, labels_from):
     if label_map is None:
         return items, []
     known = set(label_map)
-    reason = f"is not one of the {len(known)} identities of {labels_from}"
-    strangers = [(source.where(item), f"{item.identity!r} {reason}") for item in items if item.identity not in known]
+    strangers = [
+        (source.where(item), f"not one of the {len(known)} identities of {labels_from}: {item.identity!r}")
+        for item in items
+        if item.identity not in known
+    ]
     return [item for item in items if item.identity in known], strangers
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfface import csv_files
@@ -18,7 +19,7 @@ def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
       path: the file; paths in it are relative to the root of the images, and coordinates are in pixels.
 
     Returns:
-      Dict from path to a tuple of 10 floats.
+      Dict from path, in Unicode's form NFC, to a tuple of 10 floats.
 
     Raises:
       ValueError: if the file is not such a table, a coordinate is not finite, or a path occurs twice.
@@ -32,6 +33,7 @@ def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
     found = {}
     for row in rows:
         key, *texts = (row[column] for column in columns)
+        key = unicodedata.normalize("NFC", key)
         if key in found:
             raise ValueError(f"{path}: {key[:200]!r} occurs twice.")
         try:
@@ -39,6 +41,11 @@ def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
         except ValueError as error:
             raise ValueError(f"{path}: {key[:200]!r}: {error}.") from None
     return found
+
+
+def landmarks_of(key: str, table: Mapping[str, Sequence[float]]) -> Sequence[float] | None:
+    """Returns the landmarks of an image in a table whose paths may be in Unicode's form NFC, or None."""
+    return table.get(key, table.get(unicodedata.normalize("NFC", key)))
 
 
 def write_landmarks(path: str | os.PathLike, landmarks: Mapping[str, Iterable[float]]) -> None:

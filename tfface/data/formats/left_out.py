@@ -28,16 +28,12 @@ def in_all(found: Iterable[tuple[str, str]]) -> str:
     """
     found, kinds = list(found), {}
     for place, reason in found:
-        kinds.setdefault(kind_of(reason), []).append(place)
-    ordered = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
-    return f"{len(found)}: " + "; ".join(
-        f"{len(places)} of {kind}, such as {printable(places[0])}" for kind, places in ordered
-    )
-
-
-def kind_of(reason: str) -> str:
-    """Returns the part of a reason that all files of one kind share; what follows it differs from file to file."""
-    return re.split(r" \(|; |: |, got ", reason)[0]
+        # What follows differs from file to file, and so do numbers and quoted names.
+        kind = re.split(r" \(|; |: |, got ", reason)[0]
+        kinds.setdefault(re.sub(r"'[^']*'|-?\d[\d.]*", "", kind), []).append((place, kind))
+    ordered = sorted(kinds.values(), key=lambda of_kind: -len(of_kind))
+    shown = [f"{len(of_kind)} of {of_kind[0][1]}, such as {printable(of_kind[0][0])}" for of_kind in ordered]
+    return f"{len(found)}: {'; '.join(shown)}"
 
 
 def printable(place: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from tfface.data.formats.landmarks import landmarks_of
 from tfface.data.images.alignment import (
     align,
     reference_landmarks,
@@ -68,7 +69,7 @@ class AlignedSource(Source):
         self.skipped.clear()
         moves = hashlib.sha256(repr((self._size, self._quality)).encode())
         for item in self._source.items():
-            known = item.landmarks if self._landmarks is None else self._landmarks.get(item.key)
+            known = item.landmarks if self._landmarks is None else landmarks_of(item.key, self._landmarks)
             if known is None:
                 self.skipped.append((self._source.where(item), "no landmarks"))
                 continue
@@ -82,6 +83,7 @@ class AlignedSource(Source):
             landmarks = tuple(moved.ravel().tolist()) if np.isfinite(moved).all() else None
             yield Item(item.key, item.identity, [item.place, points.ravel().tolist()], landmarks)
         self.skipped.extend(self._source.skipped)
+        self.passed_over = self._source.passed_over
         self.fingerprint = f"{self._source.fingerprint} {moves.hexdigest()}"
 
     def read(self, item: Item) -> bytes:

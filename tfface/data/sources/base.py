@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import os
+import types
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,7 +32,7 @@ def file_state(path: str | os.PathLike | int) -> tuple[int, int]:
 
 
 def upright(data: bytes) -> bytes:
-    """Returns an image file turned upright, as `tfface.data.upright` does; sources of photographs read through it."""
+    """Returns an image file turned upright by `tfface.data.upright`; all sources of foreign files read through it."""
     # Imported here, because listing files needs no TensorFlow.
     from tfface.data.images import decoding
 
@@ -44,6 +45,7 @@ class Source(abc.ABC):
     Attributes:
       location: the folder or file, for messages.
       skipped: list of (place, reason) of bad entries of the index; complete after `items`.
+      passed_over: number of entries of the index that are no images, by kind; complete after `items`.
       fingerprint: string that changes when the bytes behind the same items change, such as sizes and times of the
         files; known after `items`. An interrupted conversion continues only if it is unchanged.
     """
@@ -52,6 +54,7 @@ class Source(abc.ABC):
     location: Any = "input"
     fingerprint: Any = ""
     skipped: Any
+    passed_over: Any = types.MappingProxyType({})
 
     def __init__(self):
         self.skipped = []

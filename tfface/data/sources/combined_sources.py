@@ -36,6 +36,10 @@ class Transformed(Source):
     def skipped(self) -> list[tuple[str, str]]:
         return self._source.skipped
 
+    @property
+    def passed_over(self) -> Mapping[str, int]:
+        return self._source.passed_over
+
     def items(self) -> Iterable[Item]:
         """Returns the changed items."""
         return self._change(self._source.items())

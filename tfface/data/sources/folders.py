@@ -5,13 +5,18 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 
 from tfface import progress
 from tfface.data.formats.image_files import EXTENSIONS, is_hidden, is_image_name, read_image_file
-from tfface.data.formats.landmarks import LANDMARKS_FILE, read_landmarks
+from tfface.data.formats.landmarks import LANDMARKS_FILE, landmarks_of, read_landmarks
+from tfface.data.formats.text_lists import BAD_NAME, is_name
 from tfface.data.sources.base import Item, Source, file_state, upright
 from tfface.evaluation.metrics.completeness import EXAMPLES, such_as
+
+NO_IMAGES = "no images of this identity"
+NOT_IN_FOLDER = "not in the folder of an identity"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +26,8 @@ class Listing:
     Args:
       keys: sorted paths of the images, relative to the root, with `/`.
       folders: sorted names of the folders directly below the root.
-      unreadable: (relative path, reason) of the folders that could not be listed, and of pictures in formats that are
-        not read.
+      unreadable: (relative path, reason) of the folders that could not be listed, of pictures in formats that are not
+        read, and of images whose names have a control character or are not UTF-8.
       ignored: number of hidden entries, folders that systems make (`__MACOSX`, `@eaDir`), and files without the
         extension of a picture.
       links: number of symbolic links; they are never followed.
@@ -33,6 +38,17 @@ class Listing:
     unreadable: list[tuple[str, str]]
     ignored: int
     links: int
+
+    @property
+    def empty(self) -> list[tuple[str, str]]:
+        """(relative path, reason) of the folders directly below the root that hold no pictures."""
+        occupied = {key.split("/")[0] for key in [*self.keys, *dict(self.unreadable)]}
+        return [(f"{folder}/", NO_IMAGES) for folder in self.folders if folder not in occupied]
+
+    @property
+    def passed_over(self) -> dict[str, int]:
+        """Number of entries that are no images, by kind."""
+        return {"hidden or other files": self.ignored, "symbolic links": self.links}
 
 
 def find_images(root: str | os.PathLike) -> Listing:
@@ -68,28 +84,56 @@ def find_images(root: str | os.PathLike) -> Listing:
                 pending.append(f"{prefix}{entry.name}/")
                 if not prefix:
                     folders.append(entry.name)
-            elif entry.is_file() and _is_image(prefix + entry.name, unreadable):
-                keys.append(prefix + entry.name)
             else:
-                ignored += 1
-    # Pictures in other formats are listed once, as unreadable.
-    ignored -= sum(not path.endswith("/") for path, _ in unreadable)
+                try:
+                    if entry.is_file() and _is_image(prefix + entry.name):
+                        keys.append(prefix + entry.name)
+                    else:
+                        ignored += 1
+                except ValueError as error:
+                    unreadable.append((prefix + entry.name, str(error)))
     return Listing(sorted(keys), sorted(folders), sorted(unreadable), ignored, links)
 
 
-def _is_image(path, unreadable):
-    try:
-        return is_image_name(path)
-    except ValueError as error:
-        unreadable.append((path, str(error)))
-        return False
+def _is_image(path):
+    if is_image_name(path) and not is_name(path):
+        raise ValueError(BAD_NAME)
+    return is_image_name(path)
+
+
+def identity_of(key: str, depth: int = 1) -> str:
+    """Returns the name of the identity of an image, the folders at the start of its path.
+
+    An image that does not lie as deep is an identity of its own.
+
+    Args:
+      key: path of the image below the root, with `/`.
+      depth: number of folders that name an identity.
+    """
+    return sys.intern("/".join(key.split("/")[:depth]))
+
+
+def explain_depth(location: str | os.PathLike, keys: Collection[str], depth: int) -> None:
+    """Tells the user if the folders that count as persons may be something else.
+
+    Args:
+      location: of the images, for the message.
+      keys: paths of the images below it, with `/`.
+      depth: number of folders that name an identity.
+    """
+    deep = min((key.count("/") for key in keys), default=0)
+    if deep > depth:
+        persons = sorted({identity_of(key, depth) for key in keys})
+        progress.note(
+            f"{location}: every image lies {deep} or more folders deep. The {len(persons)} folders "
+            f"{such_as(persons[:EXAMPLES])}{', ...' if persons[EXAMPLES:] else ''} are taken for persons. If "
+            f"persons are deeper, give --depth={depth + 1}; parts of one dataset, such as train and val, are given one "
+            "by one."
+        )
 
 
 class FolderSource(Source):
     """Images of a folder `root/identity/.../image.jpg`.
-
-    Attributes:
-      ignored, links: those of the `Listing`.
 
     Args:
       root: the folder.
@@ -105,7 +149,6 @@ class FolderSource(Source):
         if depth < 1:
             raise ValueError(f"`depth` must be positive, got {depth}.")
         self.location = pathlib.Path(root)
-        self.ignored = self.links = 0
         self._landmarks, self._depth = landmarks, depth
 
     def items(self) -> Iterator[Item]:
@@ -116,50 +159,40 @@ class FolderSource(Source):
           OSError: if the root cannot be listed, or the table cannot be read.
         """
         listing = find_images(self.location)
-        self.ignored, self.links = listing.ignored, listing.links
+        self.passed_over = listing.passed_over
         if not listing.keys and not listing.unreadable:
             hint = f"; {listing.links} symbolic links are not followed" if listing.links else ""
             raise ValueError(f"{self.location} holds no images ({', '.join(EXTENSIONS)}{hint}).")
-        self._explain(listing)
-        occupied = {key.split("/")[0] for key in [*listing.keys, *dict(listing.unreadable)]}
-        empty = sorted(set(listing.folders) - occupied)
-        self.skipped = listing.unreadable + [(f"{folder}/", "no images of this identity") for folder in empty]
+        explain_depth(self.location, listing.keys, self._depth)
+        self.skipped = listing.unreadable + listing.empty
         table = self._table(listing)
 
         state = hashlib.sha256()
         for key in listing.keys:
-            folders = key.split("/")[:-1]
-            if len(folders) >= self._depth:
+            if key.count("/") >= self._depth:
                 state.update(self._state(key))
-                yield Item(key, sys.intern("/".join(folders[: self._depth])), landmarks=table.get(key))
+                yield Item(key, identity_of(key, self._depth), landmarks=landmarks_of(key, table))
             else:
-                self.skipped.append((key, "not in the folder of an identity"))
+                self.skipped.append((key, NOT_IN_FOLDER))
         self.fingerprint = state.hexdigest()
 
     def read(self, item: Item) -> bytes:
         """Returns the bytes of an image file, turned upright."""
         return upright(read_image_file(self.location / item.key))
 
-    def _explain(self, listing):
-        """Says so if the folders that count as persons may be something else."""
-        deep = min((key.count("/") for key in listing.keys), default=0)
-        if deep > self._depth:
-            persons = sorted({"/".join(key.split("/")[: self._depth]) for key in listing.keys})
-            progress.note(
-                f"{self.location}: every image lies {deep} or more folders deep. The {len(persons)} folders "
-                f"{such_as(persons[:EXAMPLES])}{', ...' if persons[EXAMPLES:] else ''} are taken for persons. If "
-                f"persons are deeper, give --depth={self._depth + 1}; parts of one dataset, such as train and val, are "
-                "converted one by one."
-            )
-
     def _table(self, listing):
         path = self.location / LANDMARKS_FILE if self._landmarks is None else self._landmarks
         if self._landmarks is None and not path.exists():
             return {}
         table = read_landmarks(path)
-        if table.keys().isdisjoint(listing.keys):
+        absent = sorted(table.keys() - {unicodedata.normalize("NFC", key) for key in listing.keys})
+        if len(absent) == len(table):
             raise ValueError(
                 f"{path} has landmarks of none of the images; its paths must be relative to {self.location}."
+            )
+        if absent:
+            progress.note(
+                f"{path}: {len(absent)} of {len(table)} rows are of no image, such as {such_as(absent[:EXAMPLES])}."
             )
         return table
 

@@ -99,11 +99,12 @@ class RecordsSource(Source):
         return f"{os.path.basename(self.shards[place[0]])}:{place[1]}"
 
 
-def open_source(location: str) -> Source:
+def open_source(location: str, depth: int = 1) -> Source:
     """Opens a dataset or a folder of images.
 
     Args:
       location: directory of a dataset, glob of its shards, or folder `root/identity/.../image.jpg`.
+      depth: number of folders that name an identity, if it is a folder.
 
     Returns:
       A `RecordsSource` or a `FolderSource`.
@@ -112,4 +113,4 @@ def open_source(location: str) -> Source:
       ValueError: if shards are missing.
     """
     folder = os.path.isdir(location) and not os.path.exists(os.path.join(location, DATASET_FILE))
-    return FolderSource(location) if folder else RecordsSource(location)
+    return FolderSource(location, depth=depth) if folder else RecordsSource(location)

@@ -8,6 +8,7 @@ from tfface.data.formats.image_files import MAX_IMAGE_BYTES, check_image_bytes, 
 from tfface.data.formats.text_lists import check_path
 from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import FileSource
+from tfface.data.sources.folders import NO_IMAGES, NOT_IN_FOLDER, explain_depth, identity_of
 from tfface.files import Unreadable, open_regular
 from tfface.zip_files import DAMAGED, MAX_RATIO
 
@@ -24,9 +25,6 @@ class ZipSource(FileSource):
       root: folder inside the archive; keys are paths relative to it.
       depth: number of folders below the root that name the identity; 2 for persons in groups, `group/person`.
 
-    Attributes:
-      ignored: number of members that are hidden, a system's, or no pictures by their extension; known after `items`.
-
     Raises:
       ValueError: if the file is not a zip archive, or `depth` is not positive.
       OSError: if it cannot be read.
@@ -38,7 +36,6 @@ class ZipSource(FileSource):
             raise ValueError(f"`depth` must be positive, got {depth}.")
         root = root.strip("/")
         self._prefix, self._depth = f"{root}/" if root else "", depth
-        self.ignored = 0
         try:
             # Several threads may read from an open archive; its list of members is read once, here.
             self._archive = zipfile.ZipFile(open_regular(path))
@@ -51,9 +48,9 @@ class ZipSource(FileSource):
         return type(self), (self.location, self._prefix, self._depth)
 
     def items(self) -> Iterator[Item]:
-        """Yields the images by name; hidden files and those of other kinds are counted in `ignored`."""
+        """Yields the images by name; hidden files and those of other kinds are counted in `passed_over`."""
         self.begin()
-        self.ignored = 0
+        ignored, keys = 0, []
         persons, occupied = set(), set()
         for info in sorted(self._archive.infolist(), key=lambda info: info.filename):
             # Some programs for Windows write backslashes, against the standard.
@@ -62,7 +59,7 @@ class ZipSource(FileSource):
             if not name.startswith(self._prefix):
                 continue
             if any(is_hidden(part) for part in name.split("/") if part.strip(".")):
-                self.ignored += not info.is_dir()
+                ignored += not info.is_dir()
                 continue
             person = tuple(key.split("/")[:-1][: self._depth])
             if len(person) == self._depth:
@@ -71,13 +68,16 @@ class ZipSource(FileSource):
                 if not name.endswith("/") and is_image_name(name):
                     occupied.add(person)
                     yield self._item(info, key)
+                    keys.append(key)
                 else:
-                    self.ignored += not name.endswith("/")
+                    ignored += not name.endswith("/")
             except ValueError as error:
                 occupied.add(person)
                 self.reject(ascii(name), str(error))
         for person in sorted(persons - occupied):
-            self.reject(ascii("/".join(person) + "/"), "no images of this identity")
+            self.reject(ascii("/".join(person) + "/"), NO_IMAGES)
+        self.passed_over = {"hidden or other files": ignored}
+        explain_depth(self.location, keys, self._depth)
 
     def read(self, item: Item) -> bytes:
         """Returns the bytes of a member, turned upright; no more are read than an image may have."""
@@ -92,9 +92,8 @@ class ZipSource(FileSource):
         return upright(data)
 
     def _item(self, info, key):
-        folders = check_path(key).split("/")[:-1]
-        if len(folders) < self._depth:
-            raise ValueError("not in the folder of an identity")
+        if check_path(key).count("/") < self._depth:
+            raise ValueError(NOT_IN_FOLDER)
         if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
             raise ValueError("encrypted, or compressed with a method other than deflate")
         check_image_bytes(info.file_size)
@@ -102,4 +101,4 @@ class ZipSource(FileSource):
         if info.file_size > _SMALL + MAX_RATIO * min(info.compress_size, self.location.stat().st_size):
             raise ValueError(f"{info.file_size} bytes compressed to {info.compress_size}, not an image")
         place = None if info.filename == self._prefix + key else info.filename
-        return Item(key, "/".join(folders[: self._depth]), place)
+        return Item(key, identity_of(key, self._depth), place)

@@ -7,14 +7,10 @@ identity. After any interruption the same command continues.
 """
 
 import functools
-from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
-
-if TYPE_CHECKING:
-    from tfface.data.sources.folders import FolderSource
+from tfface.cli import dataset_output, folder_flags, program
 
 _INPUT = flags.DEFINE_string(
     "input",
@@ -25,18 +21,15 @@ _INPUT = flags.DEFINE_string(
 _LANDMARKS = flags.DEFINE_string(
     "landmarks", None, "CSV of path,x1,y1,...,x5,y5. Default: landmarks.csv in --input, if present."
 )
-_DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --input that name an identity.", lower_bound=1)
 
 
 def main() -> None:
     # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.conversion.convert import convert_folder
 
-    result = dataset_output.run(
-        functools.partial(convert_folder, _INPUT.value, landmarks=_LANDMARKS.value, depth=_DEPTH.value)
+    dataset_output.run(
+        functools.partial(convert_folder, _INPUT.value, landmarks=_LANDMARKS.value, depth=folder_flags.DEPTH.value)
     )
-    source = cast("FolderSource", result.source)
-    print(f"ignored: {source.ignored} other files, {source.links} symbolic links")
 
 
 if __name__ == "__main__":

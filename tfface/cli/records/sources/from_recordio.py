@@ -2,7 +2,8 @@
 
     tfface records from-recordio --input=faces_emore/train.rec --output=records/ms1mv2
 
-Images are kept byte for byte. Identity 7 of the pack is named 00000007, which keeps the order of the labels.
+Images are kept byte for byte, unless EXIF says that they are turned. Identity 7 of the pack is named 00000007, which
+keeps the order of the labels.
 """
 
 from absl import flags

@@ -5,18 +5,17 @@ tfface records from-zip --input=omniglot.zip --root=images_background --depth=2 
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import dataset_output, folder_flags, program
 
 _INPUT = flags.DEFINE_string("input", None, "The zip archive.", required=True)
 _ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
-_DEPTH = flags.DEFINE_integer("depth", 1, "Number of folders below --root that name an identity.", lower_bound=1)
 
 
 def main() -> None:
     # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     from tfface.data.sources.zip_folders import ZipSource
 
-    dataset_output.write(ZipSource(_INPUT.value, _ROOT.value, _DEPTH.value))
+    dataset_output.write(ZipSource(_INPUT.value, _ROOT.value, folder_flags.DEPTH.value))
 
 
 if __name__ == "__main__":
