@@ -11,7 +11,7 @@ from tfface.backbones.weights import insightface
 
 torch = pytest.importorskip("torch")
 
-CONVOLUTIONAL = ["sfnet20", "iresnet", "mobilefacenet", "insightface_mobilefacenet"]
+NAMES = ["sfnet20", "iresnet", "iresnet_se", "mobilefacenet", "insightface_mobilefacenet", "vit"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def difference(model, network):
     return np.abs(model(images()) - expected).max() / np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "iresnet_se", "vit"])
+@pytest.mark.parametrize("name", NAMES)
 def test_state_dict_goes_through_and_comes_back_bit_by_bit(name, tmp_path):
     network, model = build_torch(name), build(name)
     torch.save(network.state_dict(), tmp_path / "in.pth")
@@ -38,7 +38,7 @@ def test_state_dict_goes_through_and_comes_back_bit_by_bit(name, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("folded", [True, False], ids=["normalisation_folded", "normalisation_kept"])
-@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("name", NAMES)
 def test_onnx_file_gives_the_embeddings_of_its_network(name, folded, tmp_path):
     pytest.importorskip("onnx")
     network, model = build_torch(name), build(name)
@@ -208,9 +208,18 @@ def test_onnx_file_of_newer_exporters_gives_the_embeddings_of_its_network(name, 
     assert difference(model, network) <= 1e-5
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [*CONVOLUTIONAL, "iresnet_se"])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_onnx_file_of_older_operators_gives_the_embeddings_of_its_transformer(opset, tmp_path):
+    pytest.importorskip("onnx")
+    network, model, path = build_torch("vit"), build("vit"), tmp_path / "network.onnx"
+    torch.onnx.export(network, torch.zeros(1, 3, *images().shape[1:3]), path, dynamo=False, opset_version=opset)
+    insightface.load_weights(model, path)
+    assert difference(model, network) <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NAMES)
 def test_file_of_torch_s_newer_exporter_gives_the_embeddings_of_its_network(name, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
@@ -235,7 +244,9 @@ def test_onnx_file_of_another_network_is_refused_with_what_was_found(network, tm
     changed = onnx.load(path)
     changed.graph.node[5].op_type = "Softmax"
     onnx.save(changed, path)
-    with pytest.raises(ValueError, match="network.onnx: another network: it has a node Softmax"):
+    with pytest.raises(
+        ValueError, match="network.onnx: another network: it has a node Softmax, which the model has not"
+    ):
         insightface.load_weights(build("iresnet"), path)
 
 

@@ -170,7 +170,7 @@ class _Block(nn.Module):
         query, key, value = self.attn["qkv"](self.norm1(x)).chunk(3, dim=-1)
         heads = []
         for q, k, v in zip(*(part.chunk(self.num_heads, dim=-1) for part in (query, key, value)), strict=True):
-            heads.append(torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v)
+            heads.append(torch.softmax(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5, dim=-1) @ v)
         x = x + self.attn["proj"](torch.cat(heads, dim=-1))
         return x + self.mlp["fc2"](self.mlp["fc1"](self.norm2(x)).clamp(0, 6))
 
@@ -190,7 +190,7 @@ class ViT(nn.Module):
         )
 
     def forward(self, x):
-        x = self.patch_embed["proj"](x).flatten(2).mT + self.pos_embed
+        x = self.patch_embed["proj"](x).flatten(2).transpose(-2, -1) + self.pos_embed
         return self.feature(self.norm(self.blocks(x)).flatten(1))
 
 

@@ -30,7 +30,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     Args:
       model: keras.Model, a backbone of this package whose layers bear arcface_torch's names (all but ResNet50).
       path: of a state dict or a training checkpoint (.pt, .pth), which needs torch, of a state dict in .safetensors,
-        which needs safetensors, or of an exported network (.onnx; not of the ViT), which needs onnx. Nothing in the
+        which needs safetensors, or of an exported network (.onnx), which needs onnx. Nothing in the
         file is executed.
 
     Raises:

@@ -1,7 +1,8 @@
 """State dicts from networks that arcface_torch exported to ONNX.
 
 An exporter renames tensors and folds most batch normalisations into the layer before them, so names say little:
-the weighted nodes of the graph are matched with the weighted layers of the model in the order of computation.
+the weighted nodes of the graph are matched with the weighted layers of the model in the order of computation. What lies
+between them, such as the attention of a transformer, is not compared.
 """
 
 import os
@@ -12,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from tfface import files
+from tfface.backbones.vit import PositionEmbedding
 
 # Nodes with weights, and those that neither have weights nor change what their input means.
 _KINDS = {
@@ -20,19 +22,23 @@ _KINDS = {
     "PRelu": layers.PReLU,
     "Gemm": layers.Dense,
     "MatMul": layers.Dense,
+    "LayerNormalization": layers.LayerNormalization,
+    "Add": PositionEmbedding,
 }
 _WEIGHTLESS = (
     *("Add", "Flatten", "Reshape", "Identity", "Constant", "Shape", "Gather", "Unsqueeze", "Squeeze", "Concat"),
     *("Dropout", "Cast", "Slice"),
     *("ReduceMean", "GlobalAveragePool", "Sigmoid", "Mul"),  # Of squeeze and excitation.
 )
+# Those of attention, which have numbers and sizes among their inputs.
+_OF_ATTENTION = ("MatMul", "Softmax", "Transpose", "Split", "Div", "Clip", "Pow", "Sub", "Sqrt")
 # Nodes that exporters put between a weight and its use. None of them makes an array larger than eight bytes a number.
 _OF_CONSTANTS = ("Constant", "Identity", "Cast", "Transpose", "Reshape", "Unsqueeze", "Squeeze")
 _MAX_BYTES = 2**31 - 1  # Protocol Buffers cannot be larger.
 
 
 def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the weights of a convolutional backbone.
+    """Reads the weights of a backbone.
 
     Args:
       model: keras.Model, the backbone whose weights these are to become.
@@ -44,7 +50,8 @@ def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarr
     Raises:
       ValueError: the file is not an ONNX file, external data is missing, or its network is not that of `model`.
     """
-    nodes = _weighted_nodes(pathlib.Path(path))
+    is_transformer = any(isinstance(layer, PositionEmbedding) for layer in model.layers)
+    nodes = _weighted_nodes(pathlib.Path(path), is_transformer)
     state = {}
     shift = None  # What the layer before adds in place of a normalisation that was folded into it.
     for layer in _in_order_of_computation(model):
@@ -59,7 +66,7 @@ def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarr
                 f"another network: the model continues with the {type(layer).__name__} {layer.name!r}, "
                 f"the file with {_described(nodes)}."
             )
-        state |= {f"{layer.name}.{name}": value for name, value in values.items()}
+        state |= {f"{layer.name}.{name}".rstrip("."): value for name, value in values.items()}
     if nodes:
         raise ValueError(f"another network: the model ends, the file continues with {_described(nodes)}.")
     return state
@@ -98,6 +105,10 @@ def _values(layer, operation, attributes, weights):
         values = dict(zip(("weight", "bias", "running_mean", "running_var"), weights, strict=True))
         values["running_var"] = values["running_var"] + (attributes.get("epsilon", 1e-5) - layer.epsilon)
         return values
+    if operation == "Add":
+        return {"": weights[0]}
+    if operation == "LayerNormalization":
+        return dict(zip(("weight", "bias"), weights, strict=True))
     if operation == "PRelu":
         return {"weight": weights[0].ravel()}
     weight, *bias = weights
@@ -108,7 +119,7 @@ def _values(layer, operation, attributes, weights):
     return dict(zip(("weight", "bias"), (weight, *bias), strict=False))
 
 
-def _weighted_nodes(path):
+def _weighted_nodes(path, is_transformer):
     """Returns [operation, attributes, weights] of each node with weights, in the order of computation."""
     import onnx
     from google.protobuf.message import DecodeError
@@ -126,17 +137,34 @@ def _weighted_nodes(path):
         weights = [constants[name] for name in node.input if name in constants]
         if node.op_type in _OF_CONSTANTS and len(weights) == len([name for name in node.input if name]):
             constants[node.output[0]] = _evaluated(node, weights)
-        elif node.op_type == "Add" and weights and made_by.get(node.input[0], ("",))[0] in ("MatMul", "Conv"):
-            made_by[node.input[0]][2].append(weights[0].ravel().astype(np.float32))  # A bias, as a node of its own.
-        elif node.op_type in ("Add", "Mul") and weights:
-            raise ValueError(f"another network: it has a node {node.op_type} with constants, which no backbone has.")
-        elif node.op_type not in _WEIGHTLESS:
-            if node.op_type not in _KINDS or not weights:
-                raise ValueError(f"another network: it has a node {node.op_type}, which no backbone has.")
-            attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-            made_by[node.output[0]] = [node.op_type, attributes, [weight.astype(np.float32) for weight in weights]]
-            nodes.append(made_by[node.output[0]])
+            continue
+        if is_transformer:
+            weights = [weight for weight in weights if weight.size > 1 and weight.dtype.kind == "f"]
+            if not weights and node.op_type in (*_WEIGHTLESS, *_OF_ATTENTION):
+                continue
+        before = next((made_by[name] for name in node.input if name in made_by), None)
+        if node.op_type == "Add" and weights and before and _lacks_bias(*before):
+            before[2].append(weights[0].ravel().astype(np.float32))  # A bias, as a node of its own.
+            continue
+        operation = node.op_type
+        if operation in ("Add", "Mul") and weights:
+            if not is_transformer:
+                raise ValueError(f"another network: it has a node {operation} with constants, which the model has not.")
+            # Older exporters write a layer normalisation as many nodes, the last of which have its weights.
+            operation = {"Mul": "LayerNormalization"}.get(operation, operation)
+        elif operation in _WEIGHTLESS:
+            continue
+        if operation not in _KINDS or not weights:
+            raise ValueError(f"another network: it has a node {operation}, which the model has not.")
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        made_by[node.output[0]] = [operation, attributes, [weight.astype(np.float32) for weight in weights]]
+        nodes.append(made_by[node.output[0]])
     return nodes
+
+
+def _lacks_bias(operation, attributes, weights):
+    """Whether a node may be followed by its bias, as a node of its own."""
+    return operation in ("MatMul", "Conv", "LayerNormalization") and len(weights) == 1
 
 
 def _evaluated(node, inputs):
