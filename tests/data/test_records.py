@@ -167,3 +167,23 @@ def test_parse_example_reads_what_was_written(write, tmp_path):
         expected = np.full((5, 2), np.nan) if landmarks is None else np.reshape(landmarks, (5, 2))
         np.testing.assert_array_equal(record["landmarks"], np.float32(expected))
     assert not images
+
+
+@pytest.mark.parametrize(
+    "name, start, program",
+    [
+        ("a.csv", b"path,label", "from-list"),
+        ("a.LST", b"0\t0\ta.jpg", "from-list"),
+        ("a.zip", b"PK\x03\x04", "from-zip"),
+        ("lfw.bin", b"\x80\x04", "from-bin"),
+        ("train.rec", b"\x0a\x23\xd7\xce", "from-recordio"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_with_the_program_that_converts_them(tmp_path, name, start, program):
+    path = tmp_path / name
+    path.write_bytes(start + bytes(40))
+    with pytest.raises(ValueError, match=f"{name} is not a TFRecord file.*tfface records {program} --input={path} "):
+        records.resolve_shards(str(path))
+    path.write_bytes(bytes(40))
+    if start[:1] in b"\x80\x0a":  # A TFRecord file may have this extension.
+        assert records.resolve_shards(str(path)) == [str(path)]

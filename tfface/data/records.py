@@ -45,6 +45,15 @@ _FEATURES = {
 }
 
 
+# Programs that convert files of other kinds, and how such files begin; TFRecord files may have the last two extensions.
+_CONVERTED = {
+    ".csv": ("from-list", b""),
+    ".lst": ("from-list", b""),
+    ".zip": ("from-zip", b"PK"),
+    ".bin": ("from-bin", b"\x80"),
+    ".rec": ("from-recordio", b"\x0a\x23\xd7\xce"),
+}
+
 _FORM = {
     "schema_version": Number(SCHEMA_VERSION, SCHEMA_VERSION),
     "name": str,
@@ -167,11 +176,24 @@ def resolve_shards(pattern: Pattern) -> list[str]:
                 raise ValueError(f"no file matches {one!r}.")
             paths |= set(found)
     for path in list(paths):
+        _refuse_other_kind(path)
         if shards := parse_shard_name(path):
             needed |= {shard_name(shards.name, index, shards.total) for index in range(shards.total)}
     if missing := sorted(needed - paths):
         raise ValueError(f"shard {missing[0]} is missing" + (f", and {len(missing) - 1} more." if missing[1:] else "."))
     return sorted(paths)
+
+
+def _refuse_other_kind(path):
+    """Raises ValueError for a file that another program makes records of."""
+    program, start = _CONVERTED.get(os.path.splitext(path)[1].lower(), ("", b""))
+    if program:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            if not start or file.read(len(start)) == start:
+                raise ValueError(
+                    f"{path} is not a TFRecord file. It becomes a dataset by: tfface records {program} --input={path} "
+                    "--output=records"
+                )
 
 
 def stated_shards(shards: Iterable[str]) -> dict[str, Shard]:

@@ -161,7 +161,7 @@ def test_files_are_read_below_the_root_only(tmp_path):
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{name},1\n" for name in names))
     source = ListSource(tmp_path / "list.csv", root)
     one, inside, link, pipe = source.items()
-    assert source.skipped == [("line 6", "absent.jpg: No such file or directory")]
+    assert source.skipped == [("absent.jpg (line 6)", "No such file or directory")]
     assert source.read(one) == source.read(inside) == b"one"
     assert pickle.loads(pickle.dumps(source)).read(one) == b"one"
     for item, reason in ((link, "out of the root"), (pipe, "not a regular file")):
@@ -303,12 +303,12 @@ def test_line_numbers_count_the_lines_of_the_file(tmp_path, touch, start, end):
     source = ListSource(tmp_path / "a.csv")
     items = {item.identity: source.where(item) for item in source.items()}
     assert items == {"Ann": "a/1.jpg (line 2)", "Bob": "b/1.jpg (line 6)"}
-    assert [place for place, _ in source.skipped] == ["line 5", "line 7"]
+    assert [place for place, _ in source.skipped] == ["line 5", "gone.jpg (line 7)"]
     lines = ["0\t0\ta/1.jpg", "", "# a comment", "1\t1\tb/1.jpg", "2\t2\tgone.jpg"]
     (tmp_path / "a.LST").write_bytes((start + end.join(lines)).encode())
     source = ListSource(tmp_path / "a.LST")
     assert [source.where(item) for item in source.items()] == ["a/1.jpg (line 1)", "b/1.jpg (line 4)"]
-    assert [place for place, _ in source.skipped] == ["line 3", "line 5"]
+    assert [place for place, _ in source.skipped] == ["line 3", "gone.jpg (line 5)"]
 
 
 def test_text_that_is_not_utf8_is_named_by_its_line(tmp_path, touch):
@@ -344,3 +344,13 @@ def test_absolute_paths_lead_below_the_root_or_are_refused_with_it(tmp_path, tou
         ("line 4", True),
         ("line 5", True),
     ]
+
+
+def test_a_list_without_any_of_its_images_asks_for_the_root(tmp_path, touch):
+    touch("images/a/1.jpg")
+    (tmp_path / "a.csv").write_text("path,label\na/1.jpg,Ann\nb/1.jpg,Bob\n")
+    with pytest.raises(ValueError, match=r"none of its 2 images is in .*, such as 'a/1.jpg'; --root names"):
+        list(ListSource(tmp_path / "a.csv").items())
+    source = ListSource(tmp_path / "a.csv", tmp_path / "images")
+    assert [item.key for item in source.items()] == ["a/1.jpg"]
+    assert source.skipped == [("b/1.jpg (line 3)", "No such file or directory")]

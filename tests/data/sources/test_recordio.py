@@ -208,7 +208,7 @@ def test_index_that_points_elsewhere_is_listed(tmp_path):
     (tmp_path / "a.idx").write_text(f"1\t0\n2\t{offsets[2] + 4}\n")
     source = RecordIOSource(tmp_path / "a.rec")
     assert len(list(source.items())) == 1
-    assert source.skipped == [(f"byte {offsets[2] + 4}", f"index 2: no record at byte {offsets[2] + 4}")]
+    assert source.skipped == [(f"byte {offsets[2] + 4} (index 2)", f"no record at byte {offsets[2] + 4}")]
 
 
 @pytest.mark.parametrize("text", ["", "2,112", "2,112,112,1", "0,112,112", "a,b,c", "\xff"])
@@ -255,6 +255,6 @@ def test_pack_that_was_cut_off_gives_what_it_has(tmp_path):
     source = RecordIOSource(tmp_path / "a.rec")
     assert len(list(source.items())) == 3 and len(source.skipped) == 97
     assert source.skipped[0] == (
-        f"byte {offsets[3]}",
-        f"index 3: the file ends within a record, at byte {offsets[3]} of {offsets[3]}",
+        f"byte {offsets[3]} (index 3)",
+        f"the file ends within a record, at byte {offsets[3]} of {offsets[3]}",
     )

@@ -124,11 +124,11 @@ def explain_depth(location: str | os.PathLike, keys: Collection[str], depth: int
     deep = min((key.count("/") for key in keys), default=0)
     if deep > depth:
         persons = sorted({identity_of(key, depth) for key in keys})
+        names = such_as(persons[:EXAMPLES]) + (", ..." if persons[EXAMPLES:] else "")
+        taken = f"The {len(persons)} folders {names} are taken for persons" if persons[1:] else f"All are of {names}"
         progress.note(
-            f"{location}: every image lies {deep} or more folders deep. The {len(persons)} folders "
-            f"{such_as(persons[:EXAMPLES])}{', ...' if persons[EXAMPLES:] else ''} are taken for persons. If "
-            f"persons are deeper, give --depth={depth + 1}; parts of one dataset, such as train and val, are given one "
-            "by one."
+            f"{location}: every image lies {deep} or more folders deep. {taken}. If persons are deeper, give "
+            f"--depth={depth + 1}; parts of one dataset, such as train and val, are given one by one."
         )
 
 

@@ -42,7 +42,7 @@ class ListSource(FileSource):
     def items(self) -> Iterator[Item]:
         """Yields the images in the order of the list."""
         self.begin()
-        states = hashlib.sha256()
+        states, found, absent = hashlib.sha256(), 0, []
         rows, parse = (_lst_rows, _parse_lst) if self.location.suffix.lower() == ".lst" else (_csv_rows, _parse_csv)
         for number, row in rows(self.location):
             try:
@@ -51,10 +51,17 @@ class ListSource(FileSource):
             except ValueError as error:
                 self.reject(f"line {number}", short_reason(error))
             except OSError as error:
-                self.reject(f"line {number}", f"{item.key}: {error.strerror}")
+                absent.append(item.key)
+                self.reject(self.where(item), error.strerror or str(error))
             else:
+                found += 1
                 states.update(b"%d %d;" % state)
                 yield item
+        if absent and not found:
+            raise ValueError(
+                f"{self.location}: none of its {len(absent)} images is in {self._root}, such as {absent[0]!r}; "
+                "--root names the folder that its paths are relative to."
+            )
         self.fingerprint = states.hexdigest()
 
     def read(self, item: Item) -> bytes:

@@ -90,7 +90,7 @@ class RecordIOSource(FileSource):
             try:
                 yield index, offset, find_record(file, offset, size)[0]
             except ValueError as error:
-                self.reject(f"byte {offset}", f"index {index}: {error}")
+                self.reject(f"byte {offset} (index {index})", str(error))
 
 
 def read_property(path: str | os.PathLike) -> tuple[int, int, int] | None:
