@@ -4,11 +4,13 @@ import math
 import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from tfface import csv_files
 from tfface.data.formats.text_lists import read_csv
 
 LANDMARKS_FILE = "landmarks.csv"
+Points = TypeVar("Points", bound=Sequence[float])
 LANDMARK_COLUMNS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
@@ -43,7 +45,7 @@ def read_landmarks(path: str | os.PathLike) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def landmarks_of(key: str, table: Mapping[str, Sequence[float]]) -> Sequence[float] | None:
+def landmarks_of(key: str, table: Mapping[str, Points]) -> Points | None:
     """Returns the landmarks of an image in a table whose paths may be in Unicode's form NFC, or None."""
     return table.get(key, table.get(unicodedata.normalize("NFC", key)))
 

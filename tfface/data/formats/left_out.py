@@ -15,9 +15,8 @@ def summary(read: int, found: Iterable[tuple[str, str]], passed_over: Mapping[st
       passed_over: number of entries that are no images, by kind.
     """
     found = list(found)
-    others = [f"{count} {kind}" for kind, count in (passed_over or {}).items() if count]
-    others = f"; passed over {' and '.join(others)}" if others else ""
-    return f"read {read} images, left out {in_all(found) if found else 0}{others}"
+    others = " and ".join(f"{count} {kind}" for kind, count in (passed_over or {}).items() if count)
+    return f"read {read} images, left out {in_all(found) if found else 0}{others and f'; passed over {others}'}"
 
 
 def in_all(found: Iterable[tuple[str, str]]) -> str:
