@@ -309,6 +309,15 @@ def test_a_bad_file_is_named_or_left_out_and_listed(model, album, tmp_path, cont
     assert left_out["count"] == 1 and f"{person}/bad.jpg: " in left_out["images"][0] and reason in left_out["images"][0]
 
 
+def test_the_advice_to_skip_bad_files_can_be_followed_at_once(model, album, tmp_path):
+    person = sorted(path.name for path in album.iterdir())[3]
+    (album / person / "bad.jpg").touch()
+    with pytest.raises(ValueError, match="skip_bad leaves such files out"):
+        embed_images(model, album, tmp_path / "vectors.npz")
+    found = embed_images(model, album, tmp_path / "vectors.npz", opened=open_images(album, skip_bad=True))
+    assert len(found.keys) == 120 and not list(tmp_path.glob("*.partial"))
+
+
 def test_pictures_of_other_formats_stop_embedding(model, album):
     person = sorted(path.name for path in album.iterdir())[0]
     (album / person / "1.bmp").write_bytes(b"BM")

@@ -162,8 +162,9 @@ def test_empty_dataset_is_embedded(embedder, tmp_path):
 def test_pieces_of_another_job_are_refused(embedder, tmp_path):
     folder = tmp_path / "pieces"
     embed_resumably(embedder, dataset(3), folder, {"model": "one"})
-    for job, flip in (({"model": "two"}, False), ({"model": "one"}, True)):
-        with pytest.raises(ValueError, match="pieces holds another job.*remove it"):
+    others = (({"model": "two"}, False, "model was one, now two"), ({"model": "one"}, True, "flip was False, now True"))
+    for job, flip, change in others:
+        with pytest.raises(ValueError, match=f"pieces holds another job \\({change}.*remove it"):
             embed_resumably(embedder, dataset(3), folder, job, flip)
     (folder / "job.json").write_text("{")
     with pytest.raises(ValueError, match="job.json: not JSON .*Remove .*pieces"):

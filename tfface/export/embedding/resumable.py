@@ -78,7 +78,8 @@ def _piece(folder, number):
 def _claim(folder, job):
     """Claims the folder for this job, or raises ValueError if it belongs to another."""
     path = folder / _JOB_FILE
-    if not path.is_file():
+    # Without a piece nothing is lost: the job may have stopped at a bad image, which another one leaves out.
+    if not path.is_file() or not _piece(folder, 0).is_file():
         files.write_atomically(path, (json.dumps(job, indent=1, sort_keys=True) + "\n").encode())
         return
     try:
@@ -86,4 +87,6 @@ def _claim(folder, job):
     except ValueError as error:
         raise ValueError(f"{error} Remove {folder} to begin again.") from None
     if found != job:
-        raise ValueError(f"{folder} holds another job ({found}, not {job}): remove it to begin again.")
+        other = sorted(name for name in {*found, *job} if found.get(name) != job.get(name))
+        changes = "; ".join(f"{name} was {found.get(name)}, now {job.get(name)}"[:200] for name in other)
+        raise ValueError(f"{folder} holds another job ({changes}): remove it to begin again.")
