@@ -71,7 +71,7 @@ def open_folder(root: str | os.PathLike, *, skip_bad: bool = False, depth: int =
                 bar.update()
                 if reason is not None:
                     bad.append((key, reason))
-    bad += listing.empty
+    bad += listing.empty(depth)
     left_out = dict(bad)
     keys = [key for key in keys if key not in left_out]
     if not keys:

@@ -57,7 +57,8 @@ def test_find_images_lists_nested_images_only(faces):
     listing = folders.find_images(faces)
     expected = [path.relative_to(faces).as_posix() for path in faces.glob("person_*/*/*")]
     assert listing.keys == sorted(expected) and len(expected) == 30
-    assert listing.folders == [f"person_{index}" for index in (0, 1, 2, 3, 4, 5, 9)]
+    views = [f"person_{index}{view}" for index in range(6) for view in ("", "/frontal", "/profile")]
+    assert listing.folders == [*views, "person_9"]
     assert (listing.ignored, listing.links, listing.unreadable) == (5, 0, [])
 
 

@@ -12,6 +12,8 @@ from tfface.data.sources.tfrecord_source import TFRecordSource
 
 
 def feature(value):
+    if isinstance(value, float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
     if isinstance(value, int):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
@@ -49,6 +51,14 @@ def test_image_and_number_are_enough(tmp_path, picture):
     items = list(TFRecordSource([tmp_path / "a", tmp_path / "b"]).items())
     assert [item.key for item in items][:2] == ["00000000/00000000.png", "00000001/00000001.png"]
     assert [item.key for item in items][4:] == ["00000007/00000004.jpg", "00000007/00000005.jpg"]
+
+
+def test_whole_numbers_of_any_size_and_type_name_identities(tmp_path, picture):
+    labels = [3, 3.0, 1 << 40, 0.5, -1]
+    write(tmp_path / "a", [{"image": picture(number), "label": label} for number, label in enumerate(labels)])
+    source = TFRecordSource(tmp_path / "a")
+    assert [item.identity for item in source.items()] == ["00000003", "00000003", "1099511627776"]
+    assert all("expected a whole number from 0" in reason for _, reason in source.skipped) and len(source.skipped) == 2
 
 
 def test_a_wrong_field_is_answered_with_the_fields_that_are_there(tmp_path, rows):

@@ -47,6 +47,23 @@ def test_every_suffix_of_pillow_is_read_or_named():
     assert not image_files.is_image_name("notes.txt") and not image_files.is_image_name("jpg")
 
 
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        (b"<!DOCTYPE html><title>404</title>", "HTML"),
+        (b"\n <html><body>", "HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (b"\0\0\0\x20ftyphevc", "HEIC"),
+        (b"\0\0\0\x20ftypavis", "AVIF"),
+        (b"8BPS\0\1", "Photoshop"),
+    ],
+)
+def test_what_downloads_leave_in_place_of_pictures_is_named(content, kind):
+    with pytest.raises(ValueError) as caught:
+        data.check_image(content)
+    assert str(caught.value) == f"not a JPEG or PNG image but {kind}"
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "AVIF"])
 def test_content_of_another_format_is_named(kind):
     if kind not in Image.SAVE and (Image.init() or kind not in Image.SAVE):
@@ -197,6 +214,21 @@ def test_all_readers_of_folders_take_a_depth(tmp_path, picture, monkeypatch):
         opened = open_images(root, depth=depth)
         assert len(set(folder_labels(opened.keys, opened.depth))) == persons
         assert sum("are taken for persons" in note for note in notes) == (4 if depth == 1 else 0)
+
+
+def test_a_person_without_images_is_named_at_any_depth(tmp_path, picture):
+    root = fill(
+        tmp_path / "photos", ["train/a/1.png", "train/b/deep/1.png", "val/c/notes.txt", "val/d/e/notes"], picture
+    )
+    assert data.find_images(root).empty() == [("val/", "no images of this identity")]
+    assert data.find_images(root).empty(2) == [("val/", "no images of this identity")]
+    fill(root, ["val/c/1.png"], picture)
+    assert data.find_images(root).empty() == []
+    for bad in (FolderSource(root, depth=2), data.open_folder(root, depth=2)):
+        found = getattr(bad, "bad", None) or (list(bad.items()) and bad.skipped)
+        assert list(found) == [("val/d/", "no images of this identity")]
+    archive = ZipSource(pack(tmp_path / "a.zip", ["val/c/1.png", "val/d/notes.txt"], picture), depth=2)
+    assert len(list(archive.items())) == 1 and archive.skipped == [("'val/d/'", "no images of this identity")]
 
 
 def test_landmarks_are_found_in_both_unicode_forms_and_their_other_rows_counted(tmp_path, picture, monkeypatch):

@@ -19,7 +19,10 @@ OTHER_PICTURES = (
 MAX_IMAGE_BYTES = 1 << 26
 SIGNATURE_BYTES = 8
 # Folders that systems and network drives make beside the pictures: copies, thumbnails and deleted files.
-_SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
+_SYSTEM_FOLDERS = {
+    *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot"),
+    *("$recycle.bin", "lost+found", "system volume information"),
+}
 
 _OTHER_FORMATS = (
     ("GIF", b"GIF8", 0),
@@ -27,12 +30,15 @@ _OTHER_FORMATS = (
     ("BMP", b"BM", 0),
     ("TIFF", b"II*\0", 0),
     ("TIFF", b"MM\0*", 0),
-    ("AVIF", b"ftypavif", 4),
-    ("HEIC", b"ftyphei", 4),
+    ("AVIF", b"ftypavi", 4),
+    ("HEIC", b"ftyphe", 4),
     ("HEIC", b"ftypmif1", 4),
+    ("HEIC", b"ftypmsf1", 4),
     ("JPEG 2000", b"jP  ", 4),
     ("JPEG XL", b"\xff\x0a", 0),
     ("JPEG XL", b"JXL ", 4),
+    ("Photoshop", b"8BPS", 0),
+    ("a pointer of Git LFS", b"version https://git-lfs", 0),
 )
 _SUFFIXES = ((JPEG_SIGNATURE, ".jpg"), (PNG_SIGNATURE, ".png"))
 
@@ -56,6 +62,9 @@ def is_image_name(name: str) -> bool:
 
 def image_format(head: bytes) -> str:
     """Returns the name of the format of a file that is neither JPEG nor PNG, or "" if it is unknown."""
+    text = head[:100].lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "HTML"
     return next((name for name, start, place in _OTHER_FORMATS if head[place:].startswith(start)), "")
 
 

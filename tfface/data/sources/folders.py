@@ -25,7 +25,7 @@ class Listing:
 
     Args:
       keys: sorted paths of the images, relative to the root, with `/`.
-      folders: sorted names of the folders directly below the root.
+      folders: sorted paths of the folders, hidden ones and those of systems left out.
       unreadable: (relative path, reason) of the folders that could not be listed, of pictures in formats that are not
         read, and of images whose names have a control character or are not UTF-8.
       ignored: number of hidden entries, folders that systems make (`__MACOSX`, `@eaDir`), and files without the
@@ -39,11 +39,16 @@ class Listing:
     ignored: int
     links: int
 
-    @property
-    def empty(self) -> list[tuple[str, str]]:
-        """(relative path, reason) of the folders directly below the root that hold no pictures."""
-        occupied = {key.split("/")[0] for key in [*self.keys, *dict(self.unreadable)]}
-        return [(f"{folder}/", NO_IMAGES) for folder in self.folders if folder not in occupied]
+    def empty(self, depth: int = 1) -> list[tuple[str, str]]:
+        """Returns (relative path, reason) of the folders that should hold pictures of a person and hold none.
+
+        Args:
+          depth: number of folders that name an identity.
+        """
+        pictures = [key.split("/") for key in [*self.keys, *dict(self.unreadable)]]
+        known = {"/".join(parts[:length]) for parts in pictures for length in range(1, depth + 1)}
+        absent = {folder for folder in self.folders if folder.count("/") < depth} - known
+        return [(f"{one}/", NO_IMAGES) for one in sorted(absent) if one.rpartition("/")[0] not in absent]
 
     @property
     def passed_over(self) -> dict[str, int]:
@@ -82,8 +87,7 @@ def find_images(root: str | os.PathLike) -> Listing:
                 ignored += 1
             elif entry.is_dir():
                 pending.append(f"{prefix}{entry.name}/")
-                if not prefix:
-                    folders.append(entry.name)
+                folders.append(prefix + entry.name)
             else:
                 try:
                     if entry.is_file() and _is_image(prefix + entry.name):
@@ -164,7 +168,7 @@ class FolderSource(Source):
             hint = f"; {listing.links} symbolic links are not followed" if listing.links else ""
             raise ValueError(f"{self.location} holds no images ({', '.join(EXTENSIONS)}{hint}).")
         explain_depth(self.location, listing.keys, self._depth)
-        self.skipped = listing.unreadable + listing.empty
+        self.skipped = listing.unreadable + listing.empty(self._depth)
         table = self._table(listing)
 
         state = hashlib.sha256()

@@ -182,5 +182,8 @@ def _text(features, field):
 
 
 def _identity(features, field):
-    numbers = features[field].int64_list.value if field in features else ()
+    whole = features[field].int64_list.value if field in features else ()
+    if len(whole) == 1 and whole[0] >= 0:
+        return f"{whole[0]:08d}"  # As `identity_of_label`, but exact beyond what floats hold.
+    numbers = whole or (features[field].float_list.value if field in features else ())
     return identity_of_label(float(numbers[0])) if len(numbers) == 1 else _text(features, field)
