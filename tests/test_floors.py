@@ -18,7 +18,7 @@ FLOORS = (
     ("training", "export"),
     ("heads",),
     ("classifier", "losses"),
-    ("optimizers", "distribute", "backbones"),
+    ("optimizers", "distribute", "backbones", "protocols"),
     ("data",),
     ("evaluation", "serving"),
     ("",),  # The modules at the top of the library: small helpers.

@@ -16,6 +16,7 @@ _ROOMS = (
     "jobs",
     "losses",
     "optimizers",
+    "protocols",
     "serving",
     "training",
 )

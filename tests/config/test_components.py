@@ -12,7 +12,8 @@ import tfface
 from tfface.config import components, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 
-FLAGS = {kind: kind for kind in components.KINDS if kind not in ("augmentation", "initializer")}
+OTHERS = ("augmentation", "initializer", "protocol", "pooling")  # Not flags of a training by these names.
+FLAGS = {kind: kind for kind in components.KINDS if kind not in OTHERS}
 FLAGS["augmentation"] = "augment"
 ALL = [(kind, name) for kind in FLAGS for name in components.names(kind)]
 # Values where no default shows one.

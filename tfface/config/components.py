@@ -48,12 +48,14 @@ KINDS = {
     "schedule": Kind("tfface.optimizers", "SCHEDULES"),
     "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
     "batches": Kind("tfface.data", "BATCHES"),
+    "protocol": Kind("tfface.protocols"),
     "initializer": Kind("keras.initializers"),
 }
 
 # Arguments that are components themselves.
 _KIND_OF_ARGUMENT = {
     "head": "head",
+    "of": "protocol",
     "sampler": "sampler",
     "class_weights_initializer": "initializer",
     "centers_initializer": "initializer",
@@ -141,6 +143,8 @@ def build(kind: str, text: str | Spec, given: dict[str, typing.Any] | None = Non
 
 
 def _built(name, value):
+    if isinstance(value, list):
+        return [_built(name, each) for each in value]
     if isinstance(value, Spec):
         return build(_KIND_OF_ARGUMENT[name], value)
     return value
@@ -174,6 +178,8 @@ def _complete(kind, spec):
 
 
 def _complete_value(kind, spec, name, value):
+    if isinstance(value, list):
+        return [_complete_value(kind, spec, name, each) for each in value]
     if not isinstance(value, Spec):
         return value
     if name not in _KIND_OF_ARGUMENT:

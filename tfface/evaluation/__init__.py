@@ -8,6 +8,7 @@ from tfface.evaluation.metrics.gallery import identify_others
 from tfface.evaluation.metrics.groups import GroupResult, GroupTable, group_results, read_groups
 from tfface.evaluation.metrics.hardest import ScoredPair, hardest_pairs
 from tfface.evaluation.metrics.identification import Identification, IdentificationPoint, identify
+from tfface.evaluation.metrics.protocol_result import Curve, ProtocolResult
 from tfface.evaluation.metrics.random_directions import closest_pair_angle, nearest_neighbour_angle
 from tfface.evaluation.metrics.retrieval import Retrieval, retrieve
 from tfface.evaluation.metrics.verification import (
@@ -34,6 +35,7 @@ from tfface.evaluation.protocols.template_protocols import (
 )
 from tfface.evaluation.protocols.templates import Pooling, Templates, pool_templates
 from tfface.evaluation.reports.html_report import html_report
+from tfface.evaluation.reports.measures import measures_table
 from tfface.evaluation.reports.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
 from tfface.evaluation.reports.tables import to_csv, to_json, to_table, verify
 from tfface.evaluation.reports.toy_plot import plot_embeddings
@@ -41,6 +43,7 @@ from tfface.evaluation.reports.toy_plot import plot_embeddings
 __all__ = [
     "AngleStatistics",
     "CosineDistribution",
+    "Curve",
     "ExhaustiveResult",
     "FoldAccuracy",
     "GroupResult",
@@ -50,6 +53,7 @@ __all__ = [
     "MegaFaceResult",
     "OperatingPoint",
     "Pooling",
+    "ProtocolResult",
     "Retrieval",
     "Roc",
     "ScoredPair",
@@ -75,6 +79,7 @@ __all__ = [
     "identify_others",
     "identify_templates",
     "kfold_accuracy",
+    "measures_table",
     "megaface_challenge",
     "nearest_angles",
     "nearest_neighbour_angle",

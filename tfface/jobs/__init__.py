@@ -8,6 +8,7 @@ __getattr__, __dir__ = lazy.exports(
         "embedding": ("embed_images",),
         "exports": ("ExportResult", "export_model"),
         "image_folders": ("open_images",),
+        "protocols": ("evaluate_protocols", "split_protocols"),
         "training": ("TrainResult", "train"),
         "verification": ("verification_pairs", "verify_model"),
     },

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfface import data, evaluation, export
 from tfface.data.protocols.pair_lists import Pairs
+from tfface.evaluation.reports.measures import plain_result
 from tfface.jobs.thumbnails import read_thumbnails
 
 
@@ -48,7 +49,6 @@ def write_report(
       ValueError: the embeddings do not cover the pairs or cannot be measured, or a column lacks images of the pairs.
       OSError: a file cannot be read or written.
     """
-    output = pathlib.Path(output)
     results = [evaluation.verify(embeddings.vectors, embeddings.keys, pairs, name) for name, pairs in protocols.items()]
     groups = {
         result.name: [
@@ -60,9 +60,60 @@ def write_report(
     }
     pairs = {result.name: evaluation.hardest_pairs(result, protocols[result.name], hardest) for result in results}
     shown = {key for kinds in pairs.values() for kind in kinds for pair in kind for key in (pair.left, pair.right)}
+    pictures = read_thumbnails(images, shown) if images is not None and shown else {}
     identification, gallery_size, angles = _people(embeddings, class_weights)
-    sections = {"groups": {name: [table.to_dict() for table in tables] for name, tables in groups.items()}}
-    if identification is not None:
+    write_results(
+        results,
+        output,
+        context,
+        title,
+        page=page,
+        earlier=earlier,
+        groups=groups,
+        hardest=pairs,
+        pictures=dict.fromkeys(pairs, pictures),
+        identification=identification,
+        gallery_size=gallery_size,
+        angles=angles,
+    )
+    return results
+
+
+def write_results(
+    results: Sequence[evaluation.VerificationResult],
+    output: str | os.PathLike,
+    context: Mapping[str, Any],
+    title: str,
+    *,
+    others: Sequence[evaluation.ProtocolResult] = (),
+    page: str | os.PathLike | None = None,
+    earlier: Sequence[evaluation.VerificationResult] = (),
+    groups: Mapping[str, Sequence[evaluation.GroupTable]] | None = None,
+    hardest: Mapping[str, tuple[Sequence[evaluation.ScoredPair], Sequence[evaluation.ScoredPair]]] | None = None,
+    pictures: Mapping[str, Mapping[str, bytes]] | None = None,
+    identification: evaluation.Identification | None = None,
+    gallery_size: int | None = None,
+    angles: evaluation.AngleStatistics | None = None,
+) -> None:
+    """Writes results as `results.json`, `results.csv`, `report.png` and an HTML page.
+
+    Args:
+      results: list of `VerificationResult`.
+      output: folder to write to.
+      context, title, page, earlier: as for `write_report`.
+      others: list of `ProtocolResult`.
+      groups, hardest, pictures, identification, gallery_size, angles: as for `tfface.evaluation.html_report`.
+
+    Raises:
+      OSError: a file cannot be written.
+    """
+    output = pathlib.Path(output)
+    sections: dict[str, Any] = {
+        "groups": {name: [table.to_dict() for table in tables] for name, tables in (groups or {}).items()}
+    }
+    if others:
+        sections["protocols"] = [plain_result(result) for result in others]
+    if identification is not None and angles is not None:
         sections["identification"] = {
             "gallery": gallery_size,
             "probes": identification.mated,
@@ -70,21 +121,22 @@ def write_report(
         }
         sections["angles"] = angles._asdict()
     evaluation.to_json(results, output / "results.json", context, **sections)
-    evaluation.to_csv(results, output / "results.csv")
-    evaluation.plot_report([*earlier, *results], output / "report.png", title)
+    evaluation.to_csv(results, output / "results.csv", others)
+    if results:
+        evaluation.plot_report([*earlier, *results], output / "report.png", title)
     evaluation.html_report(
         output / "report.html" if page is None else page,
         title,
         [*earlier, *results],
         context=context,
+        others=others,
         identification=identification,
         gallery_size=gallery_size,
         angles=angles,
         groups=groups,
-        hardest=pairs,
-        pictures=read_thumbnails(images, shown) if images is not None and shown else {},
+        hardest=hardest,
+        pictures=pictures,
     )
-    return results
 
 
 def _people(embeddings, class_weights):

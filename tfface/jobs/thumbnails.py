@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -50,6 +50,11 @@ def read_thumbnails(
     )
     with data.naming_bad_records(records):
         return _pictures(pixels)
+
+
+def decode_thumbnails(images: Mapping[str, bytes], side: int = 112) -> dict[str, bytes]:
+    """Does the same for encoded images: dict from key to the bytes of a JPEG or PNG file."""
+    return {key: _jpeg(data.decode_image(image, side).numpy()) for key, image in images.items()}
 
 
 def _pictures(pixels):

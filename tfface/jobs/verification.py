@@ -30,6 +30,7 @@ def verify_model(
     skip_bad: bool = False,
     allow_missing: bool = False,
     depth: int = 1,
+    batch_size: int = 64,
 ) -> list[evaluation.VerificationResult]:
     """Verifies a model on pairs of images and writes `results.json`, `results.csv`, `report.png` and `report.html`.
 
@@ -52,6 +53,7 @@ def verify_model(
       skip_bad: bool, leave out damaged records and files; the report counts and names them.
       allow_missing: bool, measure the other pairs of a list if images are missing; the report says how many are.
       depth: int, number of folders that name an identity, in a folder of images.
+      batch_size: int, images per batch.
 
     Returns:
       list of `VerificationResult`, one per protocol.
@@ -61,12 +63,12 @@ def verify_model(
       OSError: a file cannot be read or written.
     """
     columns = evaluation.read_groups(groups) if groups else {}
-    ready = pathlib.Path(model).suffix in _EMBEDDINGS
+    ready = is_embeddings(model)
     opened = open_images(images, skip_bad, depth) if images and (skip_bad or not ready) else None
     if ready:
         embeddings = export.load_embeddings(model)
     elif images:
-        embeddings = embed_images(model, images, flip=flip, opened=opened)
+        embeddings = embed_images(model, images, flip=flip, batch_size=batch_size, opened=opened)
     else:
         raise ValueError("the images to embed are missing: give records or a folder.")
     protocols = verification_pairs(embeddings, protocol, max_pairs, seed, allow_missing)
@@ -94,6 +96,11 @@ def verify_model(
         images=images if opened is None else opened,
         class_weights=None if ready or images is None else class_weights_of(model, images),
     )
+
+
+def is_embeddings(model: str | os.PathLike) -> bool:
+    """Whether a path is that of a file of embeddings rather than of a model."""
+    return pathlib.Path(model).suffix in _EMBEDDINGS
 
 
 def verification_pairs(

@@ -164,8 +164,12 @@ def decode_image(data: tf.Tensor, image_size: ImageSize, upright: bool = False) 
     Raises:
       ValueError: if `image_size` is not positive.
     """
+    return network_input(decode_pixels(data, upright), image_size)
+
+
+def network_input(pixels: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
+    """Makes network input of pixels, uint8 [H, W, 3], as `decode_image` does; a graph function."""
     height, width = size_pair(image_size)
-    pixels = decode_pixels(data, upright)
     image = tf.cond(
         tf.reduce_all(tf.shape(pixels)[:2] == [height, width]),
         lambda: tf.cast(pixels, tf.float32),

@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Pairs:
         """
         available = set(keys)
         names, places = np.unique(np.concatenate([self.left, self.right]), return_inverse=True)
-        found = _match(names.tolist(), available)
+        found = match_names(names.tolist(), available)
         left, right = np.split(np.array([key is not None for key in found])[places], 2)
         keep = left & right
         if not keep.any():
@@ -90,9 +90,17 @@ class Pairs:
         return Pairs(left[keep], right[keep], self.same[keep], fold, completeness), dropped
 
 
-def _match(names, keys):
-    """Returns the key of each of the distinct names of a list, or None."""
-    found = [name if name in keys else None for name in names]
+def match_names(names: Sequence[str], keys: Collection[str]) -> list[str | None]:
+    """Finds the images that a list names, as `Pairs.restrict` does.
+
+    Args:
+      names: the names, all different.
+      keys: the available images; a set or dict.
+
+    Returns:
+      List with the key of each name, or None.
+    """
+    found: list[str | None] = [name if name in keys else None for name in names]
     if None not in found:
         return found
     composed, stems = _by(_nfc, keys), _by(_stem, keys)

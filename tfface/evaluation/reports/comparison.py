@@ -60,6 +60,8 @@ def read_run(path: str | os.PathLike) -> Numbers:
     document = read_results(file)
     for result in document["results"]:
         dataset = _dataset(result["name"], document["context"])
+        if f"{dataset} accuracy" in values:  # One run may have the official list and a .bin file of it.
+            dataset = result["name"]
         accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
         completeness = result.get("completeness")
         whole = f" of {completeness['pairs']}" if completeness and completeness["missing"] else ""
@@ -67,6 +69,14 @@ def read_run(path: str | os.PathLike) -> Numbers:
         for point in result["tar_at_far"]:
             measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
             values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
+    for result in document.get("protocols", ()):
+        for measure, rate in result["rates"].items():
+            whole = "".join(
+                f" ({each['pairs'] - each['missing']} of {each['pairs']} {each.get('noun', 'pairs')})"
+                for each in result["completeness"]
+                if each["missing"]
+            )
+            values[f"{result['name']} {measure}"] = "n/a" if rate is None else f"{100 * rate:.2f}{whole}"
     return Numbers(str(path), values)
 
 

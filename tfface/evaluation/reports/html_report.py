@@ -9,8 +9,10 @@ from tfface.evaluation.metrics.confidence import wilson_interval
 from tfface.evaluation.metrics.groups import GroupTable
 from tfface.evaluation.metrics.hardest import ScoredPair
 from tfface.evaluation.metrics.identification import Identification
+from tfface.evaluation.metrics.protocol_result import ProtocolResult
 from tfface.evaluation.metrics.verification_result import VerificationResult
 from tfface.evaluation.reports import html_page, plots
+from tfface.evaluation.reports.measures import HEADER, described, measure_rows, partial
 from tfface.evaluation.reports.tables import incomplete, table_rows
 
 _RANKS = (1, 5, 10, 20)
@@ -22,31 +24,37 @@ def html_report(
     results: Sequence[VerificationResult],
     *,
     context: Mapping[str, Any],
+    others: Sequence[ProtocolResult] = (),
     identification: Identification | None = None,
     gallery_size: int | None = None,
     angles: AngleStatistics | None = None,
     groups: Mapping[str, Sequence[GroupTable]] | None = None,
     hardest: Mapping[str, tuple[Sequence[ScoredPair], Sequence[ScoredPair]]] | None = None,
-    pictures: Mapping[str, bytes] | None = None,
+    pictures: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a report: tables, curves, histograms, groups, the hardest pairs, and the origin of the numbers.
 
     Args:
       path: HTML file to write; a reader sees the old file or the whole new one.
       title: str, title of the page.
-      results: list of VerificationResult, at least one, with distinct names.
+      results: list of VerificationResult with distinct names.
       context: dict from str to text, or to a dict of text, that makes the numbers traceable: command, hashes, modes.
+      others: list of ProtocolResult.
       identification: Identification with the ranks from 1 up, in the gallery of `identify_others`; or None.
       gallery_size: int, number of people in that gallery.
       angles: AngleStatistics of the embeddings, or None.
       groups: dict from the name of a result to its list of GroupTable.
       hardest: dict from the name of a result to its (genuine, impostor) lists of ScoredPair.
-      pictures: dict from key to the bytes of a JPEG or PNG file; if one is missing, pairs are listed by name.
+      pictures: dict from key to the bytes of a JPEG or PNG file, or from the name of a result to such a dict, where
+        equal keys name different images; if one is missing, pairs are listed by name.
 
     Raises:
       ValueError: there are no results.
     """
-    body = [_summary(results), _curves(results, identification)]
+    if not results and not others:
+        raise ValueError("a report needs at least one result, got none.")
+    body = [_summary(results), _curves(results, identification)] if results else []
+    body += [_measures(result) for result in others]
     if identification is not None:
         body.append(_identification(identification, gallery_size))
     if angles is not None:
@@ -54,7 +62,7 @@ def html_report(
     for name, tables in (groups or {}).items():
         body.append(_groups(name, tables))
     for name, kinds in (hardest or {}).items():
-        body.append(_hardest(name, kinds, pictures or {}))
+        body.append(_hardest(name, kinds, (pictures or {}).get(name, pictures or {})))
     body.append(html_page.section("How these numbers were made", html_page.definitions(context)))
     html_page.write_page(path, title, body)
 
@@ -103,6 +111,21 @@ def _curves(results, identification):
         spoken = f"CMC curve. Rank 1: {100 * curve[0]:.2f} %; rank {len(curve)}: {100 * curve[-1]:.2f} %."
         charts.insert(1, (plots.cmc_figure({"identification": curve}), spoken))
     return html_page.section("Curves", html_page.charts(*((plots.to_svg(figure), spoken) for figure, spoken in charts)))
+
+
+def _measures(result):
+    charts = [
+        (plots.to_svg(plots.curve_figure({name: curve})), f"{curve.kind} of {result.name}, {name}.")
+        for name, curve in result.curves.items()
+        if curve.x
+    ]
+    return html_page.section(
+        result.name,
+        html_page.table("Rates", HEADER[1:], [row[1:] for row in measure_rows(result)]),
+        *map(html_page.paragraph, partial([result])),
+        html_page.paragraph(f"{described(result)} n/a marks a rate that these images cannot measure."),
+        html_page.charts(*charts),
+    )
 
 
 def _identification(identification, gallery_size):

@@ -11,12 +11,18 @@ from matplotlib.figure import Figure
 
 from tfface import files
 from tfface.evaluation.metrics.directions import angles_of_cosines
+from tfface.evaluation.metrics.protocol_result import Curve
 from tfface.evaluation.metrics.verification import roc
 from tfface.evaluation.metrics.verification_result import VerificationResult
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _IMPOSTOR_COLOUR = "#8C8C8C"
+_AXES = {
+    "ROC": ("false accept rate FAR (fraction of impostors)", "true accept rate TAR (fraction of genuine pairs)"),
+    "CMC": ("rank", "probes found up to this rank (fraction)"),
+    "DET": ("false positive identification rate FPIR", "false negative identification rate FNIR"),
+}
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
@@ -100,6 +106,26 @@ def cmc_figure(curves: Mapping[str, np.ndarray]) -> Figure:
     axes.set_axisbelow(True)
     if len(curves) > 1:
         _legend(axes, loc="lower right")
+    return figure
+
+
+def curve_figure(curves: Mapping[str, Curve]) -> Figure:
+    """Draws curves of one kind (dict from name to `Curve`, at least one) as a matplotlib Figure."""
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = _some(curves.items())
+    kind = drawn[0][1].kind
+    for (name, curve), colour, line in zip(drawn, *_styles(), strict=False):
+        marks = {"marker": "o", "markersize": 3} if kind == "CMC" else {"drawstyle": "steps-post"}
+        axes.plot(curve.x, curve.y, color=colour, linestyle=line, linewidth=1.8, label=name, **marks)
+    if kind != "CMC":
+        axes.set_xscale("log")
+    x, y = _AXES[kind]
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+    _legend(axes, loc="best")
     return figure
 
 

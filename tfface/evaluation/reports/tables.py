@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from tfface import csv_files, files, json_files
+from tfface.evaluation.metrics.completeness import Completeness
 from tfface.evaluation.metrics.directions import unit_rows
 from tfface.evaluation.metrics.pairs import Pairs
+from tfface.evaluation.metrics.protocol_result import ProtocolResult
 from tfface.evaluation.metrics.verification import (
     area_under_curve,
     best_threshold,
@@ -46,6 +48,15 @@ _RESULT = {
     # Files of release 0.1 have none.
     Optional("roc"): {"far": [_RATE], "tar": [_RATE], "threshold": [_MAYBE]},
     ...: object,
+}
+# Results of protocols that are more than pairs of images.
+_PROTOCOL = {
+    "name": str,
+    "rates": {str: Either(None, _RATE)},
+    "counts": {str: COUNT},
+    "settings": {str: str},
+    "completeness": [{"pairs": COUNT, "missing": COUNT, "examples": [str], Optional("noun"): str}],
+    "curves": {str: {"kind": str, "x": [Number(whole=False)], "y": [_RATE]}},
 }
 _PAIRS = ("protocol_pairs", "missing_pairs")
 _MAX_ROC_POINTS = 10_000
@@ -175,15 +186,19 @@ def read_results(path: str | os.PathLike, context: Any = object) -> dict[str, An
       ValueError: the file does not hold results; the message names the wrong field.
       OSError: the file cannot be read.
     """
-    return json_files.read(path, {"context": context, "results": [_RESULT], ...: object}, _MAX_RESULTS_BYTES)
+    form = {"context": context, "results": [_RESULT], Optional("protocols"): [_PROTOCOL], ...: object}
+    return json_files.read(path, form, _MAX_RESULTS_BYTES)
 
 
-def to_csv(results: Iterable[VerificationResult], path: str | os.PathLike) -> None:
-    """Writes results as CSV, one per line, with rates as fractions; a FAR that cannot be measured is left empty.
+def to_csv(
+    results: Iterable[VerificationResult], path: str | os.PathLike, others: Iterable[ProtocolResult] = ()
+) -> None:
+    """Writes results as CSV, one per line, with rates as fractions; a rate that cannot be measured is left empty.
 
     Args:
       results: iterable of VerificationResult.
       path: file to write; a reader sees the old file or the whole new one.
+      others: iterable of ProtocolResult; columns of their own hold their rates.
     """
     results = list(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
@@ -201,7 +216,14 @@ def to_csv(results: Iterable[VerificationResult], path: str | os.PathLike) -> No
         ]
         numbers += [result.tar_at_far[far].tar if far in result.tar_at_far else math.nan for far in fars]
         rows.append([result.name, *counts, *(_cell(x) for x in numbers)])
-    csv_files.write_report(path, [*names, *(f"tar_at_far_{far:g}" for far in fars)], rows)
+    names += [f"tar_at_far_{far:g}" for far in fars]
+    others = list(others)
+    measures = list(dict.fromkeys(measure for result in others for measure in result.rates))
+    rows = [row + [None] * len(measures) for row in rows]
+    for result in others:
+        rates = [_cell(result.rates.get(measure, math.nan)) for measure in measures]
+        rows.append([result.name] + [None] * (len(names) - 1) + rates)
+    csv_files.write_report(path, [*names, *measures], rows)
 
 
 def _cosine_similarities(embeddings, keys, pairs):
@@ -230,6 +252,14 @@ def _cosine_similarities(embeddings, keys, pairs):
     return scores
 
 
+def plain_completeness(completeness: Completeness) -> dict[str, Any]:
+    """Returns completeness as JSON values; pairs, as release 0.1 knows them, need no noun."""
+    values = {**completeness._asdict(), "examples": list(completeness.examples)}
+    if completeness.noun == "pairs":
+        del values["noun"]
+    return values
+
+
 def _plain(result):
     points = [{"far": far, **point._asdict()} for far, point in result.tar_at_far.items()]
     return {
@@ -242,8 +272,7 @@ def _plain(result):
             "per_fold": result.accuracy.per_fold.tolist(),
             "thresholds": [_finite(threshold) for threshold in result.accuracy.thresholds.tolist()],
         },
-        "completeness": result.completeness
-        and {**result.completeness._asdict(), "examples": list(result.completeness.examples)},
+        "completeness": result.completeness and plain_completeness(result.completeness),
         "auc": result.auc,
         "eer": result.eer,
         "threshold": _finite(result.threshold),

@@ -82,8 +82,11 @@ def encoder_embedder(encoder: keras.Model) -> Embedder:
     Args:
       encoder: keras.Model from images [N, H, W, 3] to embeddings [N, D], with H and W fixed.
     """
-    embed = tf.function(lambda images: unit_embeddings(encoder, images))
-    return Embedder(embed, encoder.input_shape[1:3], encoder.output_shape[-1])
+    size = encoder.input_shape[1:3]
+    # For any number of images, so that a last, shorter batch does not make another graph.
+    images = tf.TensorSpec([None, *size, 3], tf.float32)
+    embed = tf.function(lambda images: unit_embeddings(encoder, images), input_signature=[images])
+    return Embedder(embed, size, encoder.output_shape[-1])
 
 
 def unit_embeddings(encoder: keras.Model, images: np.ndarray | tf.Tensor) -> tf.Tensor:
