@@ -49,6 +49,7 @@ KINDS = {
     "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
     "batches": Kind("tfface.data", "BATCHES"),
     "protocol": Kind("tfface.protocols"),
+    "pooling": Kind("tfface.evaluation", "POOLINGS"),
     "initializer": Kind("keras.initializers"),
 }
 
@@ -56,6 +57,7 @@ KINDS = {
 _KIND_OF_ARGUMENT = {
     "head": "head",
     "of": "protocol",
+    "pooling": "pooling",
     "sampler": "sampler",
     "class_weights_initializer": "initializer",
     "centers_initializer": "initializer",
@@ -178,7 +180,7 @@ def _complete(kind, spec):
 
 
 def _complete_value(kind, spec, name, value):
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # A tuple is read back as a list.
         return [_complete_value(kind, spec, name, each) for each in value]
     if not isinstance(value, Spec):
         return value

@@ -34,11 +34,15 @@ from tfface.evaluation.protocols.template_protocols import (
     verify_templates,
 )
 from tfface.evaluation.protocols.templates import Pooling, Templates, pool_templates
+from tfface.evaluation.protocols.trillion_pairs import identify_at_fpr
 from tfface.evaluation.reports.html_report import html_report
 from tfface.evaluation.reports.measures import measures_table
 from tfface.evaluation.reports.plots import cmc_figure, histogram_figure, plot_report, roc_figure, to_svg
 from tfface.evaluation.reports.tables import to_csv, to_json, to_table, verify
 from tfface.evaluation.reports.toy_plot import plot_embeddings
+
+# What `pooling=` of a protocol names.
+POOLINGS = ("Pooling",)
 
 __all__ = [
     "AngleStatistics",
@@ -76,6 +80,7 @@ __all__ = [
     "histogram_figure",
     "html_report",
     "identify",
+    "identify_at_fpr",
     "identify_others",
     "identify_templates",
     "kfold_accuracy",

@@ -18,7 +18,7 @@ from tfface.evaluation.metrics.completeness import EXAMPLES, Completeness
 from tfface.export.embedding.embedder import check_finite
 from tfface.jobs.embedding import load_any_embedder
 from tfface.protocols import Embedded, Images, Protocol
-from tfface.protocols.images import open_source, union
+from tfface.protocols.images import NO_LENGTHS, open_source, union
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,16 +116,15 @@ class ProtocolEmbedder:
     def __init__(
         self, model: str | os.PathLike, sha256: str, flip: bool, folder: str | os.PathLike, batch_size: int = 64
     ):
-        self._exported = export.is_export(model)
-        self._encoder = None if self._exported else load_encoder(model)
+        self._encoder = None if export.is_export(model) else load_encoder(model)
         self._whole = load_any_embedder(model) if self._encoder is None else export.encoder_embedder(self._encoder)
         self._sha256, self._flip, self._batch_size = sha256, flip, batch_size
         self._folder = pathlib.Path(folder)
 
-    @property
-    def raw(self) -> bool:
-        """Whether the model gives embeddings with their lengths: an export divides by them."""
-        return not self._exported
+    def check(self, images: Images) -> None:
+        """Raises ValueError if the model cannot give what images need."""
+        if images.lengths and self._encoder is None:
+            raise ValueError(NO_LENGTHS)
 
     def embed(self, found: ImageSet) -> Embedded:
         """Embeds a set; an interrupted call continues from the pieces in the folder, with the same bits.
@@ -134,35 +133,42 @@ class ProtocolEmbedder:
           ValueError: an image cannot be used, or its embedding is not finite; the message names it.
           OSError: a file cannot be read or written.
         """
-        parts, chosen = found.images.parts, found.chosen
-        embedder = self._in_parts() if parts else self._whole
+        chosen, apart = found.chosen, found.images.apart
+        flipped = apart and (found.images.flipped or self._flip)
+        embedder = self._apart(flipped) if apart else self._whole
         keys = [item.key for item in chosen.items]
         job = {
             "model": self._sha256,
             "images": _digest([found.fingerprint, *keys], chosen.landmarks),
             "batch_size": self._batch_size,
-            "parts": parts,
+            "apart": apart,
+            "flipped": flipped,
         }
-        folder = self._folder / _digest([json.dumps({**job, "flip": self._flip}, sort_keys=True)])[:16]
+        flip = self._flip and not apart
+        folder = self._folder / _digest([json.dumps({**job, "flip": flip}, sort_keys=True)])[:16]
         dataset = chosen.dataset(self._batch_size, embedder.image_size)
-        flip = self._flip and not parts
         bar = progress.bar(total=len(keys), desc=f"embed {chosen.source.location}", unit=" images")
         with bar, chosen.naming_bad_images():
             vectors = export.embed_resumably(embedder, dataset, folder, job, flip, advance=bar.update).vectors
-        image, flipped = np.split(vectors, 2, axis=1) if parts else (vectors, None)
+        image, flips = np.split(vectors, 2, axis=1) if flipped else (vectors, None)
         identities = [item.identity for item in chosen.items]
-        return Embedded(keys, image, flipped, parts and self.raw, self._flip, identities if any(identities) else None)
+        raw = apart and self._encoder is not None
+        return Embedded(keys, image, flips, raw, self._flip, identities if any(identities) else None)
 
-    def _in_parts(self):
-        """Returns an `Embedder` whose vectors are the embedding of the image, then that of the flipped image."""
+    def _apart(self, flipped):
+        """Returns an `Embedder` with the lengths of the network; each vector ends with that of the flipped image."""
         size, dim = self._whole.image_size, self._whole.embedding_dim
         embed = self._whole
         if self._encoder is not None:
             encoder, images = self._encoder, tf.TensorSpec([None, *size, 3], tf.float32)
             embed = tf.function(lambda x: tf.cast(encoder(x, training=False), tf.float32), input_signature=[images])
-        return export.Embedder(
-            lambda images: tf.concat([embed(images), embed(images[:, :, ::-1])], axis=1), size, 2 * dim
-        )
+
+        def both(images):
+            return tf.concat([embed(images), embed(images[:, :, ::-1])], axis=1)
+
+        if flipped:
+            return export.Embedder(both, size, 2 * dim)
+        return self._whole if self._encoder is None else export.Embedder(embed, size, dim)
 
 
 def embedded_from_file(embeddings: export.Embeddings, images: Images) -> Embedded:

@@ -81,6 +81,8 @@ def evaluate_protocols(
             sets = find_images(built, skip_bad)
             _check_missing(built, sets, allow_missing, output / MISSING_FILE)
             embedder = ProtocolEmbedder(model, provenance.model_sha256(model), flip, work, batch_size)
+            for found in sets.values():
+                embedder.check(found.images)
         measured: list[Result] = []
         held: dict = {}
         shown: dict = {}

@@ -10,13 +10,19 @@ _HOMES = {
     "base": ("Protocol",),
     "images": ("Embedded", "Images"),
     "pair_protocol": ("PairList", "PairProtocol"),
-    "agedb30": ("AgeDB30",),
+    "pooled": (),
+    "cross_lfw": ("AgeDB30", "CALFW", "CPLFW"),
     "bin_file": ("Bin",),
-    "calfw": ("CALFW",),
     "cfp": ("CFP",),
     "combined": ("Combined",),
-    "cplfw": ("CPLFW",),
+    "ijb": ("IJB",),
+    "in_shop": ("InShop",),
     "lfw": ("LFW",),
+    "megaface": ("MegaFace",),
+    "retrieval": ("Retrieval",),
+    "sop": ("SOP",),
+    "trillion_pairs": ("TrillionPairs",),
+    "ytf": ("YTF",),
 }
 
 # What `--protocol` and the list of components name.

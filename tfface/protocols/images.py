@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,11 @@ from tfface.data.sources.base import Item, Source, file_state, upright
 from tfface.data.sources.folders import find_images
 from tfface.evaluation.metrics.completeness import EXAMPLES, Completeness
 
+NO_LENGTHS = (
+    "exports and files of embeddings have vectors of unit length: pooling with length='raw' needs a run folder or a "
+    ".keras file."
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Images:
@@ -24,15 +30,19 @@ class Images:
       root: folder of images, `.bin` file, or records (dataset folder or glob).
       names: the images in the lists of the protocol; None: all images of the place.
       landmarks: float [N, 5, 2], x and y in pixels, by which each named image is aligned; None: they are aligned.
-      parts: whether the lengths of embeddings are needed, and those of the flipped images apart.
       one_size: whether images of different sizes are a fault, as among aligned faces.
+      apart: whether the embeddings of images are needed without those of flipped images in them.
+      flipped: whether those of flipped images are needed apart, too.
+      lengths: whether the lengths of embeddings are needed.
     """
 
     root: str | os.PathLike
     names: Sequence[str] | None
     landmarks: np.ndarray | None = None
-    parts: bool = False
     one_size: bool = True
+    apart: bool = False
+    flipped: bool = False
+    lengths: bool = False
 
     @functools.cached_property
     def place(self) -> tuple[str, str]:
@@ -54,7 +64,7 @@ class Embedded:
       flipped: float32 [N, D], embeddings of the flipped images where they are kept apart, or None.
       raw: whether embeddings have the lengths that the network gives them.
       flip: whether the flipped image counts where pooling does not say.
-      identities: list of N str, or None where the place of the images knows none.
+      identities: list of N str, or None where the place of the images names none.
     """
 
     keys: list[str]
@@ -92,7 +102,7 @@ def _unit(vectors):
 
 
 class ImageFiles(Source):
-    """The images of a folder, at any depth, by their paths; they have no identities.
+    """The images of a folder, at any depth, by their paths; the first folder names the identity.
 
     Args:
       root: the folder.
@@ -113,7 +123,7 @@ class ImageFiles(Source):
         state = hashlib.sha256()
         for key in listing.keys:
             state.update(b"%d %d\n" % file_state(self.location / key))
-            yield Item(key, "")
+            yield Item(key, unicodedata.normalize("NFC", key.rpartition("/")[0].split("/")[0]))
         self.fingerprint = state.hexdigest()
 
     def read(self, item: Item) -> bytes:
@@ -155,7 +165,6 @@ def union(sets: Iterable[Images]) -> Images:
             names = None
         else:
             names = list(dict.fromkeys([*first.names, *other.names]))
-        first = Images(
-            first.root, names, first.landmarks, first.parts or other.parts, first.one_size and other.one_size
-        )
+        needs = {name: getattr(first, name) or getattr(other, name) for name in ("apart", "flipped", "lengths")}
+        first = Images(first.root, names, first.landmarks, first.one_size and other.one_size, **needs)
     return first

@@ -35,11 +35,15 @@ def test_against_definitions():
         probes, gallery = both[: sizes[0]], both[sizes[0] :]
         labels = rng.integers(rng.integers(1, 6), size=sizes[0]), rng.integers(rng.integers(1, 6), size=sizes[1])
         rates, points, mated, nonmated = _oracle(probes, labels[0], gallery, labels[1], ranks, fpirs)
-        if not mated:
-            with pytest.raises(ValueError, match="has a mate"):
-                identify(probes, labels[0], gallery, labels[1], ranks, fpirs)
-            continue
         result = identify(probes, labels[0], gallery, labels[1], ranks, fpirs)
+        if not mated:
+            assert np.isnan(list(result.rank_rates.values())).all() and (result.mated, result.nonmated) == (0, nonmated)
+            false = exact_scores(probes, gallery).max(axis=1).tolist()
+            assert result.false_scores.tolist() == false
+            for fpir, point in result.tpir_at_fpir.items():
+                expected = operating_point(false, false, fpir)
+                assert np.isnan(point.tpir) and agrees(point[1:], expected and expected[1:])
+            continue
         assert result.rank_rates == rates
         assert (result.mated, result.nonmated) == (mated, nonmated)
         for fpir, point in result.tpir_at_fpir.items():
@@ -94,7 +98,6 @@ def test_open_set_on_lfw(shared_data):
         ({"gallery": np.eye(3)[:2]}, "`gallery` must be float"),
         ({"gallery": np.zeros((2, 2))}, "`gallery` must be finite and not zero"),
         ({"probes": np.full((2, 2), np.nan)}, "`probes` must be finite and not zero"),
-        ({"probe_labels": [5, 6]}, "none of the 2 probes has a mate"),
         ({"ranks": (0,)}, "ranks must be whole numbers from 1 up"),
         ({"fpirs": (0.0,)}, r"must be in \(0, 1\]"),
     ],

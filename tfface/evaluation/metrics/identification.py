@@ -18,7 +18,10 @@ from tfface.evaluation.metrics.verification import operating_point
 
 
 class IdentificationPoint(NamedTuple):
-    """Open-set identification rates at one threshold; all NaN if the FPIR cannot be measured."""
+    """Open-set identification rates at one threshold; all NaN if the FPIR cannot be measured.
+
+    Without mated probes, only the TPIR is NaN.
+    """
 
     tpir: float
     threshold: float
@@ -34,12 +37,16 @@ class Identification:
       tpir_at_fpir: dict from FPIR to IdentificationPoint.
       mated: int, number of probes whose identity is in the gallery.
       nonmated: int, number of the other probes.
+      hit_scores: float64 [mated], score of each mated probe with its best mate, -inf unless that is at rank 1.
+      false_scores: float64 [nonmated], highest score of each other probe. A DET follows from both.
     """
 
     rank_rates: dict[int, float]
     tpir_at_fpir: dict[float, IdentificationPoint]
     mated: int
     nonmated: int
+    hit_scores: np.ndarray
+    false_scores: np.ndarray
 
 
 def identify(
@@ -57,7 +64,7 @@ def identify(
     high as its best mate; a tie is not a hit. The identity of a non-mated probe is not in this gallery. FPIR is
     the fraction of non-mated probes whose highest score reaches the threshold, TPIR the fraction of mated probes that
     are at rank 1 and whose mate reaches it. The threshold is chosen as in `tar_at_far`: an FPIR below one non-mated
-    probe cannot be measured.
+    probe cannot be measured. If no probe has a mate, the thresholds are still found, and the rates are NaN.
 
     Args:
       probes: float [P, D], of any positive lengths.
@@ -72,8 +79,7 @@ def identify(
       Identification.
 
     Raises:
-      ValueError: no probe has a mate, a rank or FPIR is out of its range, shapes or types do not fit, or an
-        embedding is zero or not finite.
+      ValueError: a rank or FPIR is out of its range, shapes or types do not fit, or an embedding is zero or not finite.
 
     Reference:
       Grother, Ngan and Hanaoka, Face Recognition Vendor Test Part 2: Identification, NISTIR 8271, 2019; Maze et al.,
@@ -85,18 +91,26 @@ def identify(
     gallery_labels = checked_labels(gallery_labels, len(right), "gallery_labels")
     ranks = checked_ranks(ranks)
     mates = same_label_pairs(probe_labels, gallery_labels)
-    if not mates[0].size:
-        raise ValueError(f"none of the {len(left)} probes has a mate among the {len(right)} entries of the gallery.")
     best_mate = np.full(len(left), -np.inf)
     np.maximum.at(best_mate, mates[0], listed_scores(left, right, *mates))
     others, _ = highest_scores(left, right, max(ranks), mates=mates, product=product)
     mated = np.isfinite(best_mate)
     rank = 1 + np.sum(others[mated] >= best_mate[mated, None], axis=1)
-    found = np.sort(np.where(rank == 1, best_mate[mated], -np.inf))
-    false = np.sort(others[~mated, 0])
-    points = {float(fpir): IdentificationPoint(*operating_point(found, false, false.size, fpir)) for fpir in fpirs}
+    found, false = np.where(rank == 1, best_mate[mated], -np.inf), others[~mated, 0]
+    sorted_found, sorted_false = np.sort(found), np.sort(false)
+
+    def point(fpir):
+        # Without mates, the threshold is that of the false alarms alone.
+        reached = operating_point(sorted_found if found.size else sorted_false, sorted_false, false.size, fpir)
+        return IdentificationPoint(*reached) if found.size else IdentificationPoint(np.nan, *reached[1:])
+
     return Identification(
-        {number: float(np.mean(rank <= number)) for number in ranks}, points, int(mated.sum()), int(np.sum(~mated))
+        {number: float(np.mean(rank <= number)) if found.size else np.nan for number in ranks},
+        {float(fpir): point(fpir) for fpir in fpirs},
+        found.size,
+        false.size,
+        found,
+        false,
     )
 
 

@@ -74,3 +74,16 @@ def roc_curve(genuine: np.ndarray, impostor: np.ndarray, impostors: int | None =
     counts = np.unique(np.geomspace(1, most, _POINTS).astype(np.int64)) if most > 0 else []
     points = [operating_point(genuine, impostor, impostors, count / impostors) for count in counts]
     return Curve("ROC", [point.measured_far for point in points], [point.tar for point in points])
+
+
+def det_curve(hit_scores: np.ndarray, false_scores: np.ndarray) -> Curve:
+    """Makes the DET of an identification, of at most 500 points, from the FPIR of one probe on.
+
+    Args:
+      hit_scores: float [M], score of each mated probe with its mate, -inf unless that is at rank 1.
+      false_scores: float [N], highest score of each non-mated probe; without any there are no points.
+    """
+    if not len(hit_scores):
+        return Curve("DET", [], [])
+    roc = roc_curve(hit_scores, false_scores)
+    return Curve("DET", roc.x, [1 - rate for rate in roc.y])

@@ -30,6 +30,8 @@ class MegaFaceResult:
       tar_at_far: dict from FAR to OperatingPoint.
       searches: int, number of searches, two per genuine pair.
       impostors: int, number of impostor pairs.
+      genuine_scores: float64, rising, one per genuine pair.
+      highest_impostors: float64, rising, the highest scores of impostor pairs, one more than the highest FAR allows.
     """
 
     version: str
@@ -37,6 +39,8 @@ class MegaFaceResult:
     tar_at_far: dict[float, OperatingPoint]
     searches: int
     impostors: int
+    genuine_scores: np.ndarray
+    highest_impostors: np.ndarray
 
 
 def megaface_challenge(
@@ -114,6 +118,8 @@ def megaface_challenge(
         {far: operating_point(once, top[::-1], impostors, far) for far in fars},
         probe.size,
         impostors,
+        once,
+        top[::-1],
     )
 
 

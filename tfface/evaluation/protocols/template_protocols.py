@@ -25,6 +25,8 @@ class TemplateVerification:
       auc: area under the ROC.
       genuine: int, number of genuine pairs.
       impostors: int, number of impostor pairs.
+      genuine_scores: float64 [genuine], cosine similarities in the order of the pairs.
+      impostor_scores: float64 [impostors].
     """
 
     pooling: str
@@ -34,6 +36,8 @@ class TemplateVerification:
     auc: float
     genuine: int
     impostors: int
+    genuine_scores: np.ndarray
+    impostor_scores: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,6 +105,8 @@ def verify_templates(
         area_under_curve(genuine, impostor),
         genuine.size,
         impostor.size,
+        genuine,
+        impostor,
     )
 
 
