@@ -171,8 +171,10 @@ def test_an_image_that_several_protocols_need_is_embedded_once(model, folder, tm
 
 def test_one_command(model, folder, tmp_path):
     command = [sys.executable, "-m", "tfface", "evaluate", f"--model={model}", f"--output={tmp_path}"]
-    (tmp_path / "my.flags").write_text("".join(f"--protocol={calls(folder)[name][0]}\n" for name in ("LFW", "CFP-FP")))
-    flags = [f"--flagfile={tmp_path}/my.flags", f"--data={folder}/flat", f"--protocol={folder}/agedb_30_pair.txt"]
+    (tmp_path / "my.flags").write_text(
+        "# Both\n" + "".join(f"--protocol={calls(folder)[name][0]}\n" for name in ("LFW", "CFP-FP"))
+    )
+    flags = [f"--suite={tmp_path}/my.flags", f"--data={folder}/flat", f"--protocol={folder}/agedb_30_pair.txt"]
     done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "results.json").read_text())
@@ -231,6 +233,21 @@ def test_another_size_and_damage_are_named_or_left_out(model, folder, damaged, t
     left = [pair for pair in pairs if not gone & {pair[:2], pair[2:4]}]
     assert result.completeness.missing == len(pairs) - len(left)
     assert result.accuracy.mean == pytest.approx(faces.fold_accuracy(scored(left))[0], abs=1e-9)
+
+
+def test_a_size_that_aligned_faces_do_not_have_is_said(model, tmp_path, capsys):
+    from PIL import Image
+
+    lines = []
+    for fold in range(FOLDS):
+        for name in ("a", "b", "c"):
+            Image.fromarray(faces.draw(fold, 0)).resize((250, 250)).save(tmp_path / f"{name}{fold}.png")
+        lines += [f"a{fold}.png b{fold}.png 1", f"a{fold}.png c{fold}.png 0"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    call = f"AgeDB30(root='{tmp_path}', pairs='{tmp_path}/list.txt')"
+    jobs.evaluate_protocols(model, [call], tmp_path / "out", hardest=0)
+    assert "images of 250 x 250 pixels are resized to 112 x 112" in capsys.readouterr().err
+    assert "30 images of 250 x 250 pixels" in (tmp_path / "out/report.html").read_text()
 
 
 @pytest.mark.parametrize(

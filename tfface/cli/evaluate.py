@@ -4,17 +4,18 @@ Examples:
   tfface evaluate --model=runs/quickstart/export/1 --data=runs/quickstart/records/heldout
   tfface evaluate --model=runs/cfp --data=cfp/Data/Images --protocol=cfp/Protocol/Split/FF --report=ff.html
   tfface evaluate --model=exported/1 --protocol='CFP(root="cfp", split="FP")' --protocol='Bin(file="lfw.bin")'
-  tfface evaluate --model=exported/1 --flagfile=my.flags
+  tfface evaluate --model=exported/1 --suite=suite.flags
 
-`tfface list protocols` lists the protocols that have their own images. Several may be given, also one per line of a
-flagfile; each image is embedded once. An interrupted run leaves its work in OUTPUT/embeddings.partial, and the same
-command continues from there.
+`tfface list protocols` lists the protocols, which name their own images. Several may be given, also as the lines of a
+file (--suite); each image is embedded once. An interrupted run leaves its work in OUTPUT/embeddings.partial, and the
+same command continues from there.
 """
 
 import os
 
 from absl import flags
 
+from tfface import flagfiles
 from tfface.cli import folder_flags, program
 
 _MODEL = flags.DEFINE_string(
@@ -27,6 +28,7 @@ _PROTOCOL = flags.DEFINE_multi_string(
     "Protocol such as CFP(root='cfp', split='FP'), or path of official pairs for --data: LFW pairs.txt, CFP Split/FF. "
     "Default: random pairs.",
 )
+_SUITE = flags.DEFINE_string("suite", None, "File of protocols: a line --protocol=... for each.")
 _PAIRS = flags.DEFINE_integer("pairs", 6000, "Largest number of random pairs, without --protocol.", lower_bound=4)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the random pairs.", lower_bound=0)
 _FLIP = flags.DEFINE_bool("flip", False, "Add the embedding of the flipped image.")
@@ -64,11 +66,12 @@ def main() -> None:
         "command": program.command(),
         "batch_size": _BATCH_SIZE.value,
     }
-    protocols, lists = jobs.split_protocols(_PROTOCOL.value)
+    protocols, lists = jobs.split_protocols([*_PROTOCOL.value, *_of_suite(_SUITE.value)])
     if protocols:
         found = jobs.evaluate_protocols(_MODEL.value, [*protocols, *_lists_as_protocols(lists)], **options)
     else:
-        found = jobs.verify_model(_MODEL.value, _DATA.value, lists, _PAIRS.value, _SEED.value, depth=folder_flags.DEPTH.value, **options)
+        options["depth"] = folder_flags.DEPTH.value
+        found = jobs.verify_model(_MODEL.value, _DATA.value, lists, _PAIRS.value, _SEED.value, **options)
     results = [result for result in found if isinstance(result, evaluation.VerificationResult)]
     others = [result for result in found if not isinstance(result, evaluation.VerificationResult)]
     tables = [evaluation.to_table(results)] * bool(results) + [evaluation.measures_table(others)] * bool(others)
@@ -76,6 +79,17 @@ def main() -> None:
     print()
     print(f"report   {page}")
     print(f"numbers  {os.path.join(output, 'results.json')}, results.csv{', report.png' if results else ''}")
+
+
+def _of_suite(path):
+    """Returns the values of --protocol in a file; None names no file."""
+    found = []
+    for line in flagfiles.flags_of(flagfiles.read_lines(path)) if path else []:
+        name, _, value = line.partition("=")
+        if flagfiles.flag_name(name) != "protocol" or not value:
+            raise ValueError(f"{path}: expected --protocol=NAME(...) in each line, got {line[:200]!r}.")
+        found.append(value)
+    return found
 
 
 def _lists_as_protocols(lists):

@@ -69,6 +69,10 @@ class SourceImages:
         dataset = tf.data.Dataset.from_generator(self._read_all, output_signature=signature).batch(batch_size)
         return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
+    def size(self) -> tuple[int, int] | None:
+        """Returns (width, height) of all images, by the first, where they must be equal; None: they may differ."""
+        return self._size_of(self.items[0]) if self.one_size else None
+
     def check(self) -> Iterator[tuple[Item, str | None]]:
         """Yields (item, reason why it cannot be used, None for a good one) after decoding each image, in order.
 
@@ -106,7 +110,7 @@ class SourceImages:
             raise
 
     def _read_all(self):
-        size = self._size_of(self.items[0]) if self.one_size else None
+        size = self.size()
         return map_in_threads(lambda numbered: self._read(*numbered, size), enumerate(self.items))
 
     def _size_of(self, item):

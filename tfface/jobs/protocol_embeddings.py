@@ -20,6 +20,9 @@ from tfface.jobs.embedding import load_any_embedder
 from tfface.protocols import Embedded, Images, Protocol
 from tfface.protocols.images import NO_LENGTHS, open_source, union
 
+# (Width, height) of faces as they are distributed.
+_ALIGNED = ((112, 112), (96, 112))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -136,6 +139,7 @@ class ProtocolEmbedder:
         chosen, apart = found.chosen, found.images.apart
         flipped = apart and (found.images.flipped or self._flip)
         embedder = self._apart(flipped) if apart else self._whole
+        self._note_size(chosen)
         keys = [item.key for item in chosen.items]
         job = {
             "model": self._sha256,
@@ -154,6 +158,16 @@ class ProtocolEmbedder:
         identities = [item.identity for item in chosen.items]
         raw = apart and self._encoder is not None
         return Embedded(keys, image, flips, raw, self._flip, identities if any(identities) else None)
+
+    def _note_size(self, chosen):
+        """Says so if faces that must be aligned have an unusual size."""
+        height, width = self._whole.image_size
+        size = chosen.size()
+        if size is not None and size not in (*_ALIGNED, (width, height)):
+            progress.note(
+                f"{chosen.source.location}: images of {size[0]} x {size[1]} pixels are resized to {width} x {height}. "
+                "Aligned faces usually have 112 x 112; photographs that are not aligned give wrong rates."
+            )
 
     def _apart(self, flipped):
         """Returns an `Embedder` with the lengths of the network; each vector ends with that of the flipped image."""

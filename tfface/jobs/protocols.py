@@ -200,8 +200,13 @@ def _context(model, protocols, results, sets, flip, command):
         else "sum of unit embeddings of image and flipped image"
         if flips
         else False,
-        "places": {str(found.images.root): f"{len(found.chosen.items)} images" for found in sets.values()},
+        "places": {str(found.images.root): _place(found.chosen) for found in sets.values()},
     }
+
+
+def _place(chosen):
+    size = chosen.size()
+    return f"{len(chosen.items)} images" + (f" of {size[0]} x {size[1]} pixels" if size else "")
 
 
 def _pictures(kinds, found):

@@ -56,9 +56,9 @@ class IJB(Protocol):
         galleries: str = "averaged",
         search: bool = True,
     ):
-        for name, value, known in (("kind", kind, "BC"), ("galleries", galleries, ("averaged", "joint"))):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
+        for name, value, choices in (("kind", kind, ("B", "C")), ("galleries", galleries, ("averaged", "joint"))):
+            if value not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}.")
         self.root, self.pooling, self.galleries = root, pooling, galleries
         start = pathlib.Path(meta) / f"ijb{kind.lower()}_"
         faces, landmarks, pairs, *searches = self._paths(start, search)

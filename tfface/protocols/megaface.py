@@ -92,8 +92,8 @@ class MegaFace(Protocol):
             vectors[1],
             range(1, _CMC + 1),
             _FARS,
-            np.flatnonzero(dropped),
-            np.flatnonzero(noisy[1]),
+            np.flatnonzero(dropped).tolist(),
+            np.flatnonzero(noisy[1]).tolist(),
             progress=progress.bar,
         )
         rates = {f"rank-{rank}": result.rank_rates[rank] for rank in _RANKS}

@@ -1,12 +1,14 @@
 """Pooling of embedded images into templates and videos."""
 
+from typing import Any
+
 import numpy as np
 
 from tfface.evaluation.protocols.templates import Pooling, Templates, pool_templates
 from tfface.protocols.images import NO_LENGTHS, Embedded
 
 
-def needs(pooling: Pooling) -> dict[str, bool]:
+def needs(pooling: Pooling) -> dict[str, Any]:
     """Returns what pooling needs of its images, as arguments of `Images`."""
     return {"apart": True, "flipped": pooling.flip != "none", "lengths": pooling.length == "raw"}
 

@@ -63,8 +63,12 @@ def read_in_shop_images(path: str | os.PathLike) -> tuple[LabelledImages, Labell
         raise ValueError(f"{path}: line 1 announces {int(lines[0])} images, got {len(lines) - 2}.")
     matches = [match for _, match in parse_lines(path, _SHOP_LINE, "'image_name item_id status'", lines[2:], 3)]
     _different(path, [match[1] for match in matches], [])
-    queries, gallery = ([match for match in matches if match[3] == status] for status in ("query", "gallery"))
-    return tuple(LabelledImages([m[1] for m in part], [m[2] for m in part]) for part in (queries, gallery))
+
+    def part(status):
+        found = [match for match in matches if match[3] == status]
+        return LabelledImages([match[1] for match in found], [match[2] for match in found])
+
+    return part("query"), part("gallery")
 
 
 def _different(path, names, classes):

@@ -220,9 +220,9 @@ def to_csv(
     others = list(others)
     measures = list(dict.fromkeys(measure for result in others for measure in result.rates))
     rows = [row + [None] * len(measures) for row in rows]
-    for result in others:
-        rates = [_cell(result.rates.get(measure, math.nan)) for measure in measures]
-        rows.append([result.name] + [None] * (len(names) - 1) + rates)
+    for other in others:
+        rates = [_cell(other.rates.get(measure, math.nan)) for measure in measures]
+        rows.append([other.name] + [None] * (len(names) - 1) + rates)
     csv_files.write_report(path, [*names, *measures], rows)
 
 
