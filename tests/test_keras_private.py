@@ -95,6 +95,17 @@ def test_the_loss_tracker_makes_the_logged_loss():
     assert model.fit(np.ones((2, 1)), np.ones(2), verbose=0).history["loss"] == [7.0]
 
 
+def test_datasets_know_their_inputs(mirrored):
+    first, other = tf.data.Dataset.range(2), tf.data.Dataset.range(3)
+    (mapped,) = keras_private.inputs_of(first.map(lambda x: x))
+    assert mapped is first
+    assert [*map(id, keras_private.inputs_of(tf.data.Dataset.zip((first, other))))] == [id(first), id(other)]
+    (original,) = keras_private.inputs_of(mirrored(2).experimental_distribute_dataset(first.batch(2)))
+    assert original.element_spec == first.batch(2).element_spec
+    made = mirrored(2).distribute_datasets_from_function(lambda context: first.batch(2))
+    assert keras_private.inputs_of(made) == keras_private.inputs_of([first]) == keras_private.inputs_of(first) == []
+
+
 def test_rows_are_replaced_in_place():
     array = tf.identity(tf.zeros([3, 2]))
     replaced = keras_private.replace_rows(array, [1], tf.ones([1, 2]))

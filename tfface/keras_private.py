@@ -70,6 +70,16 @@ def build_metrics(model: keras.Model, num_classes: int) -> list[keras.metrics.Me
     return list(compiled.metrics)
 
 
+def inputs_of(data: typing.Any) -> list:
+    """Returns the datasets that a dataset transforms or distributes, which has no public name; none for other data."""
+    if isinstance(data, tf.data.Dataset):
+        return list(data._inputs())
+    if isinstance(data, tf.distribute.DistributedDataset):
+        original = getattr(data, "_original_dataset", None)  # Made from a function, it has none.
+        return [] if original is None else [original]
+    return []
+
+
 def replace_rows(array: tf.Tensor, indices: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Replaces rows in place, whatever else refers to the array; the public updates copy a loop's state each time."""
     return tf.raw_ops.InplaceUpdate(x=array, i=indices, v=rows)

@@ -152,9 +152,10 @@ def test_images_are_counted_with_and_without_description(write, tmp_path):
 def test_datasets_that_number_identities_differently_are_told_apart(write, tmp_path):
     for name, count, identities in (("a", 12, 3), ("b", 6, 3), ("c", 12, 2)):
         write(tmp_path / name, count, identities=identities)
-    records.check_labels_agree(records.resolve_shards([tmp_path / "a", tmp_path / "b"]))
+    shared = records.common_labels(records.resolve_shards([tmp_path / "a", tmp_path / "b"]))
+    assert shared == (str(tmp_path / "a"), records.DatasetInfo.load(tmp_path / "b").label_map)
     with pytest.raises(ValueError, match=rf"{tmp_path}/a and {tmp_path}/c have different label maps"):
-        records.check_labels_agree(records.resolve_shards([tmp_path / "a", tmp_path / "c"]))
+        records.common_labels(records.resolve_shards([tmp_path / "a", tmp_path / "c"]))
 
 
 def test_parse_example_reads_what_was_written(write, tmp_path):

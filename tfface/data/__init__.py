@@ -32,6 +32,7 @@ __getattr__, __dir__ = lazy.exports(
         "protocols.pairs": ("Pairs", "write_pairs"),
         "protocols.pair_lists": ("read_pairs",),
         "protocols.pair_sampling": ("sample_pairs",),
+        "origins": ("naming_bad_data",),
         "pipeline": ("eval_dataset", "folder_dataset", "steps_per_epoch", "train_dataset"),
         "synthetic.rendering": ("render_face",),
     },

@@ -1,18 +1,23 @@
 """Input pipelines: batches from TFRecord shards or from a folder of images."""
 
+import math
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfface.data.batches import PK, global_batch_size
-from tfface.data.checked_records import Shards, open_records
+from tfface.data.checked_folders import ImageFolder
+from tfface.data.checked_records import Records, Shards, open_records
+from tfface.data.dataset_content import difference_of_identities
 from tfface.data.images.augment.base import Augmentation, augment
 from tfface.data.images.augment.geometry import mirror as mirrored
 from tfface.data.images.augment.shortcuts import as_augmentations
 from tfface.data.images.decoding import ImageSize, decode_image, ensure_image, size_pair
-from tfface.data.records import check_labels_agree, parse_example
+from tfface.data.origins import LabelMap, Origin, note_origin
+from tfface.data.records import common_labels, parse_example, resolve_shards
 from tfface.data.sources.folders import find_images
 from tfface.data.streams import Share, records_by_identity, shuffled_records
 
@@ -81,7 +86,7 @@ def train_dataset(
     augmentations = as_augmentations(augmentations)
     batch_size = global_batch_size(batch_size, batches)
     opened = open_records(shards, skip_bad=skip_bad)
-    check_labels_agree(opened.shards)
+    labels = common_labels(opened.shards)
     steps = _steps_per_epoch(opened.counts, batch_size)
     share = Share(batch_size, steps, start_step, epochs, num_workers, worker_index, parts)
     if batches is None:
@@ -105,9 +110,9 @@ def train_dataset(
         return {"image": _images(image, image_size, record["image"], chances, keys), "label": record["label"]}
 
     # Decoding stays outside the epochs, so that it does not pause between them.
-    return _decoded(stream, batch, deterministic=deterministic).apply(
-        tf.data.experimental.assert_cardinality(share.cardinality)
-    )
+    decoded = _decoded(stream, batch, deterministic=deterministic)
+    dataset = decoded.apply(tf.data.experimental.assert_cardinality(share.cardinality))
+    return note_origin(dataset, Origin(opened, labels and LabelMap.of(*labels)))
 
 
 def steps_per_epoch(shards: Shards, batch_size: int | None = None, *, batches: PK | None = None) -> int:
@@ -127,31 +132,41 @@ def steps_per_epoch(shards: Shards, batch_size: int | None = None, *, batches: P
     return _steps_per_epoch(open_records(shards).counts, global_batch_size(batch_size, batches))
 
 
-def eval_dataset(shards: Shards, batch_size: int, image_size: ImageSize = 112) -> tf.data.Dataset:
+def eval_dataset(
+    shards: Shards, batch_size: int, image_size: ImageSize = 112, *, labels_of: Shards | None = None
+) -> tf.data.Dataset:
     """Builds one pass over a dataset in record order, without augmentation.
 
     Args:
       shards: as for `train_dataset`.
       batch_size: images per batch B; the last batch may be shorter.
       image_size: side S or (height, width) in pixels; images of another size are resized.
+      labels_of: dataset whose labels the identities get, by their names, such as the training data of a model whose
+        loss is measured; None: their own labels.
 
     Returns:
       `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B], "key": string [B],
       "identity": string [B]}`.
 
     Raises:
-      ValueError: as for `open_records`, or if the shards number identities differently.
+      ValueError: as for `open_records`, or if the shards number identities differently, or if some of the identities
+        are not in `labels_of`.
     """
     image_size = size_pair(image_size)
     opened = open_records(shards)
-    check_labels_agree(opened.shards)
+    labels = common_labels(opened.shards)
+    labels, numbers = (labels, None) if labels_of is None else _renumbered(labels, labels_of)
 
     def batch(serialized):
         record = parse_example(serialized)
         images = _images(lambda data: decode_image(data, image_size), image_size, record["image"])
-        return {"image": images, "label": record["label"], "key": record["key"], "identity": record["identity"]}
+        label = record["label"] if numbers is None else tf.gather(numbers, record["label"])
+        return {"image": images, "label": label, "key": record["key"], "identity": record["identity"]}
 
-    return _decoded(opened.read_all().batch(batch_size), batch)
+    dataset = _decoded(opened.read_all().batch(batch_size), batch)
+    # Keras would warn of the end of a dataset that does not tell its number of batches.
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(sum(opened.counts) / batch_size)))
+    return note_origin(dataset, Origin(opened, labels and LabelMap.of(*labels)))
 
 
 def folder_dataset(
@@ -190,7 +205,8 @@ def folder_dataset(
     def batch(keys):
         return {"image": _images(image, image_size, keys), "key": keys}
 
-    return _decoded(tf.data.Dataset.from_tensor_slices(keys).batch(batch_size), batch)
+    dataset = _decoded(tf.data.Dataset.from_tensor_slices(keys).batch(batch_size), batch)
+    return note_origin(dataset, Origin(ImageFolder(root, tuple(keys))))
 
 
 def _steps_per_epoch(counts, batch_size):
@@ -198,6 +214,23 @@ def _steps_per_epoch(counts, batch_size):
     if not steps:
         raise ValueError(f"{sum(counts)} images do not fill one batch of batch_size {batch_size}.")
     return steps
+
+
+def _renumbered(labels, other):
+    """Returns the labels of another dataset, as `common_labels`, and the number of each own label among them."""
+    others = common_labels(other.shards if isinstance(other, Records) else resolve_shards(other))
+    if labels is None or others is None:
+        raise ValueError(
+            f"labels_of={other!r} goes by names of identities: both datasets need the dataset.json that states them."
+        )
+    (source, own), (other_source, names) = labels, others
+    number_of = {name: number for number, name in enumerate(names)}
+    if not number_of.keys() >= set(own):
+        raise ValueError(
+            f"{source} cannot get the labels of {other_source}: {difference_of_identities(names, own)}. Convert its "
+            f"images with --labels_from={other_source} --skip_bad, which leaves other people out."
+        )
+    return others, np.array([number_of[name] for name in own], np.int64)
 
 
 def _images(function, image_size, *arguments):

@@ -231,14 +231,24 @@ def count_images(shards: Sequence[str]) -> list[int]:
     return counts
 
 
-def check_labels_agree(shards: Iterable[str]) -> None:
-    """Raises ValueError if the shards belong to datasets with different label maps."""
-    first, *others = _descriptions(shards).items() or [("", None)]
-    for directory, info in others:
-        if info.label_map != first[1].label_map:
-            raise ValueError(
-                f"{first[0]} and {directory} have different label maps: merge them into one dataset first."
-            )
+def common_labels(shards: Iterable[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Finds the label map that shards share.
+
+    Returns:
+      (directory of the first dataset, names of the identities in the order of their labels); None if no `dataset.json`
+      states them.
+
+    Raises:
+      ValueError: if the shards belong to datasets with different label maps.
+    """
+    described = list(_descriptions(shards).items())
+    if not described:
+        return None
+    (first, info), *others = described
+    for directory, other in others:
+        if other.label_map != info.label_map:
+            raise ValueError(f"{first} and {directory} have different label maps: merge them into one dataset first.")
+    return first or ".", info.label_map
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,9 +1,12 @@
 """FaceModel: an encoder and a head as one Keras model."""
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
 from tfface import keras_private
+from tfface.data import origins
 from tfface.distribute import collectives
 from tfface.optimizers.replica_aware import make_replica_aware
 from tfface.training import keras_options
@@ -37,6 +40,8 @@ class FaceModel(keras.Model):
     Attributes:
       ema_encoder: keras.Model like the encoder with the averaged weights, or None.
       final_encoder: the network to evaluate and to export: the average if there is one.
+      label_map: `tfface.data.origins.LabelMap` of the dataset of the last `fit`, kept in the model's file; None if the
+        dataset does not tell. Losses of other people's labels are refused.
 
     Raises:
       ValueError: the encoder does not return one vector per image, or an argument is out of range.
@@ -63,6 +68,7 @@ class FaceModel(keras.Model):
         self.micro_batches = int(micro_batches)
         self.ema_momentum = ema_momentum
         self.ema_encoder = clone_for_average(encoder) if ema_momentum else None
+        self.label_map: origins.LabelMap | None = None
         # The optimizer takes the list of weights when it is built, before the head would see its first batch.
         if not head.built:
             head.build(encoder.output_shape)
@@ -164,36 +170,52 @@ class FaceModel(keras.Model):
         """Trains the model, as `keras.Model.fit`.
 
         Raises:
-          ValueError: a dataset has no end and the number of its steps is not given.
+          ValueError: a dataset has no end and the number of its steps is not given, a record is damaged, or the labels
+            of the validation data are known to number other people than those of the training data.
         """
         keras_options.check_end(x, steps_per_epoch, "steps_per_epoch")
         keras_options.check_end(validation_data, validation_steps, "validation_steps")
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, tf.data.Dataset | tf.distribute.DistributedDataset):
             kwargs.setdefault("shuffle", False)  # Keras would warn that it does not shuffle a dataset.
         if class_weight:
             x, y, class_weight = keras_options.weigh_classes(x, y, class_weight)
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            class_weight=class_weight or None,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            **kwargs,
-        )
+        self.label_map = origins.label_map(x) if keras_options.has_classes(self.head) else None
+        origins.check_same_labels(self.label_map, validation_data)
+        with origins.naming_bad_data(x, validation_data):
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                class_weight=class_weight or None,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                **kwargs,
+            )
 
     def evaluate(self, x=None, y=None, *args, steps: int | None = None, **kwargs):
         """Measures the loss and the metrics, as `keras.Model.evaluate`.
 
         Raises:
-          ValueError: a dataset has no end and the number of steps is not given.
+          ValueError: a dataset has no end and the number of steps is not given, a record is damaged, or the labels are
+            known to number other people than those that the model was trained on.
         """
         keras_options.check_end(x, steps, "steps")
-        return super().evaluate(x, y, *args, steps=steps, **kwargs)
+        origins.check_same_labels(self.label_map, x)
+        with origins.naming_bad_data(x):
+            return super().evaluate(x, y, *args, steps=steps, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Returns the embeddings [N, d], as `keras.Model.predict`.
+
+        Raises:
+          ValueError: a record or a file is damaged.
+        """
+        with origins.naming_bad_data(x):
+            return super().predict(x, *args, **kwargs)
 
     def train_step(self, batch):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -319,6 +341,7 @@ class FaceModel(keras.Model):
             "head": keras.saving.serialize_keras_object(self.head),
             "micro_batches": self.micro_batches,
             "ema_momentum": self.ema_momentum,
+            "label_map": self.label_map and dataclasses.asdict(self.label_map),
         }
 
     @classmethod
@@ -326,7 +349,10 @@ class FaceModel(keras.Model):
         config = dict(config)
         for part in ("encoder", "head"):
             config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
-        return cls(**config)
+        label_map = config.pop("label_map", None)  # Files of release 0.1 have none.
+        model = cls(**config)
+        model.label_map = label_map and origins.LabelMap(**label_map)
+        return model
 
 
 def _scales_loss(optimizer):

@@ -78,6 +78,11 @@ def logits_head(head: keras.layers.Layer) -> keras.layers.Layer | None:
     return head
 
 
+def has_classes(head: keras.layers.Layer) -> bool:
+    """Whether labels stand for classes that the head learns; others only compare labels with each other."""
+    return any(hasattr(layer, "num_classes") for layer in (head, *getattr(head, "terms", ())))
+
+
 def has_partitioned(model: keras.Model) -> bool:
     return any(isinstance(variable, PartitionedVariable) for variable in model.trainable_variables)
 
