@@ -1,6 +1,7 @@
 """tfface: face-recognition training, evaluation and serving in TensorFlow and Keras."""
 
 from tfface import lazy, registration
+from tfface.cli import startup_lines
 
 __version__ = "0.1.0"
 
@@ -23,4 +24,5 @@ _ROOMS = (
 
 __getattr__, __dir__ = lazy.exports(__name__, {**dict.fromkeys(_ROOMS, ()), "training": ("FaceModel",)})
 
+startup_lines.drop()
 registration.register()

@@ -1,4 +1,4 @@
-"""Programs print nothing of TensorFlow's start, and lose none of its errors."""
+"""Programs and notebooks print nothing of TensorFlow's start, and lose none of its errors."""
 
 import os
 import pathlib
@@ -22,23 +22,30 @@ def main():
     print(tensorflow.name)
 program.run(main)
 """
+NOTEBOOK = """
+import tfface
+{find}
+import tensorflow
+print(tensorflow.name)
+"""
 
 
-def run(tmp_path, tensorflow, level=None, find="pass", known=""):
+def run(tmp_path, tensorflow, level=None, find="pass", known="", program=PROGRAM):
     """Runs a program beside a stand-in for TensorFlow, the given text."""
     (tmp_path / "tensorflow.py").write_text(f"import os, signal, sys\nKNOWN = {KNOWN!r}\n{tensorflow}\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     if level:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
-    command = [sys.executable, "-c", PROGRAM.format(known=known, find=find)]
+    command = [sys.executable, "-c", program.format(known=known, find=find)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.parametrize("program", [PROGRAM, NOTEBOOK])
 @pytest.mark.parametrize("find", ["pass", "import importlib.util; importlib.util.find_spec('tensorflow')"])
-def test_known_lines_are_dropped_and_others_are_not(tmp_path, find):
+def test_known_lines_are_dropped_and_others_are_not(tmp_path, find, program):
     text = "os.write(2, ('before\\n' + KNOWN + 'after\\nno end').encode()); name = __spec__.name"
-    done = run(tmp_path, text, find=find)
+    done = run(tmp_path, text, find=find, program=program)
     assert (done.returncode, done.stdout, done.stderr) == (0, "tensorflow\n", "before\nafter\nno end")
 
 
@@ -46,8 +53,16 @@ def test_after_the_import_nothing_is_dropped(tmp_path):
     assert run(tmp_path, "name = ''", known=KNOWN).stderr == KNOWN
 
 
-def test_level_0_brings_the_lines_back(tmp_path):
-    assert run(tmp_path, "os.write(2, KNOWN.encode()); name = ''", level="0").stderr == KNOWN
+@pytest.mark.parametrize("program", [PROGRAM, NOTEBOOK])
+def test_level_0_brings_the_lines_back(tmp_path, program):
+    assert run(tmp_path, "os.write(2, KNOWN.encode()); name = ''", level="0", program=program).stderr == KNOWN
+
+
+@pytest.mark.parametrize("program", [PROGRAM, NOTEBOOK])
+def test_the_log_is_off_unless_its_level_is_given(tmp_path, program):
+    text = "name = os.environ['TF_CPP_MIN_LOG_LEVEL']"
+    assert run(tmp_path, text, program=program).stdout == "3\n"
+    assert run(tmp_path, text, level="2", program=program).stdout == "2\n"
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,8 @@ interrupts.default()
 from absl import app, logging  # noqa: E402
 
 from tfface import flagfiles  # noqa: E402
-from tfface.cli import help, startup_lines  # noqa: E402
+from tfface.cli import help  # noqa: E402
 from tfface.config import migrations  # noqa: E402
-
-# TensorFlow's start-up notices would bury a one-sentence error; TF_CPP_MIN_LOG_LEVEL=0 brings them back.
-if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
-    startup_lines.drop()
 
 
 def run(main: Callable[..., None]) -> None:

@@ -1,7 +1,10 @@
-"""Lines that TensorFlow's C++ prints while it is imported, before its log has a level: users cannot act on them.
+"""Lines of TensorFlow's C++ that users cannot act on, in programs and notebooks.
 
-While `import tensorflow` runs, what this process writes to stderr goes through a child process that drops these lines
-and forwards all others. So an error of the import is seen even if it ends this process at once.
+The log of TensorFlow's C++ is off if `import tfface` comes before TensorFlow: what users need is raised in Python, and
+falling back to another kernel is logged as an error. Some lines come before the log has a level: while `import
+tensorflow` runs, what this process writes to stderr goes through a child process that drops these lines and forwards
+all others. So an error of the import is seen even if it ends this process at once. TF_CPP_MIN_LOG_LEVEL=0 brings all
+lines back.
 """
 
 import contextlib
@@ -29,9 +32,13 @@ for line in sys.stdin.buffer:
 """
 
 
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
 def drop() -> None:
     """Has the first import of TensorFlow print none of its known lines."""
-    sys.meta_path.insert(0, _Finder())
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
 
 
 class _Finder:
@@ -46,7 +53,7 @@ class _Finder:
 
             def quietly(module):
                 sys.meta_path.remove(self)
-                with _filtered():
+                with _filtered() if os.environ.setdefault(_LEVEL, "3") != "0" else contextlib.nullcontext():
                     load(module)
 
             spec.loader.exec_module = quietly

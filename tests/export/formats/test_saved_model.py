@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfface.data.images.decoding import decode_image
-from tfface.export import load_embedder, saved_model
+from tfface.export import load_embedder, saved_model, tflite
 
 
 def embed(encoder, images):
@@ -58,6 +58,21 @@ def test_serving_default_signature_in_cpp(encoder, export):
     assert "Invalid PNG data" in truncated
     assert "not a JPEG or PNG image" in foreign
     np.testing.assert_allclose(good["embedding"], batch["embedding"][:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("write", [saved_model, tflite])
+def test_writing_brings_no_notice_of_temporary_folders(encoder, tmp_path, caplog, write):
+    # An interactive session sets this level.
+    logger = tf.get_logger()
+    caplog.set_level("INFO", logger="tensorflow")
+    logger.propagate, before = True, logger.propagate
+    try:
+        write(encoder, tmp_path / "written")
+        assert [record.getMessage() for record in caplog.records if record.name == "tensorflow"] == []
+        tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
+        assert "Assets written to" in caplog.text
+    finally:
+        logger.propagate = before
 
 
 def test_plain_tensorflow_save_fails_in_cpp(encoder, tmp_path, images):

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfface import files, progress
 from tfface.export.card import card_files, write_card
 from tfface.export.embedding.embedder import Embedder
+from tfface.export.formats import notices
 from tfface.export.signatures import signatures
 from tfface.export.warmup import write_warmup_requests
 
@@ -71,7 +72,7 @@ def saved_model(
     for name, (function, inputs) in made.items():
         archive.add_endpoint(name, function, inputs)
 
-    with files.replacing(path) as unfinished:
+    with files.replacing(path) as unfinished, notices.held_back():
         archive.write_out(str(unfinished), verbose=False)
         write_warmup_requests(unfinished, {name: inputs for name, (_, inputs) in made.items()})
         if card is not None:

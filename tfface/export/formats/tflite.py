@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfface import files
 from tfface.export.embedding.embedder import Embedder, embedding_function, leaf_layers
+from tfface.export.formats import notices
 from tfface.export.formats.checked_embedder import checked_embedder
 
 # Operations that int8 export leaves in float: the final normalisation, whose result would have few bits in high
@@ -61,10 +62,8 @@ def tflite(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
-        data = _quantized(converter, encoder, calibration)
-    else:
-        data = converter.convert()
+    with notices.held_back():
+        data = _quantized(converter, encoder, calibration) if quantize == "int8" else converter.convert()
     files.write_atomically(path, data)
 
 
