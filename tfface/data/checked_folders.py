@@ -16,7 +16,7 @@ from tfface.data.parallel import map_in_threads
 from tfface.data.sources.folders import explain_depth, find_images
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ImageFolder:
     """The images of a folder, ready to be read; `open_folder` makes it.
 
@@ -31,6 +31,10 @@ class ImageFolder:
     keys: tuple[str, ...]
     bad: tuple[tuple[str, str], ...] = ()
     depth: int = 1
+
+    def __repr__(self) -> str:
+        """Returns one line without the names of the images."""
+        return f"ImageFolder({str(self.root)!r}: {len(self.keys)} images, {len(self.bad)} left out)"
 
     def left_out(self) -> dict:
         """Returns what reports say of the images that are left out: JSON values, nothing where there are none."""

@@ -58,7 +58,7 @@ class BadRecord:
         return f"{self.shard}: record {self.number} at byte {self.offset}{key}: {self.reason}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Records:
     """Checked shards, ready to be read; `open_records` makes them.
 
@@ -73,6 +73,10 @@ class Records:
     counts: tuple[int, ...]
     bad: tuple[BadRecord, ...] = ()
     good: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Returns one line without the shards, which may be many."""
+        return f"Records({sum(self.counts)} in {len(self.shards)} shards, {len(self.bad)} left out)"
 
     def left_out(self) -> dict:
         """Returns what reports say of the bad records that are left out: JSON values, nothing where there are none."""

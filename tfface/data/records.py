@@ -101,8 +101,8 @@ class DatasetInfo:
     identities: int
     image_size: tuple[int, int] | None
     landmarks: int
-    label_map: tuple[str, ...]
-    shards: tuple[Shard, ...]
+    label_map: tuple[str, ...] = dataclasses.field(repr=False)
+    shards: tuple[Shard, ...] = dataclasses.field(repr=False)
 
     def __post_init__(self):
         if self.images != sum(shard.images for shard in self.shards):

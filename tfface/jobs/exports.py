@@ -27,7 +27,7 @@ class ExportResult:
     """
 
     path: pathlib.Path
-    card: dict[str, Any]
+    card: dict[str, Any] = dataclasses.field(repr=False)
     agreement: export.Agreement
     notes: list[str]
 

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from tfface.data.protocols.pair_lists import Pairs, sample_pairs
-from tfface.evaluation import kfold_accuracy, tar_at_far, to_csv, to_json, to_table, verify
+from tfface.evaluation import (
+    histogram_figure,
+    html_report,
+    kfold_accuracy,
+    plot_report,
+    roc_figure,
+    tar_at_far,
+    to_csv,
+    to_json,
+    to_svg,
+    to_table,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +196,17 @@ def test_a_result_shows_one_line_and_is_a_table_by_itself(people):
     assert "\n" not in repr(result) and len(repr(result)) < 150
     assert repr(result).startswith(f"VerificationResult('toy': accuracy {100 * result.accuracy.mean:.2f} ± ")
     assert to_table(result) == to_table([result])
+
+
+def test_every_report_takes_one_result_or_several(people, tmp_path):
+    result = verify(*people, name="toy")
+    for write, suffix in ((to_csv, "csv"), (to_json, "json")):
+        write(result, tmp_path / f"one.{suffix}")
+        write([result], tmp_path / f"list.{suffix}")
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"list.{suffix}").read_bytes()
+    for draw in (roc_figure, histogram_figure):
+        assert to_svg(draw(result)) == to_svg(draw([result]))
+    plot_report(result, tmp_path / "report.png", "title")
+    html_report(tmp_path / "one.html", "title", result, context={})
+    html_report(tmp_path / "list.html", "title", [result], context={})
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "list.html").read_bytes()

@@ -25,7 +25,7 @@ from tfface.files import write_atomically
 from tfface.progress import bar as progress_bar
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Conversion:
     """The result of a conversion.
 
@@ -38,6 +38,10 @@ class Conversion:
     datasets: dict[str, DatasetInfo]
     skipped: list[tuple[str, str]]
     source: Source
+
+    def __repr__(self) -> str:
+        """Returns one line that counts what was left out."""
+        return f"Conversion({self.datasets}, {len(self.skipped)} skipped)"
 
 
 def convert(

@@ -22,7 +22,7 @@ _MAX_COLUMN_BYTES = 1 << 32
 _FOLDS = 10
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Pairs:
     """Image pairs of a verification protocol, in its order; the columns become read-only arrays.
 
@@ -56,6 +56,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.same)
+
+    def __repr__(self) -> str:
+        """Returns one line without the keys."""
+        genuine, folds = int(self.same.sum()), len(np.unique(self.fold))
+        return f"Pairs({genuine} genuine, {len(self) - genuine} impostor, in {folds} folds)"
 
     def restrict(self, keys: Iterable[str]) -> tuple["Pairs", int]:
         """Keeps the pairs for which both images are available, for example those of held-out people.

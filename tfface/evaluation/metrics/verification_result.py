@@ -1,6 +1,7 @@
 """Results of a verification protocol."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -42,3 +43,8 @@ class VerificationResult:
             f"{100 * self.accuracy.std:.2f} %, AUC {self.auc:.4f}, EER {100 * self.eer:.2f} %, "
             f"{len(self.genuine_scores)} genuine and {len(self.impostor_scores)} impostor pairs)"
         )
+
+
+def several(results: VerificationResult | Iterable[VerificationResult]) -> list[VerificationResult]:
+    """Returns one result or many as a list, because a notebook has one at hand and a report many."""
+    return [results] if isinstance(results, VerificationResult) else list(results)

@@ -1,7 +1,7 @@
 """A report of an evaluation on one HTML page that needs no network."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfface.evaluation.metrics.angles import AngleStatistics
@@ -10,7 +10,7 @@ from tfface.evaluation.metrics.groups import GroupTable
 from tfface.evaluation.metrics.hardest import ScoredPair
 from tfface.evaluation.metrics.identification import Identification
 from tfface.evaluation.metrics.protocol_result import ProtocolResult
-from tfface.evaluation.metrics.verification_result import VerificationResult
+from tfface.evaluation.metrics.verification_result import VerificationResult, several
 from tfface.evaluation.reports import html_page, plots
 from tfface.evaluation.reports.measures import HEADER, described, measure_rows, partial
 from tfface.evaluation.reports.tables import incomplete, table_rows
@@ -21,7 +21,7 @@ _RANKS = (1, 5, 10, 20)
 def html_report(
     path: str | os.PathLike,
     title: str,
-    results: Sequence[VerificationResult],
+    results: VerificationResult | Iterable[VerificationResult],
     *,
     context: Mapping[str, Any],
     others: Sequence[ProtocolResult] = (),
@@ -37,7 +37,7 @@ def html_report(
     Args:
       path: HTML file to write; a reader sees the old file or the whole new one.
       title: str, title of the page.
-      results: list of VerificationResult with distinct names.
+      results: VerificationResult, or several with distinct names.
       context: dict from str to text, or to a dict of text, that makes the numbers traceable: command, hashes, modes.
       others: list of ProtocolResult.
       identification: Identification with the ranks from 1 up, in the gallery of `identify_others`; or None.
@@ -51,6 +51,7 @@ def html_report(
     Raises:
       ValueError: there are no results.
     """
+    results = several(results)
     if not results and not others:
         raise ValueError("a report needs at least one result, got none.")
     body = [_summary(results), _curves(results, identification)] if results else []

@@ -13,7 +13,7 @@ from tfface import files
 from tfface.evaluation.metrics.directions import angles_of_cosines
 from tfface.evaluation.metrics.protocol_result import Curve
 from tfface.evaluation.metrics.verification import roc
-from tfface.evaluation.metrics.verification_result import VerificationResult
+from tfface.evaluation.metrics.verification_result import VerificationResult, several
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -26,21 +26,23 @@ _AXES = {
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
-def plot_report(results: Iterable[VerificationResult], path: str | os.PathLike, title: str) -> None:
+def plot_report(
+    results: VerificationResult | Iterable[VerificationResult], path: str | os.PathLike, title: str
+) -> None:
     """Draws the ROC curves of all results and a similarity histogram per result into one PNG.
 
     A curve starts at the smallest FAR that its impostor pairs can measure, that of one impostor; dots mark the reported
     TARs.
 
     Args:
-      results: iterable of VerificationResult; after six, colours repeat with other dashes.
+      results: VerificationResult, or several; after six, colours repeat with other dashes.
       path: PNG file to write; a reader sees the old file or the whole new one.
       title: str above the picture.
 
     Raises:
       ValueError: there are no results.
     """
-    drawn = _some(results)
+    drawn = _some(several(results))
     figure = Figure(figsize=(13, max(5.0, 1.5 + 1.4 * len(drawn))), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=14, parse_math=False)
     grid = figure.add_gridspec(len(drawn), 2, width_ratios=(1.05, 1))
@@ -51,19 +53,19 @@ def plot_report(results: Iterable[VerificationResult], path: str | os.PathLike, 
     files.write_atomically(path, picture.getvalue())
 
 
-def roc_figure(results: Iterable[VerificationResult]) -> Figure:
-    """Draws the ROC curves of results (iterable of VerificationResult, at least one) as a matplotlib Figure."""
-    drawn = _some(results)
+def roc_figure(results: VerificationResult | Iterable[VerificationResult]) -> Figure:
+    """Draws the ROC curves of one VerificationResult or several as a matplotlib Figure."""
+    drawn = _some(several(results))
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     _draw_roc(figure.add_subplot(), drawn)
     return figure
 
 
-def histogram_figure(results: Iterable[VerificationResult], degrees: bool = False) -> Figure:
+def histogram_figure(results: VerificationResult | Iterable[VerificationResult], degrees: bool = False) -> Figure:
     """Draws histograms of the similarities of genuine and impostor pairs, a panel per result.
 
     Args:
-      results: iterable of VerificationResult, at least one.
+      results: VerificationResult, or several.
       degrees: bool, angles in degrees instead of cosine similarities.
 
     Returns:
@@ -76,7 +78,7 @@ def histogram_figure(results: Iterable[VerificationResult], degrees: bool = Fals
       Wen et al., SphereFace2, ICLR 2022, Figure 5 (similarities); Deng et al., ArcFace, CVPR 2019, Figures 6 and 7
       (angles).
     """
-    drawn = _some(results)
+    drawn = _some(several(results))
     figure = Figure(figsize=(7.5, 1.0 + 2.0 * len(drawn)), layout="constrained")
     _draw_histograms(figure.subplots(len(drawn), squeeze=False)[:, 0], drawn, degrees)
     return figure

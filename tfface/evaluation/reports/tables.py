@@ -21,7 +21,7 @@ from tfface.evaluation.metrics.verification import (
     roc,
     tar_at_far,
 )
-from tfface.evaluation.metrics.verification_result import VerificationResult
+from tfface.evaluation.metrics.verification_result import VerificationResult, several
 from tfface.json_files import COUNT, Either, Number, Optional
 
 FARS = (1e-2, 1e-3, 1e-4)
@@ -111,7 +111,7 @@ def to_table(results: VerificationResult | Iterable[VerificationResult]) -> str:
       str without a trailing newline; "n/a" marks a FAR that needs more impostor pairs, and a sentence names each
       protocol that lacks pairs.
     """
-    results = [results] if isinstance(results, VerificationResult) else list(results)
+    results = several(results)
     return "\n".join([align(table_rows(results)), *incomplete(results)])
 
 
@@ -126,7 +126,7 @@ def incomplete(results: Iterable[VerificationResult]) -> list[str]:
 
 def table_rows(results: VerificationResult | Iterable[VerificationResult]) -> list[list[str]]:
     """Makes the rows of `to_table`, lists of str, with the header first."""
-    results = [results] if isinstance(results, VerificationResult) else list(results)
+    results = several(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     rows = [
         ["protocol", "genuine", "impostor", "accuracy %", "AUC", "EER %", *(f"TAR % (FAR {far:g})" for far in fars)]
@@ -148,7 +148,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 
 
 def to_json(
-    results: Iterable[VerificationResult],
+    results: VerificationResult | Iterable[VerificationResult],
     path: str | os.PathLike,
     context: Mapping[str, Any] | None = None,
     **sections: Any,
@@ -156,7 +156,7 @@ def to_json(
     """Writes results as JSON, without the scores; NaN and infinity become null.
 
     Args:
-      results: iterable of VerificationResult.
+      results: VerificationResult, or several.
       path: file to write; a reader sees the old file or the whole new one.
       context: dict of JSON values that make the numbers traceable (checkpoint, flip mode, hash of the pairs' file).
       **sections: further JSON values by name, such as results of groups.
@@ -164,7 +164,7 @@ def to_json(
     Raises:
       ValueError: `context` or a section cannot be written as JSON.
     """
-    document = {"context": context or {}, "results": [_plain(result) for result in results], **sections}
+    document = {"context": context or {}, "results": [_plain(result) for result in several(results)], **sections}
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     except TypeError as error:
@@ -191,16 +191,18 @@ def read_results(path: str | os.PathLike, context: Any = object) -> dict[str, An
 
 
 def to_csv(
-    results: Iterable[VerificationResult], path: str | os.PathLike, others: Iterable[ProtocolResult] = ()
+    results: VerificationResult | Iterable[VerificationResult],
+    path: str | os.PathLike,
+    others: Iterable[ProtocolResult] = (),
 ) -> None:
     """Writes results as CSV, one per line, with rates as fractions; a rate that cannot be measured is left empty.
 
     Args:
-      results: iterable of VerificationResult.
+      results: VerificationResult, or several.
       path: file to write; a reader sees the old file or the whole new one.
       others: iterable of ProtocolResult; columns of their own hold their rates.
     """
-    results = list(results)
+    results = several(results)
     fars = sorted({far for result in results for far in result.tar_at_far}, reverse=True)
     names = ["name", "genuine_pairs", "impostor_pairs", "accuracy", "accuracy_std", "auc", "eer", "threshold", *_PAIRS]
     rows = []

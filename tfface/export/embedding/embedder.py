@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfface.export.flip import embed_with_flip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Embeddings:
     """Embeddings of N images, with their keys and labels.
 
@@ -38,6 +38,11 @@ class Embeddings:
                 f"labels must be [{len(self.vectors)}] int64, got {self.labels.shape} {self.labels.dtype}."
             )
         check_finite(self.vectors, self.keys)
+
+    def __repr__(self) -> str:
+        """Returns one line without the numbers."""
+        labels = "" if self.labels is None else f" of {len(np.unique(self.labels))} identities"
+        return f"Embeddings({len(self.keys)} images{labels}, {self.vectors.shape[1]} dimensions)"
 
 
 class Embedder:
