@@ -12,7 +12,9 @@ FLAGFILE = "flags.txt"  # Name of the settings in the folder of their run.
 NO_HEAD = "None"  # In the place of a head: the losses alone.
 
 
-def setting(default, help, choices=None, *, component=None, once=False, free=False, local=False, **bounds):
+def setting(
+    default, help, choices=None, *, component=None, repeated=False, once=False, free=False, local=False, **bounds
+):
     """Makes a field that is also a flag.
 
     Args:
@@ -20,6 +22,7 @@ def setting(default, help, choices=None, *, component=None, once=False, free=Fal
       help: str, help text of the flag.
       choices: the allowed values, or None.
       component: the kind of `components.KINDS` whose calls are its values; a list is a flag that may be repeated.
+      repeated: bool, whether a list is a flag that may be repeated, instead of one with commas.
       once: bool, whether it belongs to one call, not to the run; such a setting is free and local too.
       free: bool, whether it may change when a run is resumed: the curve of the loss does not depend on it.
       local: bool, whether workers of one training may differ in it: a path, or what only the chief uses.
@@ -30,6 +33,7 @@ def setting(default, help, choices=None, *, component=None, once=False, free=Fal
         "help": help,
         "choices": choices,
         "component": component,
+        "repeated": repeated or component is not None,
         "bounds": bounds,
         "marks": frozenset(marks),
     }
@@ -65,7 +69,9 @@ class TrainConfig:
     heldout_pairs: int = setting(2000, "Verification pairs drawn from the held-out records.", lower_bound=20, free=True)
     protocol: list = setting(
         (),
-        "Official pair lists for the held-out records, instead of drawn pairs: LFW pairs.txt, CFP Split/FF folder, ...",
+        "List of pairs of the held-out records, such as LFW's pairs.txt, to verify on instead of drawn pairs; or a "
+        "protocol with images of its own, such as CFP(root='cfp', split='FP'). May be repeated.",
+        repeated=True,
         free=True,
         local=True,
     )
@@ -257,7 +263,7 @@ def define_flags(flag_values=flags.FLAGS):
         options = {"help": field.metadata["help"], "flag_values": flag_values}
         if choices:
             flags.DEFINE_enum(field.name, default, choices, **options)
-        elif field.metadata["component"] and field.type is list:
+        elif field.metadata["repeated"] and field.type is list:
             flags.DEFINE_multi_string(field.name, list(default), **options)
         else:
             default = list(default) if isinstance(default, tuple) else default
@@ -288,7 +294,7 @@ def write_flagfile(config, path):
         value = getattr(config, field.name)
         if "once" in field.metadata["marks"] or value is None:
             continue
-        if field.metadata["component"] and field.type is list:
+        if field.metadata["repeated"] and field.type is list:
             lines += [f"--{field.name}={each}" for each in value]
         elif field.type is bool:
             lines.append(f"--{field.name}" if value else f"--no{field.name}")

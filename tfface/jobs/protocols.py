@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tfface import evaluation, export, files, interrupts, ownership
 from tfface.config import components
@@ -79,7 +79,7 @@ def evaluate_protocols(
         else:
             stack.enter_context(interrupts.remedy(f"the same command continues from {work}."))
             sets = find_images(built, skip_bad)
-            _check_missing(built, sets, allow_missing, output / MISSING_FILE)
+            check_missing(built, sets, allow_missing, output / MISSING_FILE)
             embedder = ProtocolEmbedder(model, provenance.model_sha256(model), flip, work, batch_size)
             for found in sets.values():
                 embedder.check(found.images)
@@ -142,8 +142,24 @@ def split_protocols(values: Sequence[str]) -> tuple[list[str], list[str]]:
     return calls, [path for path in paths if path]
 
 
-def _check_missing(protocols, sets, allow_missing, path):
-    """Writes the names of missing images, and raises ValueError if there are any that must not be missing."""
+def check_missing(
+    protocols: Sequence[Protocol],
+    sets: Mapping[tuple[str, str], ImageSet],
+    allow_missing: bool,
+    path: str | os.PathLike,
+) -> None:
+    """Writes the names of missing images to a file, and removes the file of an earlier call if there are none.
+
+    Args:
+      protocols: the protocols.
+      sets: what `find_images` found for them.
+      allow_missing: whether images may be missing.
+      path: of the file.
+
+    Raises:
+      ValueError: images are missing that must not be.
+    """
+    path = pathlib.Path(path)
     lines, sentences = [], []
     for protocol in protocols:
         for images in protocol.images():
@@ -209,7 +225,11 @@ def _place(chosen):
     return f"{len(chosen.items)} images" + (f" of {size[0]} x {size[1]} pixels" if size else "")
 
 
-def _pictures(kinds, found):
-    wanted = {key for pairs in kinds for pair in pairs for key in (pair.left, pair.right)}
+def pictures_of(found: ImageSet, keys: Collection[str]) -> dict[str, bytes]:
+    """Returns the pictures of some images of a set, for a report: dict from key to the bytes of a JPEG file."""
     source = found.chosen.source
-    return decode_thumbnails({item.key: source.read(item) for item in found.chosen.items if item.key in wanted})
+    return decode_thumbnails({item.key: source.read(item) for item in found.chosen.items if item.key in keys})
+
+
+def _pictures(kinds, found):
+    return pictures_of(found, {key for pairs in kinds for pair in pairs for key in (pair.left, pair.right)})

@@ -61,7 +61,7 @@ def write_report(
     pairs = {result.name: evaluation.hardest_pairs(result, protocols[result.name], hardest) for result in results}
     shown = {key for kinds in pairs.values() for kind in kinds for pair in kind for key in (pair.left, pair.right)}
     pictures = read_thumbnails(images, shown) if images is not None and shown else {}
-    identification, gallery_size, angles = _people(embeddings, class_weights)
+    identification, gallery_size, angles = people_in(embeddings, class_weights)
     write_results(
         results,
         output,
@@ -139,7 +139,9 @@ def write_results(
     )
 
 
-def _people(embeddings, class_weights):
+def people_in(
+    embeddings: export.Embeddings, class_weights: np.ndarray | None = None
+) -> tuple[evaluation.Identification | None, int | None, evaluation.AngleStatistics | None]:
     """Returns (Identification, gallery size, AngleStatistics), or three times None if the labels do not allow them."""
     if embeddings.labels is None or not 1 < len(np.unique(embeddings.labels)) < len(embeddings.labels):
         return None, None, None

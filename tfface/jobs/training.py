@@ -8,7 +8,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from tfface import data, evaluation, export, interrupts
+from tfface import data, evaluation, interrupts
 from tfface.config import train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.data.dataset_content import DatasetContent
@@ -18,10 +18,10 @@ from tfface.distribute.cluster import read_cluster
 from tfface.distribute.strategies import distribute, make_strategy
 from tfface.jobs import provenance
 from tfface.jobs.exports import export_model
-from tfface.jobs.report import write_report
+from tfface.jobs.heldout import HeldOut
+from tfface.jobs.protocols import MISSING_FILE
 from tfface.jobs.run_folder import owned_run_folder, write_run
 from tfface.jobs.training_data import batch_maker, prepare_records
-from tfface.jobs.verification import described, verification_pairs
 from tfface.training import callbacks
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start
@@ -112,8 +112,8 @@ def _train(settings, strategy):
     checkpoints = Checkpoints(run_dir / "checkpoints", model, settings.keep)
     # Only the chief verifies; the other workers wait for it at the next step.
     heldout = data.open_records(heldout_data, skip_bad=settings.skip_bad) if heldout_data and is_chief else None
-    embed, protocols = _heldout(settings, model.final_encoder, heldout)
-    before = _verify(embed, protocols)
+    verified = HeldOut(settings, model.final_encoder, heldout, run_dir / MISSING_FILE) if is_chief else None
+    before = verified.verify() if verified else []
     start_step = checkpoints.restore(settings.strict_resume)
 
     every = {"start_step": start_step, "total_steps": total_steps}
@@ -122,9 +122,7 @@ def _train(settings, strategy):
     if hasattr(getattr(head, "sampler", None), "rebuild"):
         steps.append(callbacks.RebuildForest(head, settings.rebuild_every, start_step))
     if before:
-        verification = callbacks.Verification(
-            run_dir, lambda: _verify(embed, protocols), settings.verify_every, **every
-        )
+        verification = callbacks.Verification(run_dir, verified.verify, settings.verify_every, **every)
         if start_step == 0:
             verification.record(0, before)
         steps.append(verification)
@@ -144,19 +142,19 @@ def _train(settings, strategy):
             log.close()
 
     after, report = [], None
-    if protocols:
+    if before:
         report = run_dir / "report.html"
         context = {
             "command": f"tfface train --flagfile={run_dir / train_config.FLAGFILE}",
-            **provenance.provenance(run_dir, heldout_data, settings.protocol),
+            **provenance.provenance(run_dir, heldout_data, verified.lists),
             "checkpoint": checkpoints.latest,
-            "pairs": described(protocols) if settings.protocol else f"drawn with seed {settings.seed}",
+            "pairs": verified.described,
             "flip": False,
-            **heldout.left_out(),
+            **(heldout.left_out() if heldout else {}),
         }
         untrained = [dataclasses.replace(result, name=f"{result.name}, untrained") for result in before]
         title = f"Verification of {run_dir.name}"
-        after = write_report(embed(), protocols, run_dir, context, title, images=heldout, earlier=untrained)
+        after = verified.report(run_dir, context, title, untrained)
     return TrainResult(before, after, checkpoints.latest, report, run_dir / "export" / "1")
 
 
@@ -173,31 +171,3 @@ def _lost_worker_in_a_sentence():
             "another worker has ended or cannot be reached; start all of them again with --resume "
             f"({type(error).__name__})."
         ) from None
-
-
-def _heldout(settings, encoder, records):
-    """Returns a function that embeds the held-out images with the encoder's current weights, and {name: `Pairs`}."""
-    if records is None:
-        return None, {}
-    images = data.eval_dataset(records, 64, settings.image_size)
-    # In float32, because the export computes in it.
-    network = encoder if settings.precision == "float32" else build_encoder(settings, precision="float32")
-    embedder = export.encoder_embedder(network)
-
-    def embed():
-        if network is not encoder:
-            network.set_weights(encoder.get_weights())
-        with data.naming_bad_records(records):
-            return export.embed_dataset(embedder, images)
-
-    return embed, verification_pairs(
-        embed(), settings.protocol, settings.heldout_pairs, settings.seed, settings.allow_missing
-    )
-
-
-def _verify(embed, protocols):
-    """Returns a list of `VerificationResult`, one per protocol."""
-    if not protocols:
-        return []
-    found = embed()
-    return [evaluation.verify(found.vectors, found.keys, pairs, name) for name, pairs in protocols.items()]
