@@ -237,7 +237,7 @@ def _campaign(make, rng, attempts, folder, tmp_path, temporary):
         for process in told:
             # A terminal sends Ctrl-C to the whole group.
             (os.killpg if kind == signal.SIGINT else os.kill)(process.pid, kind)
-        ends = [(*process.communicate(timeout=120), process.returncode) for process in processes]
+        ends = [(*process.communicate(timeout=400), process.returncode) for process in processes]
         check_ends(kind, processes, ends, told)
         if kind == signal.SIGKILL:
             for process in processes:
