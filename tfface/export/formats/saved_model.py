@@ -105,8 +105,11 @@ def read(path: pathlib.Path) -> Embedder:
                 f"SavedModel {str(path)!r}: its signature 'aligned' must take 'image' and return 'embedding', "
                 f"got {sorted(inputs)} -> {sorted(outputs)}."
             )
-    # `loaded` stays referenced: a signature alone does not keep the variables alive.
-    return Embedder(lambda images, loaded=loaded: aligned(image=images)["embedding"], (height, width), embedding_dim)
+
+    def embed(images, loaded=loaded):  # Stays referenced: a signature alone does not keep the variables alive.
+        return aligned(image=images)["embedding"]
+
+    return Embedder(embed, (height, width), embedding_dim)
 
 
 @functools.cache  # One warning per folder.
