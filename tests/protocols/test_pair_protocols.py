@@ -175,7 +175,7 @@ def test_one_command(model, folder, tmp_path):
         "# Both\n" + "".join(f"--protocol={calls(folder)[name][0]}\n" for name in ("LFW", "CFP-FP"))
     )
     flags = [f"--suite={tmp_path}/my.flags", f"--data={folder}/flat", f"--protocol={folder}/agedb_30_pair.txt"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "results.json").read_text())
     assert [result["name"] for result in document["results"]] == ["LFW", "CFP-FP", "agedb_30_pair"]

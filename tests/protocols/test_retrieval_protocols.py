@@ -2,12 +2,14 @@
 
 import json
 
+import keras
 import numpy as np
 import protocol_faces as faces
 import pytest
 from PIL import Image
 
 from tfface import data, jobs
+from tfface.jobs.model_card import model_card
 
 CLASSES, IMAGES = 14, 5
 
@@ -65,6 +67,20 @@ def test_sop(model, sop, tmp_path):
     images = everything()
     counts = {"queries": CLASSES * IMAGES, "queries without a match": 0}
     assert_recalls(tmp_path, result, recalls(images, images, (1, 2, 10)), counts)
+
+
+def test_the_card_of_an_export_says_why_such_results_give_no_threshold(model, sop, tmp_path):
+    jobs.evaluate_protocols(model, [f"SOP(root='{sop}')"], tmp_path)
+    card = model_card(model, keras.models.load_model(model), results=tmp_path / "results.json")
+    assert card["threshold"] is None and card["notes"] == ["No threshold: the results are not of pairs of images."]
+
+
+def test_pictures_beside_those_of_the_list_do_not_matter(model, sop, tmp_path):
+    (sop / "readme.webp").write_bytes(b"")
+    jobs.evaluate_protocols(model, [f"SOP(root='{sop}')"], tmp_path)
+    with pytest.raises(ValueError, match="readme.webp: a .webp picture"):
+        jobs.evaluate_protocols(model, [f"Retrieval(records='{sop}')"], tmp_path)
+    (sop / "readme.webp").unlink()
 
 
 def test_sop_without_an_image(model, sop, tmp_path):

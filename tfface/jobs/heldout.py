@@ -137,8 +137,9 @@ class HeldOut:
             if protocol.name in self.described or [each.name for each in protocols].count(protocol.name) > 1:
                 raise ValueError(f"two lists of pairs are named {protocol.name}: verify on one of them.")
             self.lists += protocol.lists
-        sets = find_images(protocols, settings.skip_bad)
-        check_missing(protocols, sets, settings.allow_missing, folder)
+        needed = [(protocol.name, protocol.images()) for protocol in protocols]
+        sets = find_images([images for _, each in needed for images in each], settings.skip_bad)
+        check_missing(needed, sets, settings.allow_missing, folder)
         for place, found in sets.items():
             chosen = found.chosen
             keys = [item.key for item in chosen.items]

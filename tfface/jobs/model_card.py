@@ -187,6 +187,8 @@ def _threshold(verification, curves, flip, far, protocol):
     names = [result["protocol"] for result in verification["results"]]
     if protocol is not None and protocol not in names:
         raise ValueError(f"there is no result named {protocol!r}, only {names}.")
+    if not names:
+        return None, "No threshold: the results are not of pairs of images."
     if verification["flip"] != flip:
         modes = {True: "with the flipped image", False: "without the flipped image"}
         return None, f"No threshold: the export embeds {modes[flip]}, the model was verified {modes[not flip]}."

@@ -17,7 +17,7 @@ from tfface.data.source_images import SourceImages
 from tfface.evaluation.metrics.completeness import EXAMPLES, Completeness
 from tfface.export.embedding.embedder import check_finite
 from tfface.jobs.embedding import load_any_embedder
-from tfface.protocols import Embedded, Images, Protocol
+from tfface.protocols import Embedded, Images
 from tfface.protocols.images import NO_LENGTHS, open_source, union
 
 # (Width, height) of faces as they are distributed.
@@ -29,80 +29,87 @@ class ImageSet:
     """The images of one place that all protocols need together.
 
     Attributes:
-      images: the `Images`.
-      chosen: the `SourceImages` that are there.
-      missing: list of the names that are not, or of images that cannot be used.
-      bad: dict from name to the reason, of the latter.
+      images: the `Images`, joined.
+      chosen: the `SourceImages` that are there and can be used.
+      keys: keys of all images of the place.
+      bad: dict from the key of an image that cannot be used to the reason.
       fingerprint: str, changes with the bytes of the images.
     """
 
     images: Images
     chosen: SourceImages
-    missing: list[str]
+    keys: frozenset[str]
     bad: dict[str, str]
     fingerprint: str
 
+    def missing(self, images: Images) -> dict[str, str]:
+        """Returns the images of a protocol that are not there or cannot be used: dict from name to the reason."""
+        if images.names is None:
+            return self.bad
+        found = zip(images.names, match_names(images.names, self.keys), strict=True)
+        reasons = {name: "missing" if key is None else self.bad.get(key) for name, key in found}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
     def completeness(self, images: Images) -> Completeness:
         """Returns how many of the images of a protocol there are."""
-        missing = set(self.missing)
-        absent = list(self.missing) if images.names is None else [name for name in images.names if name in missing]
-        count = len(self.chosen.items) + len(absent) if images.names is None else len(images.names)
-        return Completeness(count, len(absent), tuple(absent[:EXAMPLES]), "images")
+        missing = list(self.missing(images))
+        count = len(self.keys) if images.names is None else len(images.names)
+        return Completeness(count, len(missing), tuple(missing[:EXAMPLES]), "images")
 
 
-def find_images(protocols: Iterable[Protocol], skip_bad: bool) -> dict[tuple[str, str], ImageSet]:
+def find_images(needed: Iterable[Images], skip_bad: bool) -> dict[tuple[str, str], ImageSet]:
     """Finds the images of protocols, without reading them.
 
     Args:
-      protocols: the protocols.
+      needed: the `Images` of all protocols.
       skip_bad: whether to read and decode all of them, and count those as missing that cannot be used.
 
     Returns:
       dict from `Images.place` to the `ImageSet`.
 
     Raises:
-      ValueError: a place has none of the images, or cannot be read.
+      ValueError: a place has none of the images of a protocol, or cannot be read.
       OSError: a folder cannot be listed.
     """
     places: dict[tuple[str, str], list[Images]] = {}
-    for protocol in protocols:
-        for images in protocol.images():
-            places.setdefault(images.place, []).append(images)
-    return {place: _find(union(sets), skip_bad) for place, sets in places.items()}
+    for images in needed:
+        places.setdefault(images.place, []).append(images)
+    return {place: _find(sets, skip_bad) for place, sets in places.items()}
 
 
-def _find(images, skip_bad):
-    source = open_source(images.root)
+def _find(sets, skip_bad):
+    joined = union(sets)
+    source = open_source(joined.root)
     items = {item.key: item for item in source.items()}
-    if source.skipped and not skip_bad:
+    if source.skipped and joined.names is None and not skip_bad:
         where, reason = source.skipped[0]
-        raise ValueError(f"{images.root}: {where}: {reason} (skip_bad leaves such images out).")
-    names = list(items) if images.names is None else list(images.names)
-    keys = match_names(names, items)
-    missing = [name for name, key in zip(names, keys, strict=True) if key is None]
-    found = [number for number, key in enumerate(keys) if key is not None]
-    if not found:
-        like = f": the lists name images like {names[0]!r}, there are {sorted(items)[:1]}" if names else ""
-        raise ValueError(f"{images.root} has none of the {len(names)} images{like}.")
-    # Two names, with and without an extension, may be one image.
-    found = sorted({keys[number]: number for number in reversed(found)}.values(), key=lambda number: keys[number])
+        raise ValueError(f"{joined.root}: {where}: {reason} (skip_bad leaves such images out).")
+    wanted: dict[str, np.ndarray | None] = {}  # From key to landmarks.
+    for images in sets:
+        names = list(items) if images.names is None else images.names
+        keys = match_names(names, items)
+        if not any(key is not None for key in keys):
+            like = f": the lists name images like {names[0]!r}, there are {sorted(items)[:1]}" if names else ""
+            raise ValueError(f"{joined.root} has none of the {len(names)} images{like}.")
+        for number, key in enumerate(keys):
+            if key is not None:
+                wanted.setdefault(key, None if images.landmarks is None else images.landmarks[number])
+    keys, bad = sorted(wanted), {}
 
-    def choose(rows):
-        landmarks = None if images.landmarks is None else images.landmarks[rows]
-        return SourceImages(source, [items[keys[row]] for row in rows], landmarks, images.one_size)
+    def choose(keys):
+        landmarks = None if joined.landmarks is None else np.stack([wanted[key] for key in keys])
+        return SourceImages(source, [items[key] for key in keys], landmarks, joined.one_size)
 
-    chosen, bad = choose(found), {}
     if skip_bad:
-        with progress.bar(total=len(found), desc="check images", unit=" images") as bar:
-            for row, (_, reason) in zip(found, chosen.check(), strict=True):
+        with progress.bar(total=len(keys), desc="check images", unit=" images") as bar:
+            for item, reason in choose(keys).check():
                 bar.update()
                 if reason is not None:
-                    bad[names[row]] = reason
-        if len(bad) == len(found):
-            name, reason = next(iter(bad.items()))
-            raise ValueError(f"{images.root}: none of its {len(found)} images can be used, such as {name}: {reason}.")
-        chosen = choose([row for row in found if names[row] not in bad])
-    return ImageSet(images, chosen, [*missing, *bad], bad, source.fingerprint)
+                    bad[item.key] = reason
+        if len(bad) == len(keys):
+            raise ValueError(f"{joined.root}: none of its {len(keys)} images can be used: {keys[0]}: {bad[keys[0]]}.")
+        keys = [key for key in keys if key not in bad]
+    return ImageSet(joined, choose(keys), frozenset(items), bad, source.fingerprint)
 
 
 class ProtocolEmbedder:

@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tfface import evaluation, export, files, interrupts, ownership
 from tfface.config import components
@@ -15,7 +15,7 @@ from tfface.jobs.protocol_embeddings import ImageSet, ProtocolEmbedder, embedded
 from tfface.jobs.report import write_results
 from tfface.jobs.thumbnails import decode_thumbnails
 from tfface.jobs.verification import is_embeddings
-from tfface.protocols import PairProtocol, Protocol
+from tfface.protocols import Images, PairProtocol, Protocol
 from tfface.protocols.base import Result
 
 MISSING_FILE = "missing.txt"
@@ -68,6 +68,7 @@ def evaluate_protocols(
     if repeated := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two protocols are named {sorted(repeated)[0]}: evaluate them in two calls.")
     columns = evaluation.read_groups(groups) if groups else {}
+    needed = [protocol.images() for protocol in built]
     output = pathlib.Path(output)
     work = output / "embeddings.partial"
     ready = is_embeddings(model)
@@ -78,8 +79,8 @@ def evaluate_protocols(
             sets: dict[tuple[str, str], ImageSet] = {}
         else:
             stack.enter_context(interrupts.remedy(f"the same command continues from {work}."))
-            sets = find_images(built, skip_bad)
-            check_missing(built, sets, allow_missing, output / MISSING_FILE)
+            sets = find_images([images for each in needed for images in each], skip_bad)
+            check_missing(zip(names, needed, strict=True), sets, allow_missing, output / MISSING_FILE)
             embedder = ProtocolEmbedder(model, provenance.model_sha256(model), flip, work, batch_size)
             for found in sets.values():
                 embedder.check(found.images)
@@ -87,21 +88,20 @@ def evaluate_protocols(
         held: dict = {}
         shown: dict = {}
         for number, protocol in enumerate(built):
-            needed = protocol.images()
-            for images in needed:
+            for images in needed[number]:
                 if ready:
                     held[images.place] = embedded_from_file(stored, images)
                 elif images.place not in held:
                     held[images.place] = embedder.embed(sets[images.place])
             work.mkdir(parents=True, exist_ok=True)
-            embedded = [held[images.place] for images in needed]
+            embedded = [held[images.place] for images in needed[number]]
             result = protocol.evaluate(embedded, work)
             _check_complete(result, allow_missing)
             measured.append(result)
             if isinstance(protocol, PairProtocol):
-                shown[protocol.name] = protocol.available_pairs(*embedded), needed[0].place
+                shown[protocol.name] = protocol.available_pairs(*embedded), needed[number][0].place
             # Embeddings of a million images are dropped as soon as no protocol needs them.
-            later = {images.place for each in built[number + 1 :] for images in each.images()}
+            later = {images.place for each in needed[number + 1 :] for images in each}
             held = {place: found for place, found in held.items() if place in later and not ready}
         results = [result for result in measured if isinstance(result, evaluation.VerificationResult)]
         hardest_pairs = {
@@ -143,7 +143,7 @@ def split_protocols(values: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check_missing(
-    protocols: Sequence[Protocol],
+    needed: Iterable[tuple[str, Sequence[Images]]],
     sets: Mapping[tuple[str, str], ImageSet],
     allow_missing: bool,
     path: str | os.PathLike,
@@ -151,7 +151,7 @@ def check_missing(
     """Writes the names of missing images to a file, and removes the file of an earlier call if there are none.
 
     Args:
-      protocols: the protocols.
+      needed: pairs (name of a protocol, its `Images`).
       sets: what `find_images` found for them.
       allow_missing: whether images may be missing.
       path: of the file.
@@ -161,19 +161,15 @@ def check_missing(
     """
     path = pathlib.Path(path)
     lines, sentences = [], []
-    for protocol in protocols:
-        for images in protocol.images():
+    for name, of_protocol in needed:
+        for images in of_protocol:
             found = sets[images.place]
             completeness = found.completeness(images)
             if not completeness.missing:
                 continue
-            sentences.append(f"{protocol.name}: {completeness}")
-            wanted = None if images.names is None else set(images.names)
-            lines += [
-                f"{protocol.name}\t{images.root}\t{name}\t{found.bad.get(name, 'missing')}"
-                for name in found.missing
-                if wanted is None or name in wanted
-            ]
+            sentences.append(f"{name}: {completeness}")
+            missing = found.missing(images)
+            lines += [f"{name}\t{images.root}\t{image}\t{reason}" for image, reason in missing.items()]
     if not lines:
         path.unlink(missing_ok=True)
         return
