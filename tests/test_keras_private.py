@@ -106,6 +106,24 @@ def test_datasets_know_their_inputs(mirrored):
     assert keras_private.inputs_of(made) == keras_private.inputs_of([first]) == keras_private.inputs_of(first) == []
 
 
+def test_the_reason_of_a_failed_operation_is_its_last_line():
+    @tf.function
+    def fail(values):
+        with tf.control_dependencies([tf.debugging.Assert(False, ["must be in [0, 3); got", values])]):
+            return tf.identity(values)
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        fail(tf.constant([4, 5]))
+    assert keras_private.reason_of(caught.value) == "must be in [0, 3); got [4 5]"
+    assert keras_private.is_assertion(caught.value)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        tf.debugging.Assert(False, ["one sentence"])
+    assert keras_private.reason_of(caught.value) == "one sentence" or not tf.executing_eagerly()
+    with pytest.raises(tf.errors.OpError) as caught:
+        tf.io.parse_tensor(b"\xff", tf.int32)
+    assert not keras_private.is_assertion(caught.value) and "\n" not in keras_private.reason_of(caught.value)
+
+
 def test_rows_are_replaced_in_place():
     array = tf.identity(tf.zeros([3, 2]))
     replaced = keras_private.replace_rows(array, [1], tf.ones([1, 2]))

@@ -80,6 +80,24 @@ def inputs_of(data: typing.Any) -> list:
     return []
 
 
+_FAILED = "assertion failed: ["
+
+
+def reason_of(error: tf.errors.OpError) -> str:
+    """Returns the reason in the message of a failed operation, which follows a traceback of the graph."""
+    lines = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
+    reason = lines[-1] if lines else type(error).__name__
+    if not reason.startswith(_FAILED):
+        return reason
+    text, bracket, values = reason.removeprefix(_FAILED).partition("] [")
+    return f"{text} [{values}" if bracket else text.removesuffix("]")
+
+
+def is_assertion(error: tf.errors.OpError) -> bool:
+    """Whether an operation failed because of an assertion of the graph, whose reason is a sentence."""
+    return any(line.startswith(_FAILED) for line in error.message.splitlines())
+
+
 def replace_rows(array: tf.Tensor, indices: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Replaces rows in place, whatever else refers to the array; the public updates copy a loop's state each time."""
     return tf.raw_ops.InplaceUpdate(x=array, i=indices, v=rows)

@@ -211,6 +211,48 @@ def test_labels_of_another_rank_are_refused():
         model.evaluate(IMAGES, LABELS[:, None], verbose=0)
 
 
+def test_a_failed_assertion_is_one_sentence():
+    model = face_model()
+    model.compile("sgd")
+    for call in (model.fit, model.evaluate):
+        for images, labels, words in (
+            (IMAGES, LABELS + 1, r"^labels must be in \[0, 4\), the classes of ArcFace; .*; got \[[1-4 ]*\]$"),
+            (IMAGES * np.nan, LABELS, "^embeddings must be finite, got NaN or infinity; [^\n]*$"),
+        ):
+            with pytest.raises(ValueError, match=words):
+                call(images, labels, verbose=0)
+
+
+def test_images_of_a_dataset_of_another_size_are_refused():
+    model = tfface.FaceModel(
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.BatchNormalization()]),
+        heads.ArcFace(4),
+    )
+    model.compile("sgd")
+    (good, wrong) = (
+        tf.data.Dataset.from_tensors({"image": tf.zeros([2, side, side, 3]), "label": [0, 1]}) for side in (8, 9)
+    )
+    message = r"images must have shape \('B', 8, 8, 3\) for this encoder, got \(2, 9, 9, 3\): .* image_size=\(8, 8\)"
+    with pytest.raises(ValueError, match=message):
+        model.fit(good, validation_data=wrong, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.evaluate(wrong.map(lambda batch: (batch["image"], batch["label"])), verbose=0)
+    assert int(model.optimizer.iterations) == 0
+    model.evaluate(good, verbose=0)
+
+
+def test_xla_is_used_where_it_is_asked_for(mirrored):
+    model = face_model()
+    for given, used in (("auto", bool(tf.config.list_physical_devices("GPU"))), (True, True), (False, False)):
+        model.compile("sgd", jit_compile=given)
+        assert model.jit_compile == used
+    with mirrored(2).scope():
+        model = face_model()
+        with pytest.warns(UserWarning, match="jit_compile"):
+            model.compile("sgd", jit_compile=True)
+        assert not model.jit_compile
+
+
 def test_a_bare_dense_at_the_end_is_named_once():
     bare = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, name="last")])
     with pytest.warns(UserWarning, match="ends in Dense layer 'last'.*ArcFace train badly so: add keras.layers.Batch"):

@@ -90,9 +90,9 @@ def _sentence(error):
     if not isinstance(error, (ValueError, OSError)):
         if (full := error.message.split("; No space left on device")) != [error.message]:
             return f"{full[0].split()[-1]}: no space left on the disk."
-        # In the message of a failed operation, the reason follows a traceback of the graph.
-        reasons = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
-        return reasons[-1].removeprefix("assertion failed: ") if reasons else type(error).__name__
+        from tfface import keras_private  # Imported here, because it imports TensorFlow.
+
+        return keras_private.reason_of(error)
     if isinstance(error, OSError) and error.errno is not None:
         name = error.filename if error.filename is not None else "output"
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else os.strerror(error.errno)

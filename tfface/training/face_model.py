@@ -72,9 +72,7 @@ class FaceModel(keras.Model):
         # The optimizer takes the list of weights when it is built, before the head would see its first batch.
         if not head.built:
             head.build(encoder.output_shape)
-        # On CPU, XLA makes a convolutional network several times slower; jit_compile=True still forces it.
         self._metrics_given = False
-        self.supports_jit = bool(tf.config.list_physical_devices("GPU")) and collectives.replica_count() == 1
         # Keras saves, loads, counts and exports weights only of a model that has been called, and exports its inputs.
         self(keras.KerasTensor(encoder.input_shape, self.compute_dtype))
 
@@ -121,7 +119,11 @@ class FaceModel(keras.Model):
         """
         optimizer = keras.optimizers.get(optimizer)
         wanted = [*(metrics or []), *(weighted_metrics or [])]
-        keras_options.check_compile(self, optimizer, loss, loss_weights, wanted, auto_scale_loss)
+        steps_per_execution = kwargs.get("steps_per_execution", 1)
+        keras_options.check_compile(self, optimizer, loss, loss_weights, wanted, auto_scale_loss, steps_per_execution)
+        # On CPU, XLA makes a convolutional network several times slower, so only jit_compile=True asks for it.
+        wants_jit = kwargs.get("jit_compile") is True or bool(tf.config.list_physical_devices("GPU"))
+        self.supports_jit = wants_jit and collectives.replica_count() == 1
         if optimizer is not None:
             strategy = keras_private.strategy_of(optimizer)
             if strategy is not self.distribute_strategy:
@@ -173,15 +175,19 @@ class FaceModel(keras.Model):
           ValueError: a dataset has no end and the number of its steps is not given, a record is damaged, or the labels
             of the validation data are known to number other people than those of the training data.
         """
-        keras_options.check_end(x, steps_per_epoch, "steps_per_epoch")
-        keras_options.check_end(validation_data, validation_steps, "validation_steps")
+        for data, steps, argument in (
+            ((x, y), steps_per_epoch, "steps_per_epoch"),
+            (keras.utils.unpack_x_y_sample_weight(validation_data)[:2], validation_steps, "validation_steps"),
+        ):
+            keras_options.check_end(data[0], steps, argument)
+            keras_options.check_examples(self.encoder, *data)
         if isinstance(x, tf.data.Dataset | tf.distribute.DistributedDataset):
             kwargs.setdefault("shuffle", False)  # Keras would warn that it does not shuffle a dataset.
         if class_weight:
             x, y, class_weight = keras_options.weigh_classes(x, y, class_weight)
         self.label_map = origins.label_map(x) if keras_options.has_classes(self.head) else None
         origins.check_same_labels(self.label_map, validation_data)
-        with origins.naming_bad_data(x, validation_data):
+        with keras_options.assertions_as_sentences(), origins.naming_bad_data(x, validation_data):
             return super().fit(
                 x,
                 y,
@@ -204,8 +210,9 @@ class FaceModel(keras.Model):
             known to number other people than those that the model was trained on.
         """
         keras_options.check_end(x, steps, "steps")
+        keras_options.check_examples(self.encoder, x, y)
         origins.check_same_labels(self.label_map, x)
-        with origins.naming_bad_data(x):
+        with keras_options.assertions_as_sentences(), origins.naming_bad_data(x):
             return super().evaluate(x, y, *args, steps=steps, **kwargs)
 
     def predict(self, x, *args, **kwargs):
@@ -214,6 +221,7 @@ class FaceModel(keras.Model):
         Raises:
           ValueError: a record or a file is damaged.
         """
+        keras_options.check_examples(self.encoder, x)
         with origins.naming_bad_data(x):
             return super().predict(x, *args, **kwargs)
 

@@ -1,10 +1,14 @@
 """Checks of options of Keras that FaceModel does not support, before the first step."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfface import keras_private
 from tfface.distribute import collectives
 from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.heads.base import ClassificationHead
@@ -36,7 +40,9 @@ def check_encoder(encoder: keras.Model, head: keras.layers.Layer) -> None:
         )
 
 
-def check_compile(model: keras.Model, optimizer, loss, loss_weights, metrics, auto_scale_loss: bool) -> None:
+def check_compile(
+    model: keras.Model, optimizer, loss, loss_weights, metrics, auto_scale_loss: bool, steps_per_execution: int | str
+) -> None:
     """Checks arguments of `compile`.
 
     Raises:
@@ -70,6 +76,12 @@ def check_compile(model: keras.Model, optimizer, loss, loss_weights, metrics, au
             "got auto_scale_loss=False. Leave it out, or use mixed_bfloat16, which needs no scale."
         )
 
+    if steps_per_execution != 1 and collectives.replica_count() > 1:
+        raise ValueError(
+            "Keras executes one step at a time on several replicas; compile got steps_per_execution="
+            f"{steps_per_execution!r}. Leave it out."
+        )
+
 
 def logits_head(head: keras.layers.Layer) -> keras.layers.Layer | None:
     """Returns the head, or the one that it wraps, which has logits; None if there is none."""
@@ -89,6 +101,45 @@ def has_partitioned(model: keras.Model) -> bool:
 
 def computes_in_float16(encoder: keras.Model) -> bool:
     return any(layer.compute_dtype == "float16" for layer in encoder.layers)
+
+
+def check_examples(encoder: keras.Model, x, y=None) -> None:
+    """Checks the shape of images and the type of labels where they are known before the first step.
+
+    Args:
+      encoder: network for the images.
+      x: as for `keras.Model.fit`.
+      y: as for `keras.Model.fit`.
+
+    Raises:
+      ValueError: the encoder does not take the images, or labels are not integers; the message has the remedy.
+    """
+    if isinstance(x, tf.data.Dataset):
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
+    images, labels = (x.get("image"), x.get("label", y)) if isinstance(x, dict) else (x, y)
+    shape, expected = getattr(images, "shape", None), encoder.input_shape[1:]
+    if shape is not None and not tf.TensorShape(shape)[1:].is_compatible_with(expected):
+        raise ValueError(
+            f"images must have shape {('B', *expected)} for this encoder, got {tuple(shape)}: datasets of tfface.data "
+            f"take image_size={expected[:2]}."
+        )
+    if isinstance(labels, np.ndarray | tf.Tensor | tf.TensorSpec) and not tf.as_dtype(labels.dtype).is_integer:
+        raise ValueError(
+            f"labels must be integers [B] from 0, got {tf.as_dtype(labels.dtype).name} {list(labels.shape)}: "
+            "np.unique(labels, return_inverse=True)[1] numbers names, labels.argmax(axis=1) one-hot rows, and "
+            'labels.astype("int64") takes whole numbers.'
+        )
+
+
+@contextlib.contextmanager
+def assertions_as_sentences() -> Iterator[None]:
+    """Context manager that raises a failed assertion of a graph as a ValueError with its sentence alone."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if not keras_private.is_assertion(error):
+            raise
+        raise ValueError(keras_private.reason_of(error)) from error
 
 
 def check_end(data, steps: int | None, argument: str) -> None:
