@@ -13,6 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from absl import flags
@@ -27,6 +28,7 @@ _DIM = flags.DEFINE_integer("dim", 512, "Size of the embeddings d.", lower_bound
 _BATCH = flags.DEFINE_integer("batch_size", 128, "Examples B of all replicas.", lower_bound=1)
 _RATE = flags.DEFINE_float("sampling_rate", None, "Of heads that sample classes.", lower_bound=0.0, upper_bound=1.0)
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps measured, after two that are not.", lower_bound=1)
+_SAVE = flags.DEFINE_bool("save", False, "Also write a checkpoint, in a temporary folder.")
 _MEASURE = flags.DEFINE_string("measure", None, "Measure this head,replicas,partition only and print it as JSON.")
 
 
@@ -61,6 +63,7 @@ def measure(head_name, replicas, partition):
     from tfface import heads
     from tfface.distribute.strategies import make_strategy
     from tfface.optimizers.row_sgd import RowSGD
+    from tfface.training.checkpoints.saving import Checkpoints
 
     replicas = int(replicas)
     strategy = make_strategy("mirrored", replicas)
@@ -88,6 +91,9 @@ def measure(head_name, replicas, partition):
             times.append(time.perf_counter())
 
     history = model.fit(batches, steps_per_epoch=_STEPS.value + 2, shuffle=False, verbose=0, callbacks=[Clock()])
+    if _SAVE.value:
+        with tempfile.TemporaryDirectory() as folder:
+            Checkpoints(folder, model).save(1)
     seconds = [after - before for before, after in zip(times[1:], times[2:], strict=False)]
     return {
         "replica_bytes": replica_bytes([*model.trainable_variables, *model.optimizer.variables]),

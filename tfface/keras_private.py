@@ -125,7 +125,7 @@ OVERRIDES = (
     Override(
         "tfface.distribute.partitioned_variable:PartitionedVariable",
         "_initialize_with_initializer",
-        "The initial rows are made once, in host memory, before they are divided.",
+        "The rows of each replica are made alone, in host memory.",
     ),
     Override(
         "tfface.distribute.partitioned_variable:PartitionedVariable",

@@ -1,5 +1,6 @@
 """Variables whose rows of classes are divided among the replicas; `class_rows` is how others ask for rows."""
 
+import contextlib
 from collections.abc import Iterator
 
 import keras
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from tfface import keras_private
 from tfface.distribute import collectives
+from tfface.distribute.initial_rows import initial_rows
+from tfface.distribute.row_blocks import row_blocks
 
 
 def class_ranges(num_classes: int, shards: int) -> list[tuple[int, int]]:
@@ -30,7 +33,7 @@ class PartitionedVariable(keras.Variable):
     take part.
 
     Args:
-      initializer: Keras initializer, called once for all rows, in host memory.
+      initializer: Keras initializer; `initial_rows` says which ones draw each shard alone.
       shape: full shape; the rows of one class, shape[0] / num_classes, follow each other.
       num_classes: int.
       on_host: bool, the rows stay in host memory wherever the replica computes.
@@ -66,18 +69,19 @@ class PartitionedVariable(keras.Variable):
 
     def _initialize_with_initializer(self, initializer):
         with tf.init_scope():
-            with tf.device("CPU:0"):
-                rows = tf.convert_to_tensor(initializer(tuple(self.shape), dtype=self.dtype))
-            self._initialize(rows)
+            self._make_shards(initial_rows(initializer, tuple(self.shape), self.dtype), self.shape)
 
     def _initialize(self, value):
-        self._shards = {}
         with tf.init_scope():
-            for number, device in collectives.local_replicas():
-                with tf.device("CPU:0" if self.on_host else device):
-                    start, stop = self._rows(number, value.shape)
-                    name = f"{self.name}_{number}"
-                    self._shards[number] = keras_private.device_variable(value[start:stop], self.trainable, name)
+            self._make_shards(lambda start, stop: value[start:stop], value.shape)
+
+    def _make_shards(self, rows, shape):
+        self._shards = {}
+        for number, device in collectives.local_replicas():
+            values = rows(*self._rows(number, shape))
+            with tf.device("CPU:0" if self.on_host else device):
+                name = f"{self.name}_{number}"
+                self._shards[number] = keras_private.device_variable(values, self.trainable, name)
         self._value = next(iter(self._shards.values()))
 
     def _rows(self, number, shape=None):
@@ -110,12 +114,15 @@ class PartitionedVariable(keras.Variable):
         return keras_private.unique_id(self._value)
 
     def _all_rows(self):
-        if len(self._shards) == len(self.ranges):
-            with tf.device("CPU:0"):
+        with tf.device("CPU:0"):
+            if len(self._shards) == len(self.ranges):
                 return tf.concat([shard.value() for shard in self._shards.values()], axis=0)
-        gather = tf.function(lambda: collectives.all_gather(self.value.value()))
-        with self._strategy.scope():
-            return self._strategy.experimental_local_results(tf.function(lambda: self._strategy.run(gather))())[0]
+            return tf.convert_to_tensor(self.numpy())
+
+    def assign(self, value):
+        """Assigns all rows, which stay in host memory, or in a replica its own."""
+        with tf.device("CPU:0") if self.on_host or self._replica() is None else contextlib.nullcontext():
+            return super().assign(value)
 
     def _direct_assign(self, value):
         number = self._replica()
@@ -127,7 +134,42 @@ class PartitionedVariable(keras.Variable):
             shard.assign(value[start:stop])
 
     def numpy(self) -> np.ndarray:
-        return np.asarray(self._all_rows())
+        """Returns all rows; they are read a block at a time, so that no device holds more than its own.
+
+        With several workers, all must call it.
+        """
+        rows = np.empty(tuple(self.shape), tf.as_dtype(self.dtype).as_numpy_dtype)
+        here = len(self._shards) == len(self.ranges)
+        for first, block in self.local_blocks() if here else self._gathered_blocks():
+            rows[first : first + len(block)] = block
+        return rows
+
+    def __array__(self, dtype=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def local_blocks(self) -> Iterator[tuple[int, tf.Tensor]]:
+        """Yields (first row, rows) of the shards of this process, a block at a time."""
+        for start, shard in self.shards():
+            for first, last in row_blocks(0, shard.shape[0], shard.shape[1:]):
+                # Gathered from the variable, because TensorFlow may copy the whole shard before it is sliced.
+                yield start + first, tf.gather(shard, tf.range(first, last))
+
+    def _gathered_blocks(self):
+        """Yields (first row, rows) of all shards, which all workers send each other."""
+        bounds = [self._rows(number) for number in range(len(self.ranges))]
+        largest = max(stop - start for start, stop in bounds)
+
+        def own(numbers):
+            # All replicas send equally many rows: one whose shard has ended repeats its last.
+            return collectives.all_gather(tf.gather(self.value, tf.minimum(numbers, self.value.shape[0] - 1)))
+
+        with self._strategy.scope():
+            run = tf.function(lambda numbers: self._strategy.run(own, args=(numbers,)))
+            for first, last in row_blocks(0, largest, (len(bounds), *self.shape[1:])):
+                gathered = self._strategy.experimental_local_results(run(tf.range(first, last)))[0]
+                for (start, stop), block in zip(bounds, np.split(gathered.numpy(), len(bounds)), strict=True):
+                    # Nothing is left of a shard that has ended.
+                    yield start + first, block[: max(0, stop - start - first)]
 
     def _serialize_to_tensors(self):
         return {"VARIABLE_VALUE": self._all_rows()}

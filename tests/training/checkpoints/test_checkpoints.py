@@ -12,6 +12,7 @@ from tfface import heads
 from tfface.classifier.samplers.hash_forest import HashForestSampler
 from tfface.optimizers.row_sgd import RowSGD
 from tfface.training.callbacks.rebuild_forest import RebuildForest
+from tfface.training.checkpoints import variable_files
 from tfface.training.checkpoints.saving import Checkpoints, restore_encoder
 from tfface.training.checkpoints.warm_start import warm_start, write_identities
 
@@ -306,3 +307,18 @@ def test_warm_start_from_something_else_is_refused(tmp_path):
     Checkpoints(tmp_path / "checkpoints", model).save(0)
     with pytest.raises(ValueError, match="identities.json: the names .* cannot be read"):
         warm_start(model, ["a"] * 7, tmp_path)
+
+
+def test_a_shard_is_written_in_parts(mirrored, monkeypatch, tmp_path):
+    """As large ones are, so that no shard is copied whole."""
+    monkeypatch.setattr(variable_files, "_NUMBERS_AT_ONCE", 5 * 8)
+    with mirrored(3).scope():
+        model = build(lambda: heads.ArcFace(50, partition="replicas"), seed=1)
+        expected = model.head.get_class_weights()
+        Checkpoints(tmp_path, model).save(1)
+    # Shards of 16, 17 and 17 rows.
+    assert len(list((tmp_path / "step-1").glob("variables.data-*"))) >= 2 * (4 + 4 + 4)
+    resumed = build(lambda: heads.ArcFace(50), seed=2)
+    assert np.any(resumed.head.get_class_weights() != expected)
+    assert Checkpoints(tmp_path, resumed).restore() == 1
+    np.testing.assert_array_equal(resumed.head.get_class_weights(), expected)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfface import progress
 from tfface.distribute import collectives
-from tfface.distribute.class_rows import shards
+from tfface.distribute.partitioned_variable import PartitionedVariable
 from tfface.training.checkpoints.checksums import find_damage, write_checksums
 from tfface.training.checkpoints.variable_files import read_shapes, read_variables, write_variables
 
@@ -238,7 +238,8 @@ def _is_finite(variable):
     if not tf.as_dtype(variable.dtype).is_floating:
         return True
     # Each worker looks at its own rows.
-    return all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(shard)))) for _, shard in shards(variable))
+    own = (rows for _, rows in variable.local_blocks()) if isinstance(variable, PartitionedVariable) else [variable]
+    return all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(values)))) for values in own)
 
 
 def _read(path, variables):

@@ -13,6 +13,10 @@ import tensorflow as tf
 from tfface.distribute import collectives
 from tfface.distribute.class_rows import shards
 from tfface.distribute.partitioned_variable import PartitionedVariable
+from tfface.distribute.row_blocks import row_blocks
+
+# A part of this size, 64 MB of float32, is a file of a checkpoint.
+_NUMBERS_AT_ONCE = 1 << 24
 
 
 def write_variables(prefix: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
@@ -41,10 +45,12 @@ def write_variables(prefix: str | os.PathLike, variables: dict[str, keras.Variab
     shared = [(name, "", tf.identity(value.value)) for name, value in variables.items() if name not in partitioned]
     if collectives.is_chief():
         write(shared)
-    # One by one, because TensorFlow may copy what it saves.
+    # Part by part, because TensorFlow copies what it saves.
     for name, variable in partitioned.items():
         for start, shard in shards(variable):
-            write([(name, _slice(variable.shape, start, shard.shape), shard.value())])
+            for first, last in row_blocks(0, shard.shape[0], shard.shape[1:], _NUMBERS_AT_ONCE):
+                rows = tf.gather(shard, tf.range(first, last))
+                write([(name, _slice(variable.shape, start + first, rows.shape), rows)])
     collectives.barrier()
     if collectives.is_chief():
         parts = sorted(str(path.with_suffix("")) for path in folder.glob("part-*.index"))
