@@ -261,3 +261,28 @@ def test_a_bare_dense_at_the_end_is_named_once():
         warnings.simplefilter("error", UserWarning)
         face_model()
         tfface.FaceModel(bare, losses.TripletLoss())
+
+
+# Labels under XLA, which drops assertions
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_labels_are_checked_before_a_step_that_xla_compiles(wrapped):
+    head = heads.ArcFace(4, scale=8.0)
+    model = face_model(heads.HeadWithLosses(head, [(1.0, losses.RingLoss())]) if wrapped else head)
+    model.supports_jit = True  # As where there is a GPU.
+    model.compile("sgd", jit_compile=True)
+    assert model.jit_compile
+    wrong = np.where(np.arange(12) == 11, 4, LABELS)
+    for use in (model.fit, model.evaluate):
+        for data in (
+            (dataset(labels=wrong),),
+            (dataset("pair", labels=wrong),),
+            (IMAGES, wrong),
+            ({"image": IMAGES, "label": wrong},),
+        ):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be in \[0, 4\)"):
+                use(*data, verbose=0)
+        weighted = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, np.ones(12, np.float32))).batch(6)
+        for data in (dataset(),), (weighted,), (IMAGES, LABELS):
+            use(*data, verbose=0)

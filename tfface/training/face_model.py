@@ -188,6 +188,8 @@ class FaceModel(keras.Model):
         self.label_map = origins.label_map(x) if keras_options.has_classes(self.head) else None
         origins.check_same_labels(self.label_map, validation_data)
         with keras_options.assertions_as_sentences(), origins.naming_bad_data(x, validation_data):
+            if self.jit_compile:
+                x, y = keras_options.with_checked_labels(x, y, self.head)
             return super().fit(
                 x,
                 y,
@@ -213,6 +215,8 @@ class FaceModel(keras.Model):
         keras_options.check_examples(self.encoder, x, y)
         origins.check_same_labels(self.label_map, x)
         with keras_options.assertions_as_sentences(), origins.naming_bad_data(x):
+            if self.jit_compile:
+                x, y = keras_options.with_checked_labels(x, y, self.head)
             return super().evaluate(x, y, *args, steps=steps, **kwargs)
 
     def predict(self, x, *args, **kwargs):

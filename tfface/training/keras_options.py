@@ -197,3 +197,37 @@ def check_metrics(metrics: list) -> None:
             f"metrics are wrong on several replicas in Keras {keras.__version__}, which multiplies their sums by the "
             "number of replicas. Leave `metrics` out of compile, or install a newer Keras."
         )
+
+
+def with_checked_labels(x, y, head: keras.layers.Layer):
+    """Returns data whose labels are checked before each step: XLA drops the checks inside of a step that it compiles.
+
+    Args:
+      x: as for `fit`; of generators, nothing is checked.
+      y: as for `fit`.
+      head: the head, whose `check_labels` is used.
+
+    Returns:
+      (x, y).
+
+    Raises:
+      ValueError: labels are not integers.
+      tf.errors.InvalidArgumentError: a label of an array is out of range; that of a dataset is found by its batch.
+    """
+    if not hasattr(head, "check_labels"):
+        return x, y
+    if not isinstance(x, tf.data.Dataset):
+        labels = x.get("label", y) if isinstance(x, dict) else y
+        if isinstance(labels, np.ndarray | tf.Tensor):
+            head.check_labels(labels)
+        return x, y
+
+    def check(*batch):
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch[0] if len(batch) == 1 else batch)
+        if isinstance(inputs, dict) and "label" in inputs:
+            inputs = {**inputs, "label": head.check_labels(inputs["label"])}
+        elif labels is not None:
+            labels = head.check_labels(labels)
+        return keras.utils.pack_x_y_sample_weight(inputs, labels, weights)
+
+    return x.map(check, num_parallel_calls=tf.data.AUTOTUNE), y
