@@ -94,7 +94,9 @@ class HeldOut:
     ) -> list[evaluation.VerificationResult]:
         """Verifies, and writes the files of a report; arguments as for `write_results`."""
         self._update()
-        results, hardest, pictures, people = [], {}, {}, (None, None, None)
+        results: list[evaluation.VerificationResult] = []
+        hardest, pictures = {}, {}
+        identification, gallery_size, angles = None, None, None
         for place in self.places:
             embeddings = place.embed()
             found = _results(place, embeddings)
@@ -105,8 +107,7 @@ class HeldOut:
             pictures |= dict.fromkeys(kinds, place.pictures(shown) if shown else {})
             results, hardest = results + found, hardest | kinds
             if embeddings.labels is not None:
-                people = people_in(embeddings)
-        names = ("identification", "gallery_size", "angles")
+                identification, gallery_size, angles = people_in(embeddings)
         write_results(
             results,
             folder,
@@ -115,7 +116,9 @@ class HeldOut:
             earlier=earlier,
             hardest=hardest,
             pictures=pictures,
-            **dict(zip(names, people, strict=True)),
+            identification=identification,
+            gallery_size=gallery_size,
+            angles=angles,
         )
         return results
 

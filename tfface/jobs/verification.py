@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfface import data, evaluation, export
 from tfface.data.protocols import pair_lists
@@ -151,7 +151,7 @@ def verification_pairs(
     raise ValueError(f"no verification pairs can be drawn: {reason}")
 
 
-def described(protocols: dict[str, pair_lists.Pairs]) -> dict[str, str]:
+def described(protocols: Mapping[str, pair_lists.Pairs]) -> dict[str, str]:
     """Returns what a report says of the completeness of official lists, by their names."""
     return {name: f"official, {pairs.completeness}" for name, pairs in protocols.items()}
 
