@@ -14,7 +14,6 @@ import pytest
 import tensorflow as tf
 from jobs import curve, start, wait_until
 
-from tfface import data
 from tfface.config import train_config
 from tfface.jobs.embedding import embed_images
 from tfface.jobs.run_folder import owned_run_folder
@@ -345,22 +344,6 @@ def test_bad_settings_are_refused(run, tmp_path, undetermined, changes, message)
     with pytest.raises(ValueError, match=re.escape(message)):
         train(dataclasses.replace(settings, **{**places, **changes}))
     assert not (tmp_path / "new/export").exists()
-
-
-def test_an_incomplete_protocol_stops_a_training_before_its_first_step(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
-    run_dir, _ = run
-    items = list(data.RecordsSource(str(run_dir / "records/heldout")).items())
-    # A tenth of the images of the list are not in the records.
-    keys = [item.key if number % 10 else f"gone/{number}.png" for number, item in enumerate(items)]
-    people = np.unique([item.identity for item in items], return_inverse=True)[1]
-    data.write_pairs(tmp_path / "lfw.csv", data.sample_pairs(keys, people, 120, seed=0, folds=2))
-    places = {"run_dir": str(tmp_path / "new"), "train_data": f"{run_dir}/records/train"}
-    places |= {"heldout_data": f"{run_dir}/records/heldout", "protocol": [str(tmp_path / "lfw.csv")]}
-    settings = dataclasses.replace(train_config.read_flagfile(run_dir / "flags.txt"), **places)
-    with pytest.raises(ValueError, match=r"lfw.csv: \d+ of 120 pairs missing, .* of 'gone/.*--allow_missing"):
-        train(settings)
-    assert not list((tmp_path / "new").glob("flags.txt"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""docs/left_out.md names every reason for which an image is left out, and no other."""
+"""docs/left_out.md names every reason for which an image is left out, and docs/serving.md every error of the client."""
 
 import ast
 import pathlib
@@ -95,3 +95,25 @@ def test_every_reason_of_the_page_is_in_the_code():
 @pytest.mark.parametrize("reason", ["a .bmp picture; only JPEG and PNG are read", "no images of this identity"])
 def test_reasons_are_found_in_the_code(reason):
     assert any(re.fullmatch(text, reason) for text in reasons())
+
+
+def errors_of_the_client():
+    """The patterns of what the client raises in words of its own."""
+    for path in sorted((ROOT / "tfface" / "serving").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("ServerError", "Unavailable")):
+                continue
+            text = node.args[0]
+            if isinstance(text, ast.Call) and getattr(text.func, "attr", "") == "say":
+                text = text.args[0]
+            if (pattern := _pattern(text)) and re.search("[a-z]{3}", pattern):
+                yield pattern
+
+
+def test_every_error_of_the_client_is_in_the_table():
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8").partition("## Errors")[2].partition("\n## ")[0]
+    cells = re.findall(r"`(.+?)`", text)
+    patterns = set(errors_of_the_client())
+    assert len(patterns) > 12
+    absent = [pattern for pattern in patterns if not any(re.search(pattern, cell) for cell in cells)]
+    assert absent == []

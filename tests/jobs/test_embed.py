@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 
 from tfface import data, evaluation, export
+from tfface.config import train_config
 from tfface.evaluation.reports import comparison
 from tfface.jobs import embed_images, open_images, provenance, thumbnails, verify_model
+from tfface.jobs.training import train
 from tfface.training.checkpoints import checksums
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -274,6 +276,27 @@ def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):
     assert document["results"][0]["completeness"] == {"pairs": 120, "missing": 0, "examples": []}
     assert "missing" not in evaluation.to_table([result])
     assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(" (120 pairs)")
+
+
+def test_an_incomplete_protocol_stops_a_training_before_its_first_step(records, tmp_path):
+    items = list(data.RecordsSource(str(records)).items())
+    # A tenth of the images of the list are not in the records.
+    keys = [item.key if number % 10 else f"gone/{number}.png" for number, item in enumerate(items)]
+    people = np.unique([item.identity for item in items], return_inverse=True)[1]
+    data.write_pairs(tmp_path / "lfw.csv", data.sample_pairs(keys, people, 120, seed=0, folds=2))
+    settings = train_config.TrainConfig(
+        run_dir=str(tmp_path / "run"),
+        train_data=str(records),
+        heldout_data=str(records),
+        protocol=[str(tmp_path / "lfw.csv")],
+        backbone="MobileFaceNet(width=0.25)",
+        embedding_dim=16,
+        image_size=56,
+        batch_size=32,
+    )
+    with pytest.raises(ValueError, match=r"lfw.csv: \d+ of 120 pairs missing, .* of 'gone/.*--allow_missing"):
+        train(settings)
+    assert not list(tmp_path.glob("run/*"))
 
 
 @pytest.fixture
