@@ -236,6 +236,10 @@ def test_onnx_file_of_another_network_is_refused_with_what_was_found(network, tm
     torch.onnx.export(network, torch.zeros(1, 3, *images().shape[1:3]), path, dynamo=False)
     with pytest.raises(ValueError, match=r"network.onnx: another network: the model continues with .*Conv \["):
         insightface.load_weights(build("mobilefacenet"), path)
+    other = tmp_path / "other.onnx"
+    torch.onnx.export(build_torch("mobilefacenet"), torch.zeros(1, 3, *images().shape[1:3]), other, dynamo=False)
+    with pytest.raises(ValueError, match=r"other.onnx: another network: the model continues with the BatchNorm"):
+        insightface.load_weights(build("insightface_mobilefacenet"), other)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="network.onnx: not an ONNX file, or a part of one"):

@@ -56,7 +56,8 @@ def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarr
     shift = None  # What the layer before adds in place of a normalisation that was folded into it.
     for layer in _in_order_of_computation(model):
         operation = nodes[0][0] if nodes else "none"
-        if shift is not None and isinstance(layer, layers.BatchNormalization):
+        is_folded = shift is not None and isinstance(layer, layers.BatchNormalization)
+        if is_folded and np.size(shift) in (1, layer.moving_mean.shape[0]):
             values, shift = _identity(layer, shift), None
         elif isinstance(layer, _KINDS.get(operation, ())):
             values = _values(layer, *nodes.pop(0))
@@ -108,7 +109,7 @@ def _values(layer, operation, attributes, weights):
     if operation == "Add":
         return {"": weights[0]}
     if operation == "LayerNormalization":
-        return dict(zip(("weight", "bias"), weights, strict=True))
+        return dict(zip(("weight", "bias"), weights, strict=False))
     if operation == "PRelu":
         return {"weight": weights[0].ravel()}
     weight, *bias = weights
