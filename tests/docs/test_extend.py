@@ -225,7 +225,7 @@ def test_an_export_is_read(outputs):
 
 def test_a_protocol_is_evaluated(outputs):
     (result,) = json.loads((outputs[0] / "evaluation" / "results.json").read_text())["results"]
-    assert (result["name"], result["genuine_pairs"], result["impostor_pairs"]) == ("trial", 36, 240)
+    assert (result["name"], result["genuine_pairs"], result["impostor_pairs"]) == ("Trial", 36, 240)
 
 
 def test_an_option_that_a_format_lacks_is_refused(copy):
