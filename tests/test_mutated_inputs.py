@@ -66,7 +66,7 @@ def arrays(folder):
 def tables(folder):
     (folder / "groups.csv").write_text("key,age,tone\n" + "".join(f'"a/{n}.jpg",{n},"t,{n}"\n' for n in range(9)))
     lines = "".join(f"SphereFace,{n},CASIA,A,LFW accuracy,99.{n}\n" for n in range(9))
-    (folder / "papers.csv").write_text("paper,table,training,method,measure,percent\n" + lines)
+    (folder / "papers.csv").write_text("paper,table,training,method,measure,value\n" + lines)
     columns = ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
     (folder / "landmarks.csv").write_text(f"path,{columns}\n" + "".join(f"{n}.jpg{',1.5' * 10}\n" for n in range(9)))
 

@@ -3,8 +3,9 @@
 Example:
   tfface compare --runs=runs/cfp,evaluation/results.json --output=comparison.csv
 
-A paper's line appears if it shares a dataset and a measure with the runs. Its numbers are percentages over the whole
-protocol; a run's accuracy is followed by its number of pairs, which shows whether it covers the whole protocol too.
+A paper's line appears if it shares a dataset and a measure with the runs. Its numbers are of the whole protocol, in
+percent unless the measure names another unit; a run's accuracy is followed by its number of pairs, which shows whether
+it covers the whole protocol too.
 """
 
 import pathlib

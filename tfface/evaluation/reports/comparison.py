@@ -25,7 +25,7 @@ _DATASETS = {
     "splits": "YTF",
 }
 _MAX_PAPERS_BYTES = 16 << 20
-_COLUMNS = ["paper", "table", "training", "method", "measure", "percent"]
+_COLUMNS = ["paper", "table", "training", "method", "measure", "value"]
 
 
 class Numbers(NamedTuple):
@@ -33,7 +33,8 @@ class Numbers(NamedTuple):
 
     Attributes:
       name: str, name of the run, or method and source of the paper's line.
-      values: dict from measure, such as "LFW accuracy" or "IJB-C TAR@1e-4", to its text in percent.
+      values: dict from measure, such as "LFW accuracy" or "IJB-C TAR@1e-4", to its text: in percent, unless the measure
+        names its unit, as "W-EC (degrees)" does.
     """
 
     name: str
@@ -97,7 +98,7 @@ def read_papers(path: str | os.PathLike) -> list[Numbers]:
     """Reads the numbers of papers.
 
     Args:
-      path: CSV file with the columns paper, table, training, method, measure and percent.
+      path: CSV file with the columns paper, table, training, method, measure and value.
 
     Returns:
       list of Numbers, one per line of a paper's table.
@@ -111,14 +112,15 @@ def read_papers(path: str | os.PathLike) -> list[Numbers]:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file ({error}).") from None
-    if header != _COLUMNS:
+    # Files of release 0.1 hold percentages only, and say so.
+    if header not in (_COLUMNS, [*_COLUMNS[:-1], "percent"]):
         raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {str(header)[:200]}.")
     numbers = {}
     for row in rows:
         if len(row) != len(_COLUMNS):
             raise ValueError(f"{path}: expected {len(_COLUMNS)} cells in every row, got {str(row)[:200]}.")
-        paper, table, training, method, measure, percent = row
-        numbers.setdefault(f"{method} [{paper}, Table {table}: {training}]", {})[measure] = percent
+        paper, table, training, method, measure, value = row
+        numbers.setdefault(f"{method} [{paper}, Table {table}: {training}]", {})[measure] = value
     return [Numbers(name, values) for name, values in numbers.items()]
 
 
