@@ -139,6 +139,26 @@ def test_photographs_of_any_size_are_resized(model, tmp_path):
     assert result.counts["queries"] == 6
 
 
+def test_bad_images_of_a_folder_without_a_list_are_counted(model, tmp_path):
+    for (c, i), *_ in everything():
+        faces.write(tmp_path / "set" / f"c{c:02d}" / f"{i}.png", faces.draw(c, i, noise=50))
+    (tmp_path / "set/c03/0.png").write_bytes(b"no picture")
+    (tmp_path / "set/c04/9.webp").write_bytes(b"")
+    call = f"Retrieval(records='{tmp_path}/set', k=[1])"
+    with pytest.raises(ValueError, match="c04/9.webp: a .webp picture; only JPEG and PNG are read .skip_bad leaves"):
+        jobs.evaluate_protocols(model, [call], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"set: 2 of 71 images missing, such as 'c04/9.webp' and 'c03/0.png'"):
+        jobs.evaluate_protocols(model, [call], tmp_path / "out", skip_bad=True)
+    (result,) = jobs.evaluate_protocols(model, [call], tmp_path / "out", skip_bad=True, allow_missing=True)
+    images = [image for image in everything() if image[0] != (3, 0)]
+    assert result.rates["recall@1"] == pytest.approx(recalls(images, images, (1,))["recall@1"])
+    assert [str(each) for each in result.completeness] == [
+        "2 of 71 images missing, such as 'c04/9.webp' and 'c03/0.png'"
+    ]
+    assert "2 of 71 images missing" in (tmp_path / "out/report.html").read_text()
+    assert "2 of 71 images missing" in (tmp_path / "out/results.json").read_text()
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

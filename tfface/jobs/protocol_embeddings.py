@@ -53,7 +53,7 @@ class ImageSet:
     def completeness(self, images: Images) -> Completeness:
         """Returns how many of the images of a protocol there are."""
         missing = list(self.missing(images))
-        count = len(self.keys) if images.names is None else len(images.names)
+        count = len(self.keys | self.bad.keys()) if images.names is None else len(images.names)
         return Completeness(count, len(missing), tuple(missing[:EXAMPLES]), "images")
 
 
@@ -94,7 +94,9 @@ def _find(sets, skip_bad):
         for number, key in enumerate(keys):
             if key is not None:
                 wanted.setdefault(key, None if images.landmarks is None else images.landmarks[number])
-    keys, bad = sorted(wanted), {}
+    keys = sorted(wanted)
+    # Pictures that are no items, such as those of other formats, belong to a place of which all images are needed.
+    bad = dict(source.skipped) if joined.names is None else {}
 
     def choose(keys):
         landmarks = None if joined.landmarks is None else np.stack([wanted[key] for key in keys])
@@ -106,9 +108,9 @@ def _find(sets, skip_bad):
                 bar.update()
                 if reason is not None:
                     bad[item.key] = reason
-        if len(bad) == len(keys):
-            raise ValueError(f"{joined.root}: none of its {len(keys)} images can be used: {keys[0]}: {bad[keys[0]]}.")
-        keys = [key for key in keys if key not in bad]
+        first, keys = keys[0], [key for key in keys if key not in bad]
+        if not keys:
+            raise ValueError(f"{joined.root}: none of its images can be used, such as {first}: {bad[first]}.")
     return ImageSet(joined, choose(keys), frozenset(items), bad, source.fingerprint)
 
 

@@ -1,6 +1,7 @@
 """Evaluation of a model by any number of protocols, each image embedded once."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -66,7 +67,9 @@ def evaluate_protocols(
     built = [components.build("protocol", each) if isinstance(each, str) else each for each in protocols]
     names = [protocol.name for protocol in built]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two protocols are named {sorted(repeated)[0]}: evaluate them in two calls.")
+        raise ValueError(
+            f"two protocols are named {sorted(repeated)[0]}: evaluate them in two calls, or give one a name=, if it takes one."
+        )
     columns = evaluation.read_groups(groups) if groups else {}
     needed = [protocol.images() for protocol in built]
     output = pathlib.Path(output)
@@ -95,7 +98,7 @@ def evaluate_protocols(
                     held[images.place] = embedder.embed(sets[images.place])
             work.mkdir(parents=True, exist_ok=True)
             embedded = [held[images.place] for images in needed[number]]
-            result = protocol.evaluate(embedded, work)
+            result = _with_images(protocol.evaluate(embedded, work), needed[number], sets)
             _check_complete(result, allow_missing)
             measured.append(result)
             if isinstance(protocol, PairProtocol):
@@ -188,6 +191,12 @@ def completeness_of(result: Result) -> tuple[Completeness, ...]:
     return result.completeness
 
 
+def _with_images(result, needed, sets):
+    """Adds to a result how many images there are in places of which a protocol needs all, because no list does."""
+    found = tuple(sets[images.place].completeness(images) for images in needed if images.names is None and sets)
+    return dataclasses.replace(result, completeness=(*result.completeness, *found)) if found else result
+
+
 def _check_complete(result, allow_missing):
     """Raises ValueError if a part of a protocol is missing that its images do not show, as in a file of embeddings."""
     missing = [str(each) for each in completeness_of(result) if each.missing]
@@ -206,7 +215,11 @@ def _context(model, protocols, results, sets, flip, command):
         "command": command,
         **provenance.provenance(model, None, lists),
         **({"export": of_network} if of_network else {}),
-        "pairs": {result.name: f"official, {'; '.join(map(str, completeness_of(result)))}" for result in results},
+        "pairs": {
+            result.name: f"official, {'; '.join(map(str, found))}"
+            for result in results
+            if (found := completeness_of(result))
+        },
         "flip": "as in the file"
         if is_embeddings(model)
         else "sum of unit embeddings of image and flipped image"
