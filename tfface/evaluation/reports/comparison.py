@@ -49,7 +49,7 @@ def read_run(path: str | os.PathLike) -> Numbers:
 
     Returns:
       Numbers; the number of pairs follows each accuracy ("5400 of 6000 pairs" if some are missing), and
-      "n/a" marks a FAR that could not be measured.
+      "n/a" marks a FAR that could not be measured. Angles are those of all labelled images of the run or evaluation.
 
     Raises:
       ValueError: the file does not hold results.
@@ -78,6 +78,9 @@ def read_run(path: str | os.PathLike) -> Numbers:
                 if each["missing"]
             )
             values[f"{result['name']} {measure}"] = "n/a" if rate is None else f"{100 * rate:.2f}{whole}"
+    if document.get("angles"):
+        datasets = [_dataset(result["name"], document["context"]) for result in document["results"]]
+        values |= _angles(document["angles"], datasets)
     return Numbers(str(path), values)
 
 
@@ -92,6 +95,14 @@ def _dataset(name, context):
     ):
         return name
     return _DATASETS.get(name, name)
+
+
+def _angles(angles, datasets):
+    """Returns the measures of ArcFace's Table 3, whose Intra1 and Inter1 are of training images, Intra2 of LFW's."""
+    # Angles to class weights are measured only on the images that a run was trained with.
+    images = "training " if angles["w_ec"] is not None else f"{datasets[0]} " if len(datasets) == 1 else ""
+    names = {"w_ec": "W-EC", "w_inter": "W-Inter", "intra": f"{images}Intra", "inter": f"{images}Inter"}
+    return {f"{name} (degrees)": f"{angles[key]:.2f}" for key, name in names.items() if angles[key] is not None}
 
 
 def read_papers(path: str | os.PathLike) -> list[Numbers]:

@@ -58,6 +58,8 @@ _PROTOCOL = {
     "completeness": [{"pairs": COUNT, "missing": COUNT, "examples": [str], Optional("noun"): str}],
     "curves": {str: {"kind": str, "x": [Number(whole=False)], "y": [_RATE]}},
 }
+_ANGLE = Either(None, Number(0, 180, whole=False))
+_ANGLES = {"w_ec": _ANGLE, "w_inter": _ANGLE, "intra": _ANGLE, "inter": _ANGLE}
 _PAIRS = ("protocol_pairs", "missing_pairs")
 _MAX_ROC_POINTS = 10_000
 _MAX_RESULTS_BYTES = 64 << 20
@@ -180,13 +182,19 @@ def read_results(path: str | os.PathLike, context: Any = object) -> dict[str, An
       context: required form of the context (see `tfface.json_files`).
 
     Returns:
-      dict of JSON values; the forms of `context` and `results` are checked.
+      dict of JSON values; the forms of `context`, `results`, `protocols` and `angles` are checked.
 
     Raises:
       ValueError: the file does not hold results; the message names the wrong field.
       OSError: the file cannot be read.
     """
-    form = {"context": context, "results": [_RESULT], Optional("protocols"): [_PROTOCOL], ...: object}
+    form = {
+        "context": context,
+        "results": [_RESULT],
+        Optional("protocols"): [_PROTOCOL],
+        Optional("angles"): Either(None, _ANGLES),
+        ...: object,
+    }
     return json_files.read(path, form, _MAX_RESULTS_BYTES)
 
 
