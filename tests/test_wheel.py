@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from email import message_from_bytes
 
 import pytest
 
@@ -27,20 +29,50 @@ def pip(*arguments):
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """Folder of the installed wheel, which was built from a copy, because a build leaves files beside setup.py."""
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy, because a build leaves files beside setup.py."""
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
     for part in ("tfface", "scripts"):
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("setup.py", "pyproject.toml", "README.md"):
+    for part in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, copy)
     # Without setuptools in this environment pip fetches it for the build.
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
     pip("wheel", "--no-deps", *isolation, "--wheel-dir", folder, copy)
     shutil.rmtree(copy)
-    pip("install", "--no-deps", "--target", folder / "installed", *folder.glob("*.whl"))
-    return folder / "installed"
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel):
+    """Folder of the installed wheel."""
+    folder = wheel.parent / "installed"
+    pip("install", "--no-deps", "--target", folder, wheel)
+    return folder
+
+
+def test_the_wheel_holds_the_library_and_its_flagfiles_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+        (described,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(described))
+    library = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfface").rglob("*.py")}
+    experiments = ROOT / "scripts" / "flagfiles"
+    flagfiles = {
+        f"tfface/experiments/{path.relative_to(experiments).as_posix()}" for path in experiments.rglob("*.flags")
+    }
+    assert flagfiles and "tfface/experiments/quickstart.flags" in flagfiles
+    information = {name for name in names if name.startswith(f"tfface-{__version__}.dist-info/")}
+    # No tests, benchmarks, examples or documentation.
+    assert names - information == library | flagfiles | {"tfface/py.typed", "tfface/cli/paper_results.csv"}
+    assert any(name.endswith("LICENSE") for name in information)
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["Keywords"] and "Typing :: Typed" in metadata.get_all("Classifier")
+    lowest, highest = metadata["Requires-Python"].removeprefix(">="), "3.13"
+    stated = [one.rpartition(" ")[2] for one in metadata.get_all("Classifier") if re.search(r":: 3\.\d+$", one)]
+    assert (stated[0], stated[-1]) == (lowest, highest)
 
 
 def tfface(installed, folder, *arguments):
