@@ -68,7 +68,8 @@ def evaluate_protocols(
     names = [protocol.name for protocol in built]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise ValueError(
-            f"two protocols are named {sorted(repeated)[0]}: evaluate them in two calls, or give one a name=, if it takes one."
+            f"two protocols are named {sorted(repeated)[0]}: evaluate them in two calls, or give one a name, if it "
+            "takes one."
         )
     columns = evaluation.read_groups(groups) if groups else {}
     needed = [protocol.images() for protocol in built]
