@@ -78,8 +78,10 @@ def check_same_labels(trained: LabelMap | None, data: Any) -> None:
     Raises:
       ValueError: they number others; the message has the remedies.
     """
+    if trained is None:
+        return
     for labels in [origin.label_map for origin in origins(data)]:
-        if None not in (trained, labels) and labels != trained:
+        if labels is not None and labels != trained:
             raise ValueError(
                 f"the labels of {labels.source} ({labels.identities} identities) number other people than those of "
                 f"{trained.source} ({trained.identities}), which the model is trained on, so a loss would compare "
@@ -101,6 +103,8 @@ def naming_bad_data(*data: Any) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         for origin in [origin for each in data for origin in origins(each)]:
-            naming = naming_bad_files if isinstance(origin.files, ImageFolder) else naming_bad_records
-            stack.enter_context(naming(origin.files))
+            if isinstance(origin.files, ImageFolder):
+                stack.enter_context(naming_bad_files(origin.files))
+            else:
+                stack.enter_context(naming_bad_records(origin.files))
         yield
