@@ -56,8 +56,7 @@ def read_onnx(model: keras.Model, path: str | os.PathLike) -> dict[str, np.ndarr
     shift = None  # What the layer before adds in place of a normalisation that was folded into it.
     for layer in _in_order_of_computation(model):
         operation = nodes[0][0] if nodes else "none"
-        is_folded = shift is not None and isinstance(layer, layers.BatchNormalization)
-        if is_folded and np.size(shift) in (1, layer.moving_mean.shape[0]):
+        if shift is not None and _is_normalisation_of(layer, np.size(shift)):
             values, shift = _identity(layer, shift), None
         elif isinstance(layer, _KINDS.get(operation, ())):
             values = _values(layer, *nodes.pop(0))
@@ -87,6 +86,11 @@ def _shift_of_folded(layer, values, nodes):
     # A layer with a bias of its own keeps it. Only the next node can show whether the normalisation is still there.
     folded = isinstance(layer, layers.Dense) and (not nodes or nodes[0][0] != "BatchNormalization")
     return np.zeros(1) if folded else None
+
+
+def _is_normalisation_of(layer, size):
+    """Whether a layer normalises this number of channels; 1 is of any number."""
+    return isinstance(layer, layers.BatchNormalization) and size in (1, layer.moving_mean.shape[0])
 
 
 def _identity(layer, shift):
