@@ -14,6 +14,7 @@ from tfface import interrupts
 
 # Opening a FIFO must not wait for its writer, and a terminal must not become that of the process.
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_MAX_REASON = 400  # Characters of what a library says.
 
 
 class Unreadable(ValueError):
@@ -27,6 +28,12 @@ class Unreadable(ValueError):
     def __init__(self, path: str | os.PathLike, reason):
         super().__init__(f"{path}: {reason}.")
         self.reason = reason
+
+
+def short_reason(error: BaseException) -> str:
+    """Returns the first line of an error's message, cut off: libraries quote the whole text that they cannot read."""
+    line = str(error).partition("\n")[0]
+    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:

@@ -16,7 +16,7 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from tfface.files import read_regular
+from tfface.files import read_regular, short_reason
 
 MAX_BYTES = 256 << 20  # Two million names of people take 50 MB.
 MAX_INTEGER = (1 << 63) - 1
@@ -97,7 +97,7 @@ def parse(data: bytes, name: str | os.PathLike, form: Any = object) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{name}: not JSON ({error.msg} at line {error.lineno}, column {error.colno}).") from None
     except ValueError as error:
-        raise ValueError(f"{name}: not JSON that is read here ({error}).") from None
+        raise ValueError(f"{name}: not JSON that is read here ({short_reason(error)}).") from None
     # In valid UTF-8 only an escape can make one.
     if _SURROGATE.search(data):
         _refuse_surrogates(value, name, "")

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from tfface.files import Unreadable, open_regular
+from tfface.files import Unreadable, open_regular, short_reason
 from tfface.zip_files import DAMAGED, open_archive
 
 _MAX_MEMBERS = 1000
@@ -57,7 +57,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
             except Unreadable:
                 raise
             except (*DAMAGED, ValueError, OSError) as error:
-                raise Unreadable(path, f"array {name[:200]!r} is damaged ({error})") from error
+                raise Unreadable(path, f"array {name[:200]!r} is damaged ({short_reason(error)})") from error
         return arrays
 
 

@@ -5,7 +5,7 @@ import struct
 import zipfile
 import zlib
 
-from tfface.files import Unreadable
+from tfface.files import Unreadable, short_reason
 
 # Deflate reaches 1000 on zeros. Names in UTF-32 that resemble each other reach 40.
 MAX_RATIO = 100
@@ -30,7 +30,7 @@ def open_archive(path: str | os.PathLike, file):
     try:
         archive = zipfile.ZipFile(file)
     except (*DAMAGED, ValueError, OSError) as error:
-        raise Unreadable(path, f"not a zip archive ({error})") from error
+        raise Unreadable(path, f"not a zip archive ({short_reason(error)})") from error
     size = os.fstat(file.fileno()).st_size
     total = 0
     for info in archive.infolist():

@@ -238,7 +238,7 @@ def test_onnx_file_of_another_network_is_refused_with_what_was_found(network, tm
         insightface.load_weights(build("mobilefacenet"), path)
     other = tmp_path / "other.onnx"
     torch.onnx.export(build_torch("mobilefacenet"), torch.zeros(1, 3, *images().shape[1:3]), other, dynamo=False)
-    with pytest.raises(ValueError, match=r"other.onnx: another network: the model continues with the BatchNorm"):
+    with pytest.raises(ValueError, match=r"other.onnx: another network: the model continues with .*Normalization '"):
         insightface.load_weights(build("insightface_mobilefacenet"), other)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

@@ -8,7 +8,7 @@ import h5py
 import keras
 
 from tfface import json_files
-from tfface.files import Unreadable, open_regular
+from tfface.files import Unreadable, open_regular, short_reason
 from tfface.zip_files import DAMAGED, open_archive
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -89,7 +89,7 @@ def _member(path, archive, name, limit):
     except Unreadable:
         raise
     except (*DAMAGED, ValueError, OSError) as error:
-        raise Unreadable(path, f"{name} is damaged ({error})") from error
+        raise Unreadable(path, f"{name} is damaged ({short_reason(error)})") from error
 
 
 def _check_classes(path, value):

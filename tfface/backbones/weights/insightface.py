@@ -125,7 +125,7 @@ def _read_safetensors(path):
     except OSError:
         raise
     except Exception as error:  # The library's errors have no common base.
-        raise ValueError(f"not a .safetensors file that can be read ({error}).") from None
+        raise ValueError(f"not a .safetensors file that can be read ({files.short_reason(error)}).") from None
     return _without_prefix({key: np.asarray(value, np.float32) for key, value in state.items()})
 
 

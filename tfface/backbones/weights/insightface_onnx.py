@@ -180,7 +180,9 @@ def _evaluated(node, inputs):
         names = [name for name in node.input if name]
         return np.asarray(ReferenceEvaluator(node).run(None, dict(zip(names, inputs, strict=True)))[0])
     except Exception as error:  # The evaluator's errors have no common base.
-        raise ValueError(f"its node {node.op_type} {node.name!r} cannot be computed ({error}).") from None
+        raise ValueError(
+            f"its node {node.op_type} {node.name!r} cannot be computed ({files.short_reason(error)})."
+        ) from None
 
 
 def _array(tensor, folder):
@@ -214,7 +216,7 @@ def _array(tensor, folder):
     try:
         return numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"its tensor {tensor.name!r} is damaged ({error}).") from None
+        raise ValueError(f"its tensor {tensor.name!r} is damaged ({files.short_reason(error)}).") from None
 
 
 def _in_order_of_computation(model):

@@ -5,7 +5,8 @@ import pathlib
 
 import numpy as np
 
-from tfface.data.formats.text_lists import read_lines, short_reason
+from tfface.data.formats.text_lists import read_lines
+from tfface.files import short_reason
 
 _POINTS = 30
 _EYE, _NOSE, _MOUTH = slice(12, 18), 21, 25

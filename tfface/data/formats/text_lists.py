@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 import pandas as pd
 
-from tfface.files import open_regular, read_regular
+from tfface.files import open_regular, read_regular, short_reason
 
 # Twice the size of MegaFace's list of a million images; a wrong file must not fill the memory.
 _MAX_BYTES, _MAX_LINES = 128 << 20, 1 << 22
 # The pairs of IJB-C take 0.2 GB.
 _MAX_TABLE_BYTES, _MAX_FIRST_LINE, _CSV_CHUNK = 1 << 29, 1 << 12, 1 << 14
-_MAX_PATH, _MAX_REASON = 1024, 400
+_MAX_PATH = 1024
 
 BAD_NAME = "a name with a control character, or that is not UTF-8"
 NUMBER = r"([1-9]\d{0,6})"
@@ -188,9 +188,3 @@ def open_table(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, bytes]]:
             raise ValueError(f"{path}: expected a first line of at most {_MAX_FIRST_LINE} bytes, got {line[:200]!r}...")
         file.seek(0)
         yield file, line
-
-
-def short_reason(error: BaseException) -> str:
-    """Returns the first line of an error's message, cut off: libraries quote the whole text that they cannot read."""
-    line = str(error).partition("\n")[0]
-    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."

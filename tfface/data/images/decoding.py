@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tfface.data.formats.image_files import JPEG_SIGNATURE, PNG_SIGNATURE, check_image_bytes, image_format
 from tfface.data.images import orientation
+from tfface.files import short_reason
 
 MAX_PIXELS = 64_000_000
 
@@ -60,7 +61,7 @@ def check_image(data: bytes) -> tuple[int, int]:
     except ValueError:
         raise
     except Exception as error:  # Pillow raises many types for damaged files: OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"a damaged image ({error})") from error
+        raise ValueError(f"a damaged image ({short_reason(error)})") from error
     try:
         # Pillow accepts damage that TensorFlow does not, such as a PNG without its end.
         decode_pixels(data)

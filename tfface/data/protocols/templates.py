@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tfface.data.formats.text_lists import check_path, open_table, short_reason
-from tfface.files import Unreadable
+from tfface.data.formats.text_lists import check_path, open_table
+from tfface.files import Unreadable, short_reason
 
 
 class TemplateFaces(NamedTuple):

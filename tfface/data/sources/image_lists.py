@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from tfface.data.formats.image_files import read_image_file
 from tfface.data.formats.landmarks import LANDMARK_COLUMNS, parse_landmarks
 from tfface.data.formats.recordio import identity_of_label
-from tfface.data.formats.text_lists import check_path, is_name, read_csv, short_reason
+from tfface.data.formats.text_lists import check_path, is_name, read_csv
 from tfface.data.sources.base import Item, file_state, upright
 from tfface.data.sources.file_source import FileSource
-from tfface.files import open_regular
+from tfface.files import open_regular, short_reason
 
 _MAX_LINE = 1 << 16
 

@@ -9,7 +9,7 @@ from tfface.data.formats.text_lists import check_path
 from tfface.data.sources.base import Item, upright
 from tfface.data.sources.file_source import FileSource
 from tfface.data.sources.folders import NO_IMAGES, NOT_IN_FOLDER, explain_depth, identity_of
-from tfface.files import Unreadable, open_regular
+from tfface.files import Unreadable, open_regular, short_reason
 from tfface.zip_files import DAMAGED, MAX_RATIO
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -42,7 +42,7 @@ class ZipSource(FileSource):
         except Unreadable:
             raise
         except (*DAMAGED, ValueError) as error:
-            raise ValueError(f"{path}: not a zip archive ({error}).") from error
+            raise ValueError(f"{path}: not a zip archive ({short_reason(error)}).") from error
 
     def __reduce__(self):
         return type(self), (self.location, self._prefix, self._depth)
@@ -87,7 +87,7 @@ class ZipSource(FileSource):
                 # Memory is reserved for all bytes asked for, so ask for no more than the member claims.
                 data = file.read(min(info.file_size, MAX_IMAGE_BYTES) + 1)
         except (*DAMAGED, KeyError) as error:
-            raise ValueError(f"a damaged member of the archive ({error})") from error
+            raise ValueError(f"a damaged member of the archive ({short_reason(error)})") from error
         check_image_bytes(len(data))
         return upright(data)
 

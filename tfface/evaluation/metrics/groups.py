@@ -11,7 +11,7 @@ import numpy as np
 
 from tfface.evaluation.metrics.pairs import Pairs
 from tfface.evaluation.metrics.verification_result import VerificationResult
-from tfface.files import Unreadable, read_regular
+from tfface.files import Unreadable, read_regular, short_reason
 
 _MAX_BYTES = 256 << 20
 _MAX_NUMBERS = 8  # A column with more distinct numbers is cut at its quartiles.
@@ -131,7 +131,7 @@ def read_groups(path: str | os.PathLike) -> dict[str, dict[str, str]]:
     except Unreadable:
         raise
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path}: not a CSV file of groups ({error}).") from None
+        raise ValueError(f"{path}: not a CSV file of groups ({short_reason(error)}).") from None
     if len(header) < 2 or len(set(header)) < len(header):
         raise ValueError(f"{path}: expected a header with a key and distinct column names, got {str(header)[:200]}.")
     tables = {column: {} for column in header[1:]}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tfface.evaluation.reports.tables import read_results
-from tfface.files import read_regular
+from tfface.files import read_regular, short_reason
 
 # File names of protocols, and their names in papers.
 _DATASETS = {
@@ -122,7 +122,7 @@ def read_papers(path: str | os.PathLike) -> list[Numbers]:
         text = read_regular(path, _MAX_PAPERS_BYTES).decode()
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file ({error}).") from None
+        raise ValueError(f"{path}: not a CSV file ({short_reason(error)}).") from None
     # Files of release 0.1 hold percentages only, and say so.
     if header not in (_COLUMNS, [*_COLUMNS[:-1], "percent"]):
         raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {str(header)[:200]}.")

@@ -57,7 +57,7 @@ def read(path: pathlib.Path, content: bytes) -> Embedder:
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no narrower base class.
-        raise ValueError(f"{str(path)!r} is not an ONNX file that can be run ({error}).") from None
+        raise ValueError(f"{str(path)!r} is not an ONNX file that can be run ({files.short_reason(error)}).") from None
     ends = [
         {end.name: (end.type, [side if isinstance(side, int) else -1 for side in end.shape]) for end in side}
         for side in (session.get_inputs(), session.get_outputs())

@@ -107,7 +107,9 @@ def read(path: pathlib.Path, content: bytes) -> Embedder:
         signatures = interpreter.get_signature_list()
         run = interpreter.get_signature_runner("serving_default") if "serving_default" in signatures else None
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{str(path)!r} is not a TensorFlow Lite file that can be run ({error}).") from None
+        raise ValueError(
+            f"{str(path)!r} is not a TensorFlow Lite file that can be run ({files.short_reason(error)})."
+        ) from None
     if run is None:
         raise ValueError(f"{str(path)!r} has no signature 'serving_default', only {sorted(signatures)}.")
     ends = [
