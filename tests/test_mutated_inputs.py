@@ -43,10 +43,11 @@ def json_documents(folder):
     point = {"far": 0.001, "tar": 0.5, "threshold": 0.25, "measured_far": 0.001, "genuine": 1}
     result = {"name": "lfw", "genuine_pairs": 3, "impostor_pairs": 3, "accuracy": {"mean": 0.9, "std": 0.1}}
     result |= {"auc": 0.9, "eer": 0.1, "tar_at_far": [point], "threshold": None}
+    angles = {"w_ec": None, "w_inter": None, "intra": 38.45, "inter": 65.83}
     for name, content in {
         "dataset.json": dataset,
         "run/identities.json": ["Ann", "Bob \\ \ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), "[{"],
-        "results.json": {"context": {"flip": True}, "results": [result]},
+        "results.json": {"context": {"flip": True}, "results": [result], "angles": angles},
     }.items():
         (folder / name).write_text(json.dumps(content, indent=1))
 
