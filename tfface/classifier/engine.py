@@ -37,8 +37,8 @@ class Operands(typing.NamedTuple):
     weights: tf.Tensor  # [n · sub_centers, d]
     bias: tf.Tensor  # [n], or [0]
     context: dict  # of [B]
-    labels: tf.Tensor  # int32 [B]
-    classes: tf.Tensor  # int32 [n], -1 for none
+    labels: tf.Tensor  # int64 [B]
+    classes: tf.Tensor  # int64 [n], -1 for none
     counts: tf.Tensor  # bool [n]
 
     def part(self, start, size):
@@ -128,8 +128,11 @@ class Engine:
           ValueError: the number of classes is not static, with chunks.
         """
         names, values = list(context or {}), list((context or {}).values())
-        labels = tf.cast(labels, tf.int32)
-        classes = tf.range(weights.shape[0] // self.sub_centers) if classes is None else tf.cast(classes, tf.int32)
+        # Not int32, which TensorFlow compares on the host: a matrix [B, n] would go to the GPU in each step.
+        labels = tf.cast(labels, tf.int64)
+        if classes is None:
+            classes = tf.range(weights.shape[0] // self.sub_centers, dtype=tf.int64)
+        classes = tf.cast(classes, tf.int64)
         if self.chunk_size is not None and classes.shape[0] is None:
             raise ValueError(
                 "chunks of sampled classes need batches of a static size: batch(..., drop_remainder=True); "

@@ -104,20 +104,29 @@ def gather_integers(values: tf.Tensor) -> Integers:
       `Integers`.
     """
     size = tf.shape(values)[0]
-    # As the bits of floats, as in `gather_batch`.
-    whole = tf.bitcast(all_gather(tf.bitcast(_with_replica_index(values), tf.float32)), tf.int32)
+    whole = _integers(all_gather(_with_replica_index(values)))
     start = _first_own(whole[:, 1])
-    return Integers(whole[:, 0], lambda tensor: tensor[start : start + size])
+    return Integers(tf.cast(whole[:, 0], tf.int32), lambda tensor: tensor[start : start + size])
+
+
+# On GPUs, TensorFlow computes with int32 on the host, and a step would wait for it. So integers become bits before they
+# are put together, and int64 as soon as they are integers again.
 
 
 def _with_replica_index(values):
-    """Integers [n] beside the index of the replica that they come from, int32 [n, 2]."""
-    return tf.stack([tf.cast(values, tf.int32), tf.fill(tf.shape(values), replica_index())], axis=1)
+    """Integers [n] beside the index of the replica that they come from, as the bits of float32 [n, 2]."""
+    index = tf.bitcast(tf.constant(replica_index(), tf.int32), tf.float32)
+    return tf.stack([tf.bitcast(tf.cast(values, tf.int32), tf.float32), tf.fill(tf.shape(values), index)], axis=1)
+
+
+def _integers(columns):
+    """The int64 integers of columns of bits."""
+    return tf.cast(tf.bitcast(columns, tf.int32), tf.int64)
 
 
 def _first_own(replicas):
     """Returns the first entry of this replica among gathered ones, given the replica index of each entry."""
-    return tf.reduce_sum(tf.cast(replicas < replica_index(), tf.int32))
+    return tf.cast(tf.reduce_sum(tf.cast(replicas < replica_index(), tf.int64)), tf.int32)
 
 
 class Batch(typing.NamedTuple):
@@ -145,32 +154,37 @@ def gather_batch(embeddings: tf.Tensor, labels: tf.Tensor, sample_weight: tf.Ten
     Raises:
       tf.errors.InvalidArgumentError: a replica has no example, or the gradients of its losses differ.
     """
-    size, dimension = tf.shape(embeddings)[0], embeddings.shape[1]
+    dimension, static_size = embeddings.shape[1], embeddings.shape[0]
+    size = static_size or tf.shape(embeddings)[0]
     sample_weight = tf.ones([size]) if sample_weight is None else tf.cast(sample_weight, tf.float32)
     integers = _with_replica_index(labels)
 
     @tf.custom_gradient
     def gathered_embeddings(embeddings):
-        # Integers travel as the bits of floats.
-        columns = [embeddings, tf.bitcast(integers, tf.float32), sample_weight[:, None]]
-        whole = all_gather(tf.concat(columns, axis=1))
-        rest = tf.bitcast(whole[:, dimension : dimension + 2], tf.int32)
-        start = _first_own(rest[:, 1])
-        # Not tf.math.bincount, which has no deterministic kernel on GPUs.
-        owners = tf.reduce_sum(tf.one_hot(rest[:, 1], replica_count(), dtype=tf.int32), axis=0)
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(owners > 0), [_EMPTY, owners], summarize=64)]):
-            outputs = whole[:, :dimension], rest[:, 0], whole[:, -1], start
+        whole = all_gather(tf.concat([embeddings, integers, sample_weight[:, None]], axis=1))
+        rest = _integers(whole[:, dimension : dimension + 2])
+        start, checks = None, []
+        if not static_size:
+            start = _first_own(rest[:, 1])
+            # Not tf.math.bincount, which has no deterministic kernel on GPUs.
+            owners = tf.reduce_sum(tf.one_hot(rest[:, 1], replica_count()), axis=0)
+            checks.append(tf.debugging.Assert(tf.reduce_all(owners > 0), [_EMPTY, owners], summarize=64))
+        with tf.control_dependencies(checks):
+            outputs = [whole[:, :dimension], rest[:, 0], whole[:, -1], *([] if start is None else [start])]
 
         def gradient(upstream, *_):
-            return sum_over_replicas(tf.convert_to_tensor(upstream))[start : start + size]
+            own = replica_index() * static_size if start is None else start
+            return sum_over_replicas(tf.convert_to_tensor(upstream))[own : own + size]
 
         return outputs, gradient
 
-    whole, labels, weights, start = gathered_embeddings(embeddings)
-    if embeddings.shape[0] is not None:
+    whole, labels, weights, *start = gathered_embeddings(embeddings)
+    if static_size:
         # tf.distribute gives a static size only where all replicas have it.
+        start = [tf.constant(replica_index() * static_size)]
         for tensor in (whole, labels, weights):
-            tensor.set_shape([embeddings.shape[0] * replica_count(), *tensor.shape[1:]])
+            tensor.set_shape([static_size * replica_count(), *tensor.shape[1:]])
+    (start,) = start
 
     @tf.custom_gradient
     def own(losses):

@@ -85,8 +85,8 @@ class BroadFace(HeadWrapper):
         past_embeddings, past_labels = self._past_batch(past, current, tf.stop_gradient(embeddings), labels)
 
         size = tf.shape(labels)[0]
-        queued = tf.reduce_sum(tf.cast(past.valid, tf.int32))
-        all_size, all_queued = tf.unstack(collectives.sum_over_replicas(tf.cast(tf.stack([size, queued]), tf.float32)))
+        queued = tf.reduce_sum(tf.cast(past.valid, tf.float32))
+        all_size, all_queued = tf.unstack(collectives.sum_over_replicas(tf.stack([tf.cast(size, tf.float32), queued])))
         share = all_size / (all_size + all_queued)
         losses = self.head.call(
             _with_gradient_of(embeddings, embeddings / share),
@@ -113,7 +113,7 @@ class BroadFace(HeadWrapper):
         rows = class_rows.numbers(labels)
         if not self.compensate:
             return (rows[:, 0], None), None
-        numbers = tf.concat([tf.reshape(tf.cast(rows, tf.int32), [-1]), tf.cast(past_rows, tf.int32)], axis=0)
+        numbers = tf.concat([tf.reshape(tf.cast(rows, tf.int64), [-1]), past_rows], axis=0)
         # Faces of no class have negative numbers; they get any row and are not compensated.
         weights = class_rows.fetch(tf.maximum(numbers, 0))
         count = tf.size(rows)
@@ -188,8 +188,8 @@ class EmbeddingQueue(keras.layers.Layer):
 
     def push(self, embeddings: tf.Tensor, rows: tf.Tensor, class_weights: tf.Tensor | None = None):
         """Adds examples in their order; each replaces the oldest."""
-        count = tf.shape(rows, out_type=tf.int64)[0]
-        last = tf.range(count, dtype=tf.int64)[-self.size :]
+        count = tf.cast(tf.shape(rows)[0], tf.int64)
+        last = tf.cast(tf.range(tf.shape(rows)[0])[-self.size :], tf.int64)
         places = (self.pushed.value + last)[:, None] % self.size
         rings = {"embeddings": embeddings, "rows": tf.cast(rows, tf.int64), "class_weights": class_weights}
         for name, values in rings.items():

@@ -85,7 +85,7 @@ class RowSGD(keras.optimizers.SGD):
     def _update_rows(self, weights, momentum, gradient, rate, shrinkage, coupling):
         rows = gradient.indices
         # Rows may repeat: the gradients of all occurrences add up, momentum and decay count at the first.
-        first = tf.cast(_first_occurrences(rows), weights.dtype)[:, None]
+        first = _first_occurrences(rows, weights.dtype)[:, None]
         of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, 1])
         of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, 1])
         change, change_of_momentum = _changes(
@@ -112,9 +112,10 @@ def _rows_of(variable, rows):
     return tf.raw_ops.ResourceGather(resource=variable.handle, indices=rows, dtype=variable.dtype)
 
 
-def _first_occurrences(rows):
-    """Returns bool [n]: whether each of rows [n] appears for the first time."""
+def _first_occurrences(rows, dtype):
+    """Returns [n] of this dtype: 1 where each of rows [n] appears for the first time, 0 elsewhere."""
     order = tf.argsort(rows, stable=True)
     ordered = tf.gather(rows, order)
     first = tf.concat([[True], ordered[1:] != ordered[:-1]], axis=0)
-    return tf.scatter_nd(order[:, None], first, tf.shape(rows, out_type=order.dtype))
+    # Not bool, which has no kernel on GPUs.
+    return tf.scatter_nd(order[:, None], tf.cast(first, dtype), tf.shape(rows, out_type=order.dtype))
