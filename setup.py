@@ -30,7 +30,7 @@ setup(
     package_data={
         "tfface": ["py.typed"],
         "tfface.cli": ["paper_results.csv"],
-        "tfface.experiments": ["*.flags"],
+        "tfface.experiments": ["*.flags", "*/*.flags"],
     },
     entry_points={"console_scripts": ["tfface = tfface.cli.main:main"]},
     install_requires=[

@@ -76,7 +76,8 @@ def test_a_bad_flagfile_ends_a_program_in_one_sentence(tmp_path):
         ("itself", "itself: a flagfile that includes itself: "),
         ("large", "large: expected at most 1 MB"),
         ("bytes", "bytes: not a text file"),
-        ("nowhere", "nowhere: no such flagfile; tfface comes with broadface.flags, "),
+        ("nowhere", "nowhere: no such flagfile; tfface comes with arcface/, broadface/, cfp.flags, "),
+        ("broadface/tabel1.flags", "no such flagfile; tfface comes with broadface/base.flags, broadface/"),
         ("no/quickstart.flags", "no/quickstart.flags: no such flagfile; "),
         ("0", "flagfiles include each other more than 16 deep"),
     ):
@@ -89,10 +90,11 @@ def test_a_bad_flagfile_ends_a_program_in_one_sentence(tmp_path):
 def test_a_packaged_flagfile_is_found_by_its_name_unless_the_working_directory_has_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = pathlib.Path(__file__).resolve().parents[1] / "scripts" / "flagfiles"
-    assert set(flagfiles.packaged()) == {path.name for path in source.glob("*.flags")} >= {"quickstart.flags"}
-    for path in source.glob("*.flags"):
-        named = flagfiles.expand(["p", f"--flagfile={path.name}", "--seed=1"])
-        assert named == flagfiles.expand(["p", "--flagfile", str(path), "--seed=1"]) and len(named) > 10
+    there = {path.relative_to(source).as_posix(): path for path in source.rglob("*.flags")}
+    assert flagfiles.packaged() == there and there.keys() >= {"quickstart.flags", "arcface/table2.flags"}
+    for name, path in there.items():
+        named = flagfiles.expand(["p", f"--flagfile={name}", "--seed=1"])
+        assert named == flagfiles.expand(["p", "--flagfile", str(path), "--seed=1"]) and len(named) > 2
     (tmp_path / "mine.flags").write_text("--flagfile=cfp.flags\n--epochs=1\n")
     included = flagfiles.expand(["p", "--flagfile=mine.flags"])
     assert included == [*flagfiles.expand(["p", "--flagfile=cfp.flags"]), "--epochs=1"]

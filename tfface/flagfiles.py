@@ -36,9 +36,9 @@ def read_lines(path: str | os.PathLike) -> list[str]:
 
 
 def packaged() -> dict[str, pathlib.Path]:
-    """Returns the paths of the flagfiles that come with tfface, one per experiment, by name."""
+    """Returns the paths of the flagfiles that come with tfface, by name: "cfp.flags", "arcface/table2.flags"."""
     folder = next(filter(pathlib.Path.is_dir, _PLACES), _PLACES[0])
-    return {path.name: path for path in sorted(folder.glob("*.flags"))}
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.flags"))}
 
 
 def flags_of(lines, path=None):
@@ -50,7 +50,7 @@ def flags_of(lines, path=None):
 def expand(arguments, upgrade=flags_of):
     """Puts the flags of the files that `--flagfile` names in the place of it, so that nothing else reads them.
 
-    A name without a folder that is not a file of the working directory may be that of a packaged flagfile.
+    A name that is not a file of the working directory may be that of a packaged flagfile, such as arcface/table2.flags.
 
     Args:
       arguments: list of str, a command line: the program and its arguments.
@@ -99,7 +99,11 @@ def _read(path):
     try:
         return read_lines(path)
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such flagfile; tfface comes with {', '.join(packaged())}.") from None
+        folder = os.path.dirname(path)
+        # Those of its folder, or what there is at the top.
+        known = [name for name in packaged() if folder and os.path.dirname(name) == folder]
+        known = known or list(dict.fromkeys(name.partition("/")[0] + "/" * ("/" in name) for name in packaged()))
+        raise ValueError(f"{path}: no such flagfile; tfface comes with {', '.join(known)}.") from None
 
 
 def _included(path, upgrade, within):

@@ -19,7 +19,7 @@ PAGES = sorted(
         ROOT / "CONTRIBUTING.md",
         # Those of docs/extend run in a library that has its examples (test_extend.py).
         *(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "extend"),
-        *(ROOT / "scripts" / "flagfiles").glob("*.flags"),
+        *(ROOT / "scripts" / "flagfiles").rglob("*.flags"),
         *(ROOT / "tfface" / "cli").rglob("*.py"),
     )
 )
@@ -71,7 +71,7 @@ def wrong(text, markdown):
             found += [f"{command}: no flag --{flag}" for flag in flags if flag not in known]
         found += [
             f"{command}: no packaged flagfile {name}"
-            for name in re.findall(r"--flagfile=([\w-]+\.flags)", command)
+            for name in re.findall(r"--flagfile=(?!scripts/)([\w/-]+\.flags)", command)
             if name not in flagfiles.packaged() and name != "my.flags"
         ]
     return found
