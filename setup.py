@@ -57,7 +57,7 @@ setup(
         # The stubs, tensorflow-serving-api, ask for the plain tensorflow: they are installed apart, with --no-deps.
         "serving": ["grpcio>=1.60"],
         "onnx": ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.18"],
-        "test": ["pytest>=8.0", "pytest-xdist>=3.5", "scikit-learn>=1.4"],
+        "test": ["pytest>=8.0", "pytest-xdist>=3.5", "pyyaml>=6.0", "scikit-learn>=1.4"],
     },
     keywords=[
         "face recognition",

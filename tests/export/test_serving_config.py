@@ -49,6 +49,19 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert f'base_path: "{tmp_path}/here"' in (tmp_path / "here/serving/models.config").read_text()
 
 
+def test_the_server_may_see_the_export_elsewhere(tmp_path):
+    write_serving_config(tmp_path / "serving", tmp_path / "face" / "1", "/models")
+    assert 'base_path: "/models/face"' in (tmp_path / "serving/models.config").read_text()
+
+
+def test_monitoring_parses(tmp_path):
+    monitoring_config_pb2 = pytest.importorskip("tensorflow_serving.config.monitoring_config_pb2")
+    write_serving_config(tmp_path / "serving", tmp_path / "face" / "1")
+    text = (tmp_path / "serving" / "monitoring.config").read_text()
+    config = text_format.Parse(text, monitoring_config_pb2.MonitoringConfig()).prometheus_config
+    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")
+
+
 @pytest.mark.parametrize("version", ["latest", "v1", "1.0", "²"])
 def test_a_folder_that_is_no_version_is_refused(tmp_path, version):
     with pytest.raises(ValueError, match="version number"):

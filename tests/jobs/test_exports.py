@@ -283,6 +283,7 @@ def test_a_wrong_export_does_not_appear(run_dir, tmp_path, monkeypatch):
         ("a.onnx", {"serving_config": "serving"}, "serves SavedModels"),
         ("a.tflite", {"layout": "nchw"}, "layout 'nchw' is for .onnx files"),
         ("latest", {"serving_config": "serving"}, "version number"),
+        ("face/1", {"serving_root": "/models"}, "serving_root '/models' belongs to --serving_config"),
     ],
 )
 def test_contradictions_are_refused_before_any_work(tmp_path, name, options, message):

@@ -36,7 +36,15 @@ _CALIBRATION = flags.DEFINE_string(
     "calibration", None, "For --quantize=int8: records (dataset folder or glob) of faces like those to be embedded."
 )
 _SERVING_CONFIG = flags.DEFINE_string(
-    "serving_config", None, "Folder to write TensorFlow Serving's models.config and batching.config to."
+    "serving_config",
+    None,
+    "Folder to write TensorFlow Serving's models.config, batching.config and monitoring.config to.",
+)
+_SERVING_ROOT = flags.DEFINE_string(
+    "serving_root",
+    None,
+    "For --serving_config: the folder above NAME as the server sees it, such as /models in a container. Default: its "
+    "place on this machine.",
 )
 
 
@@ -54,6 +62,7 @@ def main() -> None:
         quantize=None if _QUANTIZE.value == "none" else _QUANTIZE.value,
         calibration=_CALIBRATION.value,
         serving_config=_SERVING_CONFIG.value,
+        serving_root=_SERVING_ROOT.value,
         layout=_LAYOUT.value,
     )
     found, threshold = result.agreement, result.card["threshold"]
@@ -66,7 +75,7 @@ def main() -> None:
         print(f"  threshold {threshold['value']:.4f} at FAR {threshold['far']:g} of {threshold['protocol']}")
     for note in result.notes:
         print(f"  {note}")
-    if _SERVING_CONFIG.value:
+    if _SERVING_CONFIG.value and not _SERVING_ROOT.value:
         print(f"Next: tensorflow_model_server --model_config_file={_SERVING_CONFIG.value}/models.config")
     else:
         print(f"Next: tfface embed --model={result.path} --data=photos --output=photos.npz")

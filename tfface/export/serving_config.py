@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import posixpath
 
 from google.protobuf import text_encoding
 
@@ -34,22 +35,37 @@ max_enqueued_batches { value: 64 }
 num_batch_threads { value: 4 }
 """
 
+_MONITORING = """\
+# For tensorflow_model_server --monitoring_config_file=: metrics for Prometheus on the port of REST.
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
 
-def write_serving_config(folder: str | os.PathLike, saved_model: str | os.PathLike) -> None:
-    """Writes `models.config` and `batching.config` for TensorFlow Serving.
+
+def write_serving_config(
+    folder: str | os.PathLike, saved_model: str | os.PathLike, root: str | os.PathLike | None = None
+) -> None:
+    """Writes `models.config`, `batching.config` and `monitoring.config` for TensorFlow Serving.
 
     Args:
       folder: folder to write to; made if absent.
-      saved_model: folder of the export, NAME/VERSION. It is served as NAME, from its current path.
+      saved_model: folder of the export, NAME/VERSION. It is served as NAME.
+      root: the folder of NAME as the server sees it, such as `/models` in a container; None: where it is now.
 
     Raises:
       ValueError: the folder is not named so that TensorFlow Serving can find it.
     """
     folder = pathlib.Path(folder)
-    names = {"name": served_name(saved_model), "base_path": str(pathlib.Path(saved_model).resolve().parent)}
+    name = served_name(saved_model)
+    here = pathlib.Path(saved_model).resolve().parent
+    # The server runs on Linux, whatever this machine is.
+    names = {"name": name, "base_path": str(here) if root is None else posixpath.join(os.fspath(root), name)}
     escaped = {key: text_encoding.CEscape(value, True) for key, value in names.items()}
     files.write_atomically(folder / "models.config", _MODELS.format(**escaped).encode())
     files.write_atomically(folder / "batching.config", _BATCHING.encode())
+    files.write_atomically(folder / "monitoring.config", _MONITORING.encode())
 
 
 def served_name(saved_model: str | os.PathLike) -> str:

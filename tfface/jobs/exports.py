@@ -43,6 +43,7 @@ def export_model(
     quantize: Literal["float16", "int8"] | None = None,
     calibration: str | os.PathLike | None = None,
     serving_config: str | os.PathLike | None = None,
+    serving_root: str | None = None,
     layout: Literal["nhwc", "nchw"] = "nhwc",
 ) -> ExportResult:
     """Exports a trained model with its card; a fresh process first checks that it gives the model's embeddings.
@@ -59,7 +60,8 @@ def export_model(
       results: `results.json` of `tfface evaluate` for the model or an export of it; default: that of the run.
       quantize: precision of a `.tflite` file: None, "float16" or "int8".
       calibration: for "int8", records (dataset folder or glob) of faces like those that will be embedded.
-      serving_config: folder for `models.config` and `batching.config` of TensorFlow Serving, or None.
+      serving_config: folder for the configuration files of TensorFlow Serving, or None.
+      serving_root: the folder above NAME as the server sees it, such as "/models" in a container; None: its place here.
       layout: of the images that a `.onnx` file takes: "nhwc", or "nchw" for runtimes that want the channels first.
 
     Returns:
@@ -71,7 +73,7 @@ def export_model(
     """
     output = pathlib.Path(output)
     kind = output.suffix if output.suffix in formats.FILES else "SavedModel"
-    _check_arguments(output, kind, quantize, calibration, serving_config, layout)
+    _check_arguments(output, kind, quantize, calibration, serving_config, serving_root, layout)
     encoder = load_encoder(model)
     card = model_card(model, encoder, flip=flip, far=far, protocol=protocol, results=results)
     card["export"] = {"format": kind, "quantize": quantize or "none"}
@@ -94,14 +96,14 @@ def export_model(
         for made in sorted(staging.iterdir(), key=lambda path: path.name == output.name):
             os.replace(made, output.parent / made.name)
     if serving_config is not None:
-        export.write_serving_config(serving_config, output)
+        export.write_serving_config(serving_config, output, serving_root)
     notes = list(card["notes"])
     if kind == "SavedModel" and not (output / export.WARMUP_FILE).is_file():
         notes.append("No warm-up requests: the package tensorflow-serving-api is not installed.")
     return ExportResult(output, card, agreement, notes)
 
 
-def _check_arguments(output, kind, quantize, calibration, serving_config, layout):
+def _check_arguments(output, kind, quantize, calibration, serving_config, serving_root, layout):
     if output.is_dir() or kind == "SavedModel" and output.exists():
         raise ValueError(f"cannot export to {str(output)!r}: the path exists already.")
     if quantize not in (None, "float16", "int8"):
@@ -120,6 +122,8 @@ def _check_arguments(output, kind, quantize, calibration, serving_config, layout
         if kind != "SavedModel":
             raise ValueError(f"TensorFlow Serving serves SavedModels, got {str(output)!r}.")
         export.served_name(output)
+    elif serving_root is not None:
+        raise ValueError(f"serving_root {serving_root!r} belongs to --serving_config, which is not given.")
 
 
 def _write(encoder, path, kind, card, quantize, calibration, layout):
