@@ -14,7 +14,7 @@ LIBRARY = ROOT / "tfface"
 FLOORS = (
     ("cli",),
     ("jobs",),
-    ("config",),
+    ("config", "figures"),
     ("training", "export"),
     ("heads",),
     ("classifier", "losses"),

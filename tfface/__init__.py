@@ -13,6 +13,7 @@ _ROOMS = (
     "distribute",
     "evaluation",
     "export",
+    "figures",
     "heads",
     "jobs",
     "losses",

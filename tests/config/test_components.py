@@ -12,7 +12,7 @@ import tfface
 from tfface.config import components, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 
-OTHERS = ("augmentation", "initializer", "protocol", "pooling")  # Not flags of a training by these names.
+OTHERS = ("augmentation", "initializer", "protocol", "figure", "pooling")  # Not flags of a training by these names.
 FLAGS = {kind: kind for kind in components.KINDS if kind not in OTHERS}
 FLAGS["augmentation"] = "augment"
 ALL = [(kind, name) for kind in FLAGS for name in components.names(kind)]

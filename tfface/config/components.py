@@ -49,6 +49,7 @@ KINDS = {
     "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
     "batches": Kind("tfface.data", "BATCHES"),
     "protocol": Kind("tfface.protocols"),
+    "figure": Kind("tfface.figures"),
     "pooling": Kind("tfface.evaluation", "POOLINGS"),
     "initializer": Kind("keras.initializers"),
 }

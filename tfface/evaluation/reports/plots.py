@@ -16,8 +16,8 @@ from tfface.evaluation.metrics.verification import roc
 from tfface.evaluation.metrics.verification_result import VerificationResult, several
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_IMPOSTOR_COLOUR = "#8C8C8C"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+IMPOSTOR_COLOUR = "#8C8C8C"
 _AXES = {
     "ROC": ("false accept rate FAR (fraction of impostors)", "true accept rate TAR (fraction of genuine pairs)"),
     "CMC": ("rank", "probes found up to this rank (fraction)"),
@@ -186,13 +186,16 @@ def _draw_roc(axes, results):
 
 def _draw_histograms(panels, results, degrees=False):
     unit = angles_of_cosines if degrees else np.asarray
-    scores = [unit(values) for result in results for values in (result.genuine_scores, result.impostor_scores)]
+    drawn = [unit(values) for result in results for values in (result.genuine_scores, result.impostor_scores)]
     # The margin keeps bins apart if a collapsed model gives every pair the same score.
     margin = 0.5 if degrees else 0.005
-    edges = np.linspace(min(map(np.min, scores)) - margin, max(map(np.max, scores)) + margin, 81)
+    edges = np.linspace(min(map(np.min, drawn)) - margin, max(map(np.max, drawn)) + margin, 81)
     for axes, result, colour in zip(panels, results, _styles()[0], strict=False):
-        _draw_shares(axes, unit(result.impostor_scores), edges, _IMPOSTOR_COLOUR, "impostor pairs")
-        _draw_shares(axes, unit(result.genuine_scores), edges, colour, "genuine pairs")
+        for scores, shade, kind in (
+            (result.impostor_scores, IMPOSTOR_COLOUR, "impostor pairs"),
+            (result.genuine_scores, colour, "genuine pairs"),
+        ):
+            draw_counts(axes, np.histogram(unit(scores), edges)[0], edges, shade, kind)
         if np.isfinite(result.threshold):
             threshold = float(unit(result.threshold))
             label = f"threshold {threshold:.1f}°" if degrees else f"threshold {threshold:.3f}"
@@ -211,12 +214,13 @@ def _draw_histograms(panels, results, degrees=False):
 
 def _styles():
     """Returns endless colours and line styles; the styles shift by one with every round of colours."""
-    colours = itertools.cycle(_COLOURS)
-    lines = (_LINES[(number + number // len(_COLOURS)) % len(_LINES)] for number in itertools.count())
+    colours = itertools.cycle(COLOURS)
+    lines = (_LINES[(number + number // len(COLOURS)) % len(_LINES)] for number in itertools.count())
     return colours, lines
 
 
-def _draw_shares(axes, scores, edges, colour, label):
-    heights = 100 * np.histogram(scores, edges)[0] / len(scores)
+def draw_counts(axes, counts: np.ndarray, edges: np.ndarray, colour: str, label: str) -> None:
+    """Draws a histogram, int [bins] counts between float [bins + 1] edges, as percentages of all that it counts."""
+    heights = 100 * counts / max(counts.sum(), 1)
     axes.stairs(heights, edges, fill=True, color=colour, alpha=0.45)
     axes.stairs(heights, edges, color=colour, linewidth=1.4, label=label)
