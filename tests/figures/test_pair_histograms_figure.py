@@ -91,5 +91,5 @@ def test_files_that_cannot_be_drawn_are_refused(embeddings, tmp_path):
     export.save_embeddings(tmp_path / "a.npz", export.Embeddings(embeddings.vectors, embeddings.keys))
     with pytest.raises(ValueError, match="have no labels; `pairs` names a list"):
         PairHistograms(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="got 1 and 2"):
+    with pytest.raises(ValueError, match="got 2 for 1 files"):
         PairHistograms(tmp_path / "a.npz", ["one", "two"])

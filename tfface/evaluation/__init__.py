@@ -24,7 +24,7 @@ from tfface.evaluation.metrics.verification import (
     tar_at_far,
 )
 from tfface.evaluation.metrics.verification_result import VerificationResult
-from tfface.evaluation.metrics.weight_cosines import CosineDistribution, pairwise_cosines
+from tfface.evaluation.metrics.weight_cosines import CosineDistribution, nearest_cosines, pairwise_cosines
 from tfface.evaluation.protocols.exhaustive import ExhaustiveResult, exhaustive_tar_at_far
 from tfface.evaluation.protocols.megaface import MegaFaceResult, megaface_challenge
 from tfface.evaluation.protocols.template_protocols import (
@@ -87,6 +87,7 @@ __all__ = [
     "measures_table",
     "megaface_challenge",
     "nearest_angles",
+    "nearest_cosines",
     "nearest_neighbour_angle",
     "pair_scores",
     "pairwise_cosines",

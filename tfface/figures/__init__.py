@@ -7,7 +7,10 @@ from tfface import lazy
 
 _HOMES = {
     "base": ("PaperFigure",),
+    "class_weight_cosines": ("ClassWeightCosines",),
+    "nearest_class_weights": ("NearestClassWeights",),
     "pair_histograms": ("PairHistograms",),
+    "random_directions": ("RandomDirections",),
 }
 
 # What `--figure` and the list of components name.

@@ -4,6 +4,7 @@ import abc
 import io
 import os
 import pathlib
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -68,6 +69,24 @@ def panels(count: int, width: float, height: float, columns: int = 1) -> tuple[F
         axes.grid(color="#DDDDDD", linewidth=0.8)
         axes.set_axisbelow(True)
     return figure, grid[:count]
+
+
+def several(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """Returns one path, or some, as a list.
+
+    Raises:
+      ValueError: there is none.
+    """
+    found = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not found:
+        raise ValueError(f"a figure needs at least one path, got {paths!r}.")
+    return found
+
+
+def name_of(path: str | os.PathLike) -> str:
+    """Returns the name of a file or folder without the end of a file of embeddings, for the title of its panel."""
+    path = pathlib.Path(os.path.abspath(path))
+    return path.stem if path.suffix in (".npz", ".tfrecord") else path.name
 
 
 def _format(path):

@@ -1,7 +1,6 @@
 """Scores of genuine and impostor pairs: ArcFace's Figures 6 and 7, SphereFace2's Figure 5."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from tfface.data.protocols.pair_lists import read_pairs
 from tfface.evaluation.exact.pair_histograms import PairCounts, count_pairs
 from tfface.evaluation.exact.similarity import pair_scores
 from tfface.evaluation.reports.plots import COLOURS, IMPOSTOR_COLOUR, draw_counts
-from tfface.figures.base import PaperFigure, panels
+from tfface.figures.base import PaperFigure, name_of, panels, several
 
 
 class PairHistograms(PaperFigure):
@@ -46,11 +45,10 @@ class PairHistograms(PaperFigure):
         seed: int = 0,
         degrees: bool = True,
     ):
-        self.paths, lists = _several(embeddings), _several(pairs) if pairs else []
-        if not self.paths or len(lists) not in (0, len(self.paths)):
-            raise ValueError(
-                f"`embeddings` must name files and `pairs` a list for each, got {len(self.paths)} and {len(lists)}."
-            )
+        self.paths = several(embeddings)
+        lists = several(pairs) if pairs else []
+        if len(lists) not in (0, len(self.paths)):
+            raise ValueError(f"`pairs` must name a list for each file, got {len(lists)} for {len(self.paths)} files.")
         self.degrees = degrees
         edges = np.cos(np.radians(np.linspace(180, 0, 181))) if degrees else np.linspace(-1, 1, 201)
         edges[[0, -1]] = -1, 1
@@ -74,17 +72,13 @@ class PairHistograms(PaperFigure):
             places = np.degrees(np.arccos(edges)) if self.degrees else edges
             for counts, shade, kind in ((impostor, IMPOSTOR_COLOUR, "impostor"), (genuine, colour, "genuine")):
                 draw_counts(axes, counts[order], places[order], shade, f"{counts.sum():,} {kind} pairs")
-            axes.set_title(pathlib.Path(path).stem, fontsize=10, loc="left", parse_math=False)
+            axes.set_title(name_of(path), fontsize=10, loc="left", parse_math=False)
             axes.set_xlim(places.min(), places.max())
             axes.set_ylim(bottom=0)
             axes.set_ylabel(f"pairs (% per {'degree' if self.degrees else 'bin of 0.01'})")
             axes.legend(fontsize=9)
         grid[-1].set_xlabel("angle between embeddings (degrees)" if self.degrees else "cosine similarity")
         return figure
-
-
-def _several(paths):
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def _listed(found, path, edges):

@@ -1,9 +1,12 @@
-"""Distribution of the cosines between class weights: D-Softmax's Figure 4."""
+"""Cosines between class weights: of all pairs (D-Softmax's Figure 4), and of each with the nearest of another class."""
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from tfface.evaluation.exact.search import highest_scores
+from tfface.evaluation.exact.similarity import UnitVectors
 from tfface.evaluation.metrics.directions import unit_rows
 
 _BLOCK_VALUES = 1 << 24
@@ -58,3 +61,31 @@ def pairwise_cosines(class_weights: np.ndarray, bins: int = 200) -> CosineDistri
     pairs = len(unit) * (len(unit) - 1) // 2
     mean = total / pairs
     return CosineDistribution(counts, edges, float(mean), float(np.sqrt(max(0.0, squares / pairs - mean**2))))
+
+
+def nearest_cosines(
+    class_weights: np.ndarray, sub_centers: int = 1, progress: Callable[[Iterable], Iterable] = iter
+) -> np.ndarray:
+    """Finds the exact cosine of every class weight with the nearest one of another class.
+
+    A million class weights are searched in blocks of float32 products; memory besides the array is bounded.
+
+    Args:
+      class_weights: float [K C, D], of any positive lengths; the C sub-centers of a class one after another.
+      sub_centers: int C.
+      progress: function around the list of blocks, such as `tfface.progress.bar`.
+
+    Returns:
+      float64 [K C].
+
+    Raises:
+      ValueError: there are fewer than two classes, the rows are not a multiple of C, or one is zero or not finite.
+    """
+    count = len(class_weights)
+    if sub_centers < 1 or count % sub_centers or count < 2 * sub_centers:
+        raise ValueError(f"at least 2 classes of {sub_centers} class weights are needed, got {count} class weights.")
+    vectors = UnitVectors(class_weights, "class_weights")
+    rows = np.arange(count)
+    of_class = (rows // sub_centers * sub_centers)[:, None] + np.arange(sub_centers)
+    own = (np.repeat(rows, sub_centers), of_class.ravel())
+    return highest_scores(vectors, vectors, 1, mates=own, progress=progress)[0][:, 0]
