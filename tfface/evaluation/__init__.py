@@ -1,7 +1,12 @@
 """Protocols, metrics and reports of face recognition on NumPy arrays; TensorFlow is not needed."""
 
 from tfface.evaluation.exact.similarity import pair_scores
-from tfface.evaluation.metrics.angles import AngleStatistics, angle_statistics, nearest_angles
+from tfface.evaluation.metrics.angles import (
+    AngleStatistics,
+    angle_statistics,
+    angles_to_class_weights,
+    nearest_angles,
+)
 from tfface.evaluation.metrics.confidence import bootstrap_tar_at_far, wilson_interval
 from tfface.evaluation.metrics.drift import embedding_drift
 from tfface.evaluation.metrics.gallery import identify_others
@@ -66,6 +71,7 @@ __all__ = [
     "Templates",
     "VerificationResult",
     "angle_statistics",
+    "angles_to_class_weights",
     "area_under_curve",
     "best_threshold",
     "bootstrap_tar_at_far",

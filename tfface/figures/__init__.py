@@ -7,6 +7,7 @@ from tfface import lazy
 
 _HOMES = {
     "base": ("PaperFigure",),
+    "angle_distributions": ("AngleDistributions",),
     "class_weight_cosines": ("ClassWeightCosines",),
     "nearest_class_weights": ("NearestClassWeights",),
     "pair_histograms": ("PairHistograms",),

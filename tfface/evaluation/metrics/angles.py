@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfface.evaluation.metrics.directions import angles_between, unit_rows
+from tfface.evaluation.metrics.directions import angles_between, angles_of_cosines, unit_rows
 
 _BLOCK_VALUES = 1 << 24
 
@@ -95,3 +95,46 @@ def nearest_angles(vectors: np.ndarray) -> np.ndarray:
         cosines[own, start + own] = -np.inf
         nearest[start : start + rows] = cosines.argmax(axis=1)
     return angles_between(unit, unit[nearest])
+
+
+def angles_to_class_weights(
+    embeddings: np.ndarray, labels: np.ndarray, class_weights: np.ndarray, sub_centers: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures the angle of every embedding to its own class and to the nearest other one, its hardest negative.
+
+    With sub-centers, the angle to a class is that to its nearest sub-center. The class weights are read in blocks, so
+    that only they are as large as the number of classes.
+
+    Args:
+      embeddings: float [N, D], of any positive lengths.
+      labels: int [N].
+      class_weights: float [K C, D], K > 1, of any positive lengths; the C sub-centers of class k are the rows from k C.
+      sub_centers: int C.
+
+    Returns:
+      (positive, hardest_negative): float64 [N] each, degrees.
+
+    Raises:
+      ValueError: shapes do not fit, a label has no class weight, or a vector is zero or not finite.
+
+    Reference:
+      Deng et al., ArcFace, CVPR 2019, Figure 4a.
+    """
+    unit, labels, weights = unit_rows(embeddings, "embeddings"), np.asarray(labels), np.asarray(class_weights)
+    if labels.shape != (len(unit),) or labels.dtype.kind not in "iu":
+        raise ValueError(f"`labels` must be int [{len(unit)}], got {labels.dtype} {labels.shape}.")
+    classes, rest = divmod(len(weights), sub_centers)
+    if weights.ndim != 2 or weights.shape[1] != unit.shape[1] or rest or classes < 2:
+        raise ValueError(f"`class_weights` must be [K {sub_centers}, {unit.shape[1]}] with K > 1, got {weights.shape}.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"`labels` must be in [0, {classes}), got {labels.min()} to {labels.max()}.")
+    positive, negative = np.full(len(unit), -np.inf), np.full(len(unit), -np.inf)
+    at_once = max(1, _BLOCK_VALUES // (len(unit) * sub_centers))
+    for start in range(0, classes, at_once):
+        block = unit_rows(weights[start * sub_centers : (start + at_once) * sub_centers], "class_weights")
+        cosines = (unit @ block.T).reshape(len(unit), -1, sub_centers).max(axis=2)
+        own = np.flatnonzero((labels >= start) & (labels < start + cosines.shape[1]))
+        positive[own] = cosines[own, labels[own] - start]
+        cosines[own, labels[own] - start] = -np.inf
+        negative = np.maximum(negative, cosines.max(axis=1))
+    return angles_of_cosines(positive), angles_of_cosines(negative)
