@@ -45,15 +45,15 @@ STAYS = [
     (".*", "waits (If|StatelessIf|Assert)", "labels, embeddings and the weights of losses are checked"),
     (
         r"(Rand|DSoftmax[BK]).*|.*, (sampled|forest), .*",
-        f"no kernel RandomIndexShuffle|waits ({_SMALL})",
-        "classes are drawn on the host, from vectors of labels and seeds",
+        f"no kernel RandomIndexShuffle|waits ({_SMALL})|on host (AddV2|Mul|Reshape|StridedSlice)",
+        "classes are drawn on the host, from vectors of labels and seeds, and become numbers of rows there",
     ),
     (
         r".*(partitioned|in BroadFace|with losses).*",
         f"waits ({_SMALL}|Where)",
         "small vectors of indices: queues, sub-centers, and rows that other replicas have",
     ),
-    (".*with losses.*", "on host (AddV2|Equal|StridedSlice)", "examples, or sampled classes, compared with each other"),
+    (".*with losses.*", "on host (AddV2|Equal|Slice|StridedSlice)", "examples or classes compared with each other"),
     (".*", "through host .*", "with op determinism only"),
     (
         "serving_default|compare|detect_free_align",
