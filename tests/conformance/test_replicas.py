@@ -1,7 +1,9 @@
 """Every head × {alone, in BroadFace, with each loss} on several replicas is the same training as on one device."""
 
+import gc
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,6 +54,14 @@ def states(head):
     queue = getattr(head, "queue", None)
     left_out = {id(variable) for variable in queue.variables} if queue else set()
     return [variable for variable in head.non_trainable_variables if id(variable) not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Two thousand networks and their graphs would take all memory."""
+    yield
+    keras.utils.clear_session()
+    gc.collect()
 
 
 _one_device = {}
