@@ -109,13 +109,6 @@ def test_the_command_of_the_wheel_trains_and_exports_in_an_empty_folder(installe
     assert "InitializeLog" not in evaluated.stderr
 
 
-def test_the_wheel_has_every_flagfile(installed):
-    source = ROOT / "scripts" / "flagfiles"
-    there = {path.relative_to(source) for path in source.rglob("*.flags")}
-    folder = installed / "tfface" / "experiments"
-    assert {path.relative_to(folder) for path in folder.rglob("*.flags")} == there
-
-
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
 def test_help_of_a_program_of_the_wheel_names_its_flags(installed, tmp_path, program):
     done = tfface(installed, tmp_path, *program, "--help")
