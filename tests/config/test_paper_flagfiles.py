@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import pathlib
 import re
 import shlex
@@ -52,6 +53,7 @@ def commands(name, program="train"):
     return found
 
 
+@functools.cache
 def parsed(*arguments):
     values = flags.FlagValues()
     train_config.define_flags(values)
