@@ -20,7 +20,8 @@ from tfface.export.formats.loading import is_export
 from tfface.optimizers import schedules
 from tfface.optimizers.kinds import weights_of_kinds
 from tfface.training import keras_files
-from tfface.training.checkpoints.saving import restore_encoder
+from tfface.training.checkpoints.saving import restore_encoder, restore_head
+from tfface.training.checkpoints.warm_start import read_identities
 from tfface.training.face_model import FaceModel
 
 
@@ -197,3 +198,18 @@ def load_encoder(path: str | os.PathLike) -> keras.Model:
     encoder = build_encoder(train_config.read_flagfile(path / train_config.FLAGFILE), precision="float32")
     restore_encoder(encoder, path / "checkpoints")
     return encoder
+
+
+def load_head(run_dir: str | os.PathLike) -> keras.layers.Layer:
+    """Loads the head of a run from its newest checkpoint, with all of its classes on one device.
+
+    Raises:
+      ValueError: the folder is not a run, or has no usable checkpoint.
+      OSError: its settings cannot be read.
+    """
+    run_dir = pathlib.Path(run_dir)
+    settings = dataclasses.replace(train_config.read_flagfile(run_dir / train_config.FLAGFILE), partition="none")
+    head = build_head(settings, len(read_identities(run_dir)))
+    head.build((None, settings.embedding_dim))
+    restore_head(head, run_dir / "checkpoints")
+    return head

@@ -12,6 +12,7 @@ _HOMES = {
     "nearest_class_weights": ("NearestClassWeights",),
     "pair_histograms": ("PairHistograms",),
     "random_directions": ("RandomDirections",),
+    "toy_embeddings": ("ToyEmbeddings",),
 }
 
 # What `--figure` and the list of components name.

@@ -175,6 +175,22 @@ def restore_encoder(encoder: keras.Model, folder: str | os.PathLike) -> str:
     return path
 
 
+def restore_head(head: keras.layers.Layer, folder: str | os.PathLike) -> str:
+    """Restores a head that is built, with all of its classes on one device, from the newest checkpoint of a folder.
+
+    Returns:
+      str, path of the checkpoint.
+
+    Raises:
+      ValueError: there is none, or it is damaged or of another head.
+    """
+    path = latest_checkpoint(folder)
+    if path is None:
+        raise ValueError(f"{folder}: no checkpoint.")
+    _read(path, _numbered("head", head.variables))
+    return path
+
+
 def checkpoint_files(path: str | os.PathLike) -> pathlib.Path:
     """Returns the path prefix of the files of a checkpoint."""
     return pathlib.Path(path) / "variables"
