@@ -9,6 +9,7 @@ _HOMES = {
     "base": ("PaperFigure",),
     "angle_distributions": ("AngleDistributions",),
     "class_weight_cosines": ("ClassWeightCosines",),
+    "decision_margins": ("DecisionMargins",),
     "nearest_class_weights": ("NearestClassWeights",),
     "pair_histograms": ("PairHistograms",),
     "random_directions": ("RandomDirections",),
