@@ -10,6 +10,7 @@ _HOMES = {
     "angle_distributions": ("AngleDistributions",),
     "class_weight_cosines": ("ClassWeightCosines",),
     "decision_margins": ("DecisionMargins",),
+    "embedding_drift": ("EmbeddingDrift",),
     "nearest_class_weights": ("NearestClassWeights",),
     "pair_histograms": ("PairHistograms",),
     "random_directions": ("RandomDirections",),

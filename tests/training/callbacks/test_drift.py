@@ -29,7 +29,7 @@ def test_drift_of_a_rotation(tmp_path):
     drift = EmbeddingDrift(tmp_path, np.ones((4, 1)), [0, 1, 2, 0], every=10, start_step=0, total_steps=26, window=5)
     model.fit(np.ones((26, 1)), np.zeros(26, int), batch_size=1, verbose=0, callbacks=[Plane(), drift])
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"drift-{n}.{kind}" for n in (10, 20, 26) for kind in ("csv", "png")
+        f"drift-{n}.{kind}" for n in (10, 20, 26) for kind in ("csv", "png", "npz")
     }
     for step in (10, 20, 26):
         with (tmp_path / f"drift-{step}.csv").open() as file:
@@ -42,6 +42,11 @@ def test_drift_of_a_rotation(tmp_path):
             moved = np.exp(1j * np.radians(step - age)) + now - then
             expected = 1 - (moved / abs(moved) * np.exp(-1j * np.radians(step))).real
             assert float(row["with_compensation"]) == pytest.approx(expected, abs=2e-6)
+    ends = np.load(tmp_path / "drift-26.npz")
+    for name, angle in (("past", 21.0), ("current", 26.0)):
+        np.testing.assert_allclose(ends[name], [[np.cos(np.radians(angle)), np.sin(np.radians(angle))]] * 4, atol=1e-5)
+    moved = np.exp(1j * np.radians(21.0)) + np.exp(1j * np.radians(13.0)) - np.exp(1j * np.radians(10.5))
+    np.testing.assert_allclose(ends["compensated"], [[moved.real, moved.imag]] * 4, atol=1e-5)
     with Image.open(tmp_path / "drift-26.png") as picture:
         assert picture.width >= 700
 

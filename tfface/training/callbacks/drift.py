@@ -7,14 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfface import evaluation, files
+from tfface.evaluation.metrics.drift import compensate
 from tfface.training.callbacks.steps import StepCallback
 
 
 class EmbeddingDrift(StepCallback):
-    """Follows the embeddings of some training images over a window of steps; writes `drift-STEP.csv` and `.png`.
+    """Follows embeddings of some training images over a window of steps; writes `drift-STEP.csv`, `.png` and `.npz`.
 
-    They show the mean cosine error of embeddings by their age in steps, as in a queue, with and without compensation by
-    the movement of their class weights. Each step of the window costs one pass over the images.
+    The first two show the mean cosine error of embeddings by their age in steps, as in a queue, with and without
+    compensation by the movement of their class weights. The third has the embeddings at the ends of the window, float32
+    [N, D] each: `past`, `compensated` and `current`. Each step of the window costs one pass over the images.
 
     Args:
       folder: path of the run.
@@ -27,7 +29,7 @@ class EmbeddingDrift(StepCallback):
       ValueError: the window is longer than `every`, or shorter than 1.
 
     Reference:
-      Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Figure 5a.
+      Kim et al., "BroadFace: Looking at Tens of Thousands of People at Once for Face Recognition", 2020, Figure 5.
     """
 
     def __init__(
@@ -83,6 +85,13 @@ class EmbeddingDrift(StepCallback):
             f"{age},{max(one, 0):.6f},{max(other, 0):.6f}"
             for age, (one, other) in enumerate(zip(*errors.values(), strict=True))
         ]
+        ends = {
+            "past": embeddings[0],
+            "compensated": compensate(embeddings[0], class_weights[0], class_weights[-1]).astype(np.float32),
+            "current": embeddings[-1],
+        }
+        with files.replacing(self.folder / f"drift-{step}.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, **ends)
         files.write_atomically(self.folder / f"drift-{step}.csv", ("\n".join(lines) + "\n").encode())
         with files.replacing(self.folder / f"drift-{step}.png") as temporary:
             drift_figure(errors).savefig(temporary, format="png")
