@@ -61,7 +61,7 @@ def test_prints_a_row_for_each_size_and_concurrency(rest, model, tmp_path):
     output = tmp_path / "load.csv"
     flags = ("--batch_sizes=1,2", "--concurrency=1,2", "--requests=3", f"--output={output}", "--model=faces")
     command = [sys.executable, str(ROOT / "benchmarks" / "serving.py"), f"--server={rest()}", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     table = [line.split() for line in done.stdout.splitlines()]
     assert [line[:3] for line in table[-4:]] == [["1", "1", "3"], ["1", "2", "3"], ["2", "1", "3"], ["2", "2", "3"]]
