@@ -9,7 +9,7 @@ from tfface.evaluation.metrics.angles import (
 )
 from tfface.evaluation.metrics.confidence import bootstrap_tar_at_far, wilson_interval
 from tfface.evaluation.metrics.drift import embedding_drift
-from tfface.evaluation.metrics.gallery import identify_others
+from tfface.evaluation.metrics.gallery import NearPerson, identify_others, nearest_people
 from tfface.evaluation.metrics.groups import GroupResult, GroupTable, group_results, read_groups
 from tfface.evaluation.metrics.hardest import ScoredPair, hardest_pairs
 from tfface.evaluation.metrics.identification import Identification, IdentificationPoint, identify
@@ -60,6 +60,7 @@ __all__ = [
     "Identification",
     "IdentificationPoint",
     "MegaFaceResult",
+    "NearPerson",
     "OperatingPoint",
     "Pooling",
     "ProtocolResult",
@@ -95,6 +96,7 @@ __all__ = [
     "nearest_angles",
     "nearest_cosines",
     "nearest_neighbour_angle",
+    "nearest_people",
     "pair_scores",
     "pairwise_cosines",
     "plot_embeddings",

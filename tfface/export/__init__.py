@@ -1,7 +1,7 @@
 """Export of encoders for serving, and embeddings from encoders and exports."""
 
 from tfface import needs_tensorflow  # noqa: F401
-from tfface.export.card import read_facts, write_card
+from tfface.export.card import read_facts, read_threshold, write_card
 from tfface.export.check import Agreement, check_export
 from tfface.export.embedding.embedder import Embedder, Embeddings, embed_dataset, encoder_embedder
 from tfface.export.embedding.files import load_embeddings, save_embeddings
@@ -28,6 +28,7 @@ __all__ = [
     "load_embeddings",
     "onnx",
     "read_facts",
+    "read_threshold",
     "save_embeddings",
     "saved_model",
     "served_name",

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfface import files, json_files
+from tfface.json_files import Either, Number
 
 _WORDS = {"auc": "AUC", "eer": "EER", "far": "FAR", "tar": "TAR", "sha256": "SHA-256", "tfface": "tfface version"}
 
+_THRESHOLD = {"value": Number(-2, 2, whole=False), "far": Number(0, 1, whole=False), "protocol": str}
 _FACTS = {"sha256": str, "flip": bool, "export": {"quantize": str, ...: object}, ...: object}
 
 
@@ -58,6 +60,24 @@ def read_facts(export: str | os.PathLike) -> dict[str, Any] | None:
     except ValueError:
         return None
     return {"network_sha256": card["sha256"], "flip": card["flip"], "quantize": card["export"]["quantize"]}
+
+
+def read_threshold(export: str | os.PathLike) -> dict[str, Any] | None:
+    """Reads the threshold that the card of an export states, for the network and the flip mode of the export.
+
+    Args:
+      export: path of an export.
+
+    Returns:
+      dict with `value` (float), `far` (float) and `protocol` (str); None without a card, or if it states none.
+
+    Raises:
+      ValueError: the card is damaged.
+    """
+    path = card_files(export)[0]
+    if not path.is_file():
+        return None
+    return json_files.read(path, {"threshold": Either(None, _THRESHOLD), ...: object})["threshold"]
 
 
 def to_markdown(card: Mapping[str, Any]) -> str:

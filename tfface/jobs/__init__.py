@@ -7,6 +7,7 @@ __getattr__, __dir__ = lazy.exports(
     {
         "embedding": ("embed_images",),
         "exports": ("ExportResult", "export_model"),
+        "identification": ("Found", "Threshold", "find_people"),
         "image_folders": ("open_images",),
         "protocols": ("evaluate_protocols", "split_protocols"),
         "training": ("TrainResult", "train"),

@@ -20,14 +20,21 @@ def is_image_folder(images: str | os.PathLike | data.Records | data.ImageFolder)
 def folder_labels(keys: Sequence[str], depth: int = 1) -> np.ndarray:
     """Numbers the identities of a folder by name: int64 [N] for N keys such as identity/image.jpg.
 
-    Two Unicode forms of one name are one identity, as in conversion.
+    Args:
+      keys: paths of the images below the root, with `/`.
+      depth: int, number of folders that name an identity.
+    """
+    return np.unique(folder_names(keys, depth), return_inverse=True)[1].astype(np.int64)
+
+
+def folder_names(keys: Sequence[str], depth: int = 1) -> list[str]:
+    """Names the identity of each image of a folder; two Unicode forms of one name are one identity, as in conversion.
 
     Args:
       keys: paths of the images below the root, with `/`.
       depth: int, number of folders that name an identity.
     """
-    names = [unicodedata.normalize("NFC", identity_of(key, depth)) for key in keys]
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return [unicodedata.normalize("NFC", identity_of(key, depth)) for key in keys]
 
 
 def open_images(
