@@ -42,3 +42,13 @@ def test_its_lines_are_those_of_the_guide():
 
 def test_it_is_one_screen_and_a_half():
     assert len(README.splitlines()) <= 90
+
+
+def test_the_list_of_pages_has_every_page():
+    docs = ROOT / "docs"
+    text = (docs / "README.md").read_text(encoding="utf-8")
+    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text)}
+    pages = {path.name for path in docs.glob("*.md")} | {
+        f"{path.parent.name}/README.md" for path in docs.glob("*/README.md")
+    }
+    assert pages - linked == {"README.md"}
