@@ -1,7 +1,7 @@
 """Embeddings of two or three dimensions with decision boundaries: ArcFace's Figure 3, SphereFace2's Figures 7 and 8."""
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -17,7 +17,7 @@ from tfface.training.checkpoints.class_weights import read_class_weights
 
 _MOST_CLASSES = 100  # Boundaries compare every class with all others.
 _COORDINATES = ("x", "y", "z")
-_LINES = {
+_LINES: dict[str, tuple[Any, str]] = {
     "own": ("--", "boundary of the own class, with its margin"),
     "plain": (":", "boundary without a margin"),
     "other": ("-.", "boundary of the other classes, with their margin"),
@@ -75,6 +75,7 @@ class ToyEmbeddings(PaperFigure):
             )
         if labels is None or self.embeddings.vectors.shape[1] != dim or labels.max() >= len(names):
             raise ValueError(f"{embeddings}: expected the labelled images that {run} was trained on.")
+        self._labels: np.ndarray = labels
         self.boundaries: list[Boundary] = []
         if boundaries:
             if len(names) > _MOST_CLASSES:
@@ -85,7 +86,7 @@ class ToyEmbeddings(PaperFigure):
             self.boundaries = decision_boundaries(load_head(run), self.class_weights, np.unique(labels))
 
     def figure(self) -> Figure:
-        vectors, labels = self.embeddings.vectors, self.embeddings.labels
+        vectors, labels = self.embeddings.vectors, self._labels
         figure = plot_embeddings(vectors, labels, class_weights=self.class_weights, title=name_of(self.run))
         axes = figure.axes[0]
         classes = np.unique(labels).tolist()
