@@ -87,10 +87,17 @@ def test_the_report_has_every_list_with_its_pictures(folder, encoder, tmp_path):
             True,
             "is not verified while training: measure it by tfface evaluate",
         ),
+        (
+            ["YTF(frames='FOLDER/faces', splits='FOLDER/splits.txt')"],
+            False,
+            "is not verified while training: measure it by tfface evaluate",
+        ),
         (["LFV(root='x', pairs='y')"], True, "LFV"),
     ],
 )
 def test_what_cannot_be_verified_on_is_named(protocol, records, message, folder, encoder):
+    videos = "split number, pair number, first name, second name, is same?\n1, 1, A/0, A/1, 1\n"
+    (folder / "splits.txt").write_text(videos)
     protocol = [each.replace("PAIRS", f"{folder}/pairs.csv").replace("FOLDER", str(folder)) for each in protocol]
     with pytest.raises(ValueError, match=message):
         heldout(folder, encoder, records, protocol=protocol)

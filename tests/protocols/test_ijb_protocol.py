@@ -217,6 +217,17 @@ def test_missing_crops(model, benchmark, tmp_path):
     assert f"2 of {len(plan())} images missing" in page and "not those of the whole protocol" in page
 
 
+@pytest.mark.parametrize("same, message", [(1, "got 4 and 0"), (0, "got 0 and 4")])
+def test_pairs_of_one_kind_get_a_sentence(model, benchmark, tmp_path, same, message):
+    root, kind = benchmark
+    meta = shutil.copytree(root / "meta", tmp_path / "meta")
+    lines = [f"{template_of(p, 0)} {template_of(p + 1 - same, 1)} {same}\n" for p in range(4)]
+    (meta / f"ijb{kind.lower()}_template_pair_label.txt").write_text("".join(lines))
+    wrong = call(root, kind).replace(f"{root}/meta", str(meta))
+    with pytest.raises(ValueError, match=f"IJB-{kind}: genuine and impostor pairs of templates are needed, {message}"):
+        jobs.evaluate_protocols(model, [wrong], tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "file, line, message",
     [

@@ -18,7 +18,7 @@ from tfface.jobs.protocols import check_missing, pictures_of, split_protocols
 from tfface.jobs.report import people_in, write_results
 from tfface.jobs.thumbnails import read_thumbnails
 from tfface.jobs.verification import described, verification_pairs
-from tfface.protocols import PairProtocol
+from tfface.protocols import YTF, PairProtocol
 
 HARDEST = 8  # Pairs of each kind on the page of a run.
 
@@ -135,7 +135,8 @@ class HeldOut:
     def _of_protocols(self, settings, calls, folder):
         protocols = [components.build("protocol", call) for call in calls]
         for protocol, call in zip(protocols, calls, strict=True):
-            if not isinstance(protocol, PairProtocol):
+            # The pairs of YTF are of videos.
+            if not isinstance(protocol, PairProtocol) or isinstance(protocol, YTF):
                 raise ValueError(f"{call} is not verified while training: measure it by tfface evaluate --protocol=...")
             if protocol.name in self.described or [each.name for each in protocols].count(protocol.name) > 1:
                 raise ValueError(f"two lists of pairs are named {protocol.name}: verify on one of them.")

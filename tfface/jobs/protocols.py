@@ -99,7 +99,10 @@ def evaluate_protocols(
                     held[images.place] = embedder.embed(sets[images.place])
             work.mkdir(parents=True, exist_ok=True)
             embedded = [held[images.place] for images in needed[number]]
-            result = _with_images(protocol.evaluate(embedded, work), needed[number], sets)
+            try:
+                result = _with_images(protocol.evaluate(embedded, work), needed[number], sets)
+            except ValueError as error:
+                raise ValueError(f"{protocol.name}: {error}") from error
             _check_complete(result, allow_missing)
             measured.append(result)
             if isinstance(protocol, PairProtocol):
@@ -194,6 +197,8 @@ def completeness_of(result: Result) -> tuple[Completeness, ...]:
 
 def _with_images(result, needed, sets):
     """Adds to a result how many images there are in places of which a protocol needs all, because no list does."""
+    if isinstance(result, evaluation.VerificationResult):  # Of pairs, whose completeness it states.
+        return result
     found = tuple(sets[images.place].completeness(images) for images in needed if images.names is None and sets)
     return dataclasses.replace(result, completeness=(*result.completeness, *found)) if found else result
 

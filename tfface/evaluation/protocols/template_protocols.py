@@ -96,6 +96,8 @@ def verify_templates(
         raise ValueError(f"`left`, `right` and bool `same` must be [P], got {shapes}.")
     scores = pair_scores(templates.embeddings, templates.rows(left), templates.rows(right))
     genuine, impostor = scores[same], scores[~same]
+    if not genuine.size or not impostor.size:
+        raise ValueError(f"genuine and impostor pairs of templates are needed, got {genuine.size} and {impostor.size}.")
     points = tar_at_far(genuine, impostor, fars)
     return TemplateVerification(
         templates.pooling,
