@@ -265,6 +265,17 @@ def test_an_incomplete_protocol_is_an_error_unless_allowed_and_then_stated_every
         (row,) = csv.DictReader(file)
     assert (row["protocol_pairs"], row["missing_pairs"]) == ("120", str(missing))
     assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(f" ({120 - missing} of 120 pairs)")
+    (incomplete,) = comparison.read_run(tmp_path / "out").incomplete
+    assert incomplete == f"LFW: {missing} of 120 pairs"
+    run = [f"--runs={tmp_path / 'out'}", f"--output={tmp_path / 'table.csv'}"]
+    refused = finished("compare", *run)
+    assert refused.returncode == 1 and f"LFW: {missing} of 120 pairs. Papers' numbers" in refused.stderr
+    assert finished("compare", *run, "--allow_missing").returncode == 0
+
+
+def finished(*words):
+    """A finished call of the command `tfface`."""
+    return subprocess.run([sys.executable, "-m", "tfface", *words], cwd=ROOT, capture_output=True, text=True)
 
 
 def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):
@@ -276,6 +287,7 @@ def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):
     assert document["results"][0]["completeness"] == {"pairs": 120, "missing": 0, "examples": []}
     assert "missing" not in evaluation.to_table([result])
     assert comparison.read_run(tmp_path / "out").values["LFW accuracy"].endswith(" (120 pairs)")
+    assert comparison.read_run(tmp_path / "out").incomplete == ()
 
 
 def test_an_incomplete_protocol_stops_a_training_before_its_first_step(records, tmp_path):

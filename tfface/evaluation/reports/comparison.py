@@ -35,10 +35,12 @@ class Numbers(NamedTuple):
       name: str, name of the run, or method and source of the paper's line.
       values: dict from measure, such as "LFW accuracy" or "IJB-C TAR@1e-4", to its text: in percent, unless the measure
         names its unit, as "W-EC (degrees)" does.
+      incomplete: what is missing of each protocol that was measured in part, such as "LFW: 600 of 6000 pairs".
     """
 
     name: str
     values: dict[str, str]
+    incomplete: tuple[str, ...] = ()
 
 
 def read_run(path: str | os.PathLike) -> Numbers:
@@ -57,7 +59,7 @@ def read_run(path: str | os.PathLike) -> Numbers:
     """
     path = pathlib.Path(path)
     file = path / "results.json" if path.is_dir() else path
-    values = {}
+    values, incomplete = {}, []
     document = read_results(file)
     for result in document["results"]:
         dataset = _dataset(result["name"], document["context"])
@@ -65,12 +67,20 @@ def read_run(path: str | os.PathLike) -> Numbers:
             dataset = result["name"]
         accuracy, pairs = result["accuracy"], result["genuine_pairs"] + result["impostor_pairs"]
         completeness = result.get("completeness")
-        whole = f" of {completeness['pairs']}" if completeness and completeness["missing"] else ""
+        whole = ""
+        if completeness and completeness["missing"]:
+            whole = f" of {completeness['pairs']}"
+            incomplete.append(f"{dataset}: {completeness['missing']} of {completeness['pairs']} pairs")
         values[f"{dataset} accuracy"] = f"{100 * accuracy['mean']:.2f} ({pairs}{whole} pairs)"
         for point in result["tar_at_far"]:
             measure = f"{dataset} TAR@{point['far']:.0e}".replace("e-0", "e-")
             values[measure] = "n/a" if point["tar"] is None else f"{100 * point['tar']:.2f}"
     for result in document.get("protocols", ()):
+        incomplete += [
+            f"{result['name']}: {each['missing']} of {each['pairs']} {each.get('noun', 'pairs')}"
+            for each in result["completeness"]
+            if each["missing"]
+        ]
         for measure, rate in result["rates"].items():
             whole = "".join(
                 f" ({each['pairs'] - each['missing']} of {each['pairs']} {each.get('noun', 'pairs')})"
@@ -81,7 +91,7 @@ def read_run(path: str | os.PathLike) -> Numbers:
     if document.get("angles"):
         datasets = [_dataset(result["name"], document["context"]) for result in document["results"]]
         values |= _angles(document["angles"], datasets)
-    return Numbers(str(path), values)
+    return Numbers(str(path), values, tuple(incomplete))
 
 
 def _dataset(name, context):
