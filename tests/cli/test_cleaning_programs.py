@@ -151,7 +151,8 @@ def test_datasets_are_made_of_datasets(place, results):
 
 
 def test_datasets_are_looked_at(place, results):
-    assert "20 images of 4 identities, 0 bad" in results["inspect"][1] and (place / "look" / "index.html").exists()
+    assert "20 images of 4 identities\nread 20 images, left out 0\n" in results["inspect"][1]
+    assert (place / "look" / "index.html").exists()
     assert "20 good images, 0 problems" in results["verify"][1]
     assert results["damaged"][2].endswith("is damaged: 2 problems.\n")
     assert pd.read_csv(place / "damaged.csv")["kind"].tolist() == ["problem", "problem"]

@@ -86,7 +86,9 @@ def test_expected_angles_are_those_of_equation_7():
         log = math.lgamma(d / 2) - math.log(2 * math.sqrt(math.pi) * (d - 1)) - math.lgamma((d - 1) / 2)
         expected = n ** (-2 / (d - 1)) * math.gamma(1 + 1 / (d - 1)) * math.exp(-log / (d - 1))
         np.testing.assert_allclose(angles, np.degrees(expected))
-    assert len(RandomDirections(dims=[8], largest=10**6, nearest=True).draw().axes[0].get_lines()) == 2
+    closest, nearest = RandomDirections(dims=[8], smallest=10, largest=15, nearest=True).draw().axes[0].get_lines()
+    assert nearest.get_ydata().tolist() == [evaluation.nearest_neighbour_angle(n, 8) for n in range(10, 16)]
+    assert nearest.get_linestyle() != closest.get_linestyle()
 
 
 @pytest.mark.parametrize(

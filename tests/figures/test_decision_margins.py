@@ -31,6 +31,12 @@ def test_boundaries_are_those_of_the_formulas(head, expected):
     np.testing.assert_array_equal(own.get_xydata(), np.stack([DEGREES, figure.boundaries[0]], axis=1)[there])
     np.testing.assert_array_equal(other.get_xydata(), own.get_xydata()[:, ::-1])
     assert axes.get_title(loc="left") == head
+    # The margin is where neither class has its condition: class 1 is above its boundary, class 2 right of its own.
+    (margin,) = axes.collections
+    inside = margin.get_paths()[0].contains_points(
+        [(60, 60 + 1), (60, 60 - 1), (10, 10.5), (60, 120), (120, 60), (3, 2)]
+    )
+    assert inside.tolist() == [head != "NormSoftmax"] * 3 + [False, False, head[0] in "AC"]
 
 
 def test_four_heads_are_drawn_without_arguments():

@@ -34,8 +34,8 @@ def main() -> None:
     incomplete = [f"{run.name}, {each}" for run in runs for each in run.incomplete]
     if incomplete and not _ALLOW_MISSING.value:
         raise ValueError(
-            f"missing in {'; '.join(incomplete)}. Papers' numbers are of whole protocols; --allow_missing compares a part "
-            "with them, and the table says how much it is."
+            f"missing in {'; '.join(incomplete)}. Papers' numbers are of whole protocols; --allow_missing compares a "
+            "part with them, and the table says how much it is."
         )
     rows = comparison.compare(runs, papers)
     print(tables.align(rows))

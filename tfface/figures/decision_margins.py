@@ -46,7 +46,9 @@ class DecisionMargins(PaperFigure):
         for axes, head, other in zip(grid, self.heads, self.boundaries, strict=True):
             there = np.isfinite(other)
             x, y = degrees[there], other[there]
-            axes.fill(np.append(x, y[::-1]), np.append(y, x[::-1]), color="#CCCCCC", label="margin")
+            # Where no angle to the other class is large enough, the margin reaches to the end.
+            upper = np.where(there, other, 180)
+            axes.fill_between(degrees, np.interp(degrees, y, x, left=0), upper, color="#CCCCCC", label="margin")
             axes.plot(x, y, color=COLOURS[0], linestyle="--", linewidth=1.6, label="boundary of class 1")
             axes.plot(y, x, color=COLOURS[1], linestyle="--", linewidth=1.6, label="boundary of class 2")
             axes.set_title(head, fontsize=10, loc="left", parse_math=False)

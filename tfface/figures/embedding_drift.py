@@ -72,7 +72,7 @@ class EmbeddingDrift(PaperFigure):
         curves.set_ylim(bottom=0)
         curves.legend(fontsize=9, loc="upper left")
         for name, (mark, colour) in _MARKS.items():
-            scatter.plot(*self.places[name].T, mark, color=colour, markersize=4, label=name)
+            scatter.plot(*self.places[name].T, mark, color=colour, markersize=5, fillstyle="none", label=name)
         scatter.set_xlabel("t-SNE, first coordinate")
         scatter.set_ylabel("t-SNE, second coordinate")
         scatter.legend(fontsize=9)

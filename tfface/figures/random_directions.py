@@ -42,7 +42,7 @@ class RandomDirections(PaperFigure):
         self.counts = np.unique(np.geomspace(smallest, largest, 41).round().astype(np.int64))
 
     def figure(self) -> Figure:
-        figure, (axes,) = panels(1, 7.5, 4.5)
+        figure, (axes,) = panels(1, 9.5, 4.5)
         for number, dim in enumerate(self.dims):
             colour = COLOURS[number % len(COLOURS)]
             angles = [closest_pair_angle(int(count), dim) for count in self.counts]
@@ -54,5 +54,5 @@ class RandomDirections(PaperFigure):
         axes.set_xscale("log")
         axes.set_xlabel("number of classes")
         axes.set_ylabel("expected angle (degrees)")
-        axes.legend(fontsize=9)
+        axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure

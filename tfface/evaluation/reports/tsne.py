@@ -3,6 +3,7 @@
 import numpy as np
 
 _MOST_POINTS = 5000  # All pairs of points are held at once.
+_SHARPEST = 1e100  # If more points than the perplexity are equal, no precision is enough.
 _EXAGGERATION, _EXAGGERATED_STEPS = 12.0, 250
 
 
@@ -36,7 +37,8 @@ def tsne(points: np.ndarray, perplexity: float = 30.0, steps: int = 1000) -> np.
     places = np.zeros((len(points), 2))
     places[:, : sizes.size] = (left * sizes)[:, :2]
     places *= 1e-4 / max(places.std(axis=0)[0], 1e-300)
-    rate = max(len(points) / _EXAGGERATION / 4, 50.0)
+    # The curvature falls with the number of points, and is this much larger while affinities are exaggerated.
+    rate = len(points) / _EXAGGERATION / 4
     velocity, gains = np.zeros_like(places), np.ones_like(places)
     for step in range(steps):
         early = step < _EXAGGERATED_STEPS
@@ -55,14 +57,14 @@ def affinities(points: np.ndarray, perplexity: float) -> np.ndarray:
     squares -= squares.min(axis=1, keepdims=True)
     precision, low, high = np.ones(len(points)), np.zeros(len(points)), np.full(len(points), np.inf)
     # Scaled to the distances of each point, so that few halvings are enough.
-    precision /= np.maximum(np.median(squares, axis=1), 1e-300)
+    precision /= np.maximum(np.median(squares, axis=1), 1 / _SHARPEST)
     for _ in range(100):
         weights = np.exp(-squares * precision[:, None])
         shares = weights / weights.sum(axis=1, keepdims=True)
         entropy = -np.sum(np.where(shares > 0, shares * np.log(np.maximum(shares, 1e-300)), 0), axis=1)
         wide = entropy > np.log(perplexity)
         low, high = np.where(wide, precision, low), np.where(wide, high, precision)
-        precision = np.where(np.isinf(high), precision * 2, (low + high) / 2)
+        precision = np.minimum(np.where(np.isinf(high), precision * 2, (low + high) / 2), _SHARPEST)
     return (shares + shares.T) / (2 * len(points))
 
 
