@@ -1,5 +1,7 @@
 import hashlib
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -180,3 +182,16 @@ def test_bad_numbers_are_named(tmp_path, change):
     with pytest.raises(ValueError, match=str(next(iter(change.values())))):
         write_folder(tmp_path / "faces", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    code = """
+import sys
+from tfface.data.synthetic import rendering
+rendering.write_folder(sys.argv[1], 9999, 9, 56, 0, 2, lambda _: print("one", flush=True))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "faces"], stdout=subprocess.PIPE)
+    assert process.stdout.readline()
+    process.kill()
+    # Workers inherit the output, which ends with the last of them.
+    process.communicate(timeout=60)

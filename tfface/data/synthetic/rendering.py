@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import pathlib
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -179,7 +180,7 @@ def _write_all(folder, identities, images, size, seed, workers):
         return
     # A fork of a process in which TensorFlow already runs threads can hang, so workers are spawned.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         try:
             with interrupts.held():
                 # Chunks are small, because an interrupted worker first finishes its chunk.
@@ -188,6 +189,16 @@ def _write_all(folder, identities, images, size, seed, workers):
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _end_with_parent():
+    """Ends this worker when the process that started it is killed: the queue of jobs would never say so."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _write_identity(job):
