@@ -338,5 +338,6 @@ print(vectors.tolist(), sorted({{"tensorflow", "keras", "grpc"}} & sys.modules.k
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     # Only small helpers of tfface are imported besides.
-    helpers = ["tfface.files", "tfface.interrupts", "tfface.lazy", "tfface.progress", "tfface.registration"]
+    helpers = ["tfface.cli", "tfface.cli.startup_lines", "tfface.files", "tfface.interrupts", "tfface.lazy"]
+    helpers += ["tfface.progress", "tfface.registration"]
     assert done.stdout == f"{one_hot([b'2']).tolist()} [] {helpers}\n", done.stderr

@@ -478,7 +478,7 @@ def test_restrict_finds_names_under_another_extension_or_unicode_form(key, name)
     pairs = Pairs([name, name], ["b.jpg", "absent.jpg"], [True, False], [0, 1])
     kept, dropped = pairs.restrict([key, "b.jpg"])
     assert (_columns(kept), dropped) == (([key], ["b.jpg"], [True], [0]), 1)
-    assert kept.completeness == (2, 1, ("absent.jpg",))
+    assert kept.completeness == (2, 1, ("absent.jpg",), "pairs")
     assert str(kept.completeness) == "1 of 2 pairs missing, such as those of 'absent.jpg'"
 
 
