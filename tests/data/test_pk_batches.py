@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_pipeline import assert_equal
 
 import tfface
 from tfface import data, heads, losses
@@ -36,13 +37,6 @@ def dataset(tmp_path_factory, picture):
 def stream(shards, count, *, batches=BATCHES, **options):
     dataset = data.train_dataset(shards, image_size=(24, 20), batches=batches, **options)
     return list(dataset.take(count).as_numpy_iterator())
-
-
-def assert_equal(left, right):
-    assert len(left) == len(right) > 0
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_array_equal(one["image"], other["image"])
-        np.testing.assert_array_equal(one["label"], other["label"])
 
 
 def images_by_label(dataset):

@@ -25,7 +25,7 @@ _LINES: dict[str, tuple[Any, str]] = {
 
 
 class Boundary(NamedTuple):
-    """Where a class ends, seen from its class weight.
+    """Decision boundary of a class around its class weight.
 
     Attributes:
       label: int, the class.

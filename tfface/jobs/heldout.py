@@ -1,7 +1,8 @@
-"""What is verified while a network trains: held-out records, and protocols with images of their own."""
+"""Verification while a network trains: on held-out records, and on protocols with images of their own."""
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from tfface.config.train_config import TrainConfig
 from tfface.data.protocols.pair_lists import Pairs
 from tfface.jobs.protocol_embeddings import find_images
 from tfface.jobs.protocols import check_missing, pictures_of, split_protocols
-from tfface.jobs.report import people_in, write_results
+from tfface.jobs.report import keys_of, people_in, write_results
 from tfface.jobs.thumbnails import read_thumbnails
 from tfface.jobs.verification import described, verification_pairs
 from tfface.protocols import YTF, PairProtocol
@@ -60,12 +61,7 @@ class HeldOut:
     def __init__(
         self, settings: TrainConfig, encoder: keras.Model, records: data.Records | None, folder: str | os.PathLike
     ):
-        self._encoder = encoder
-        # In float32, because the export computes in it.
-        in_float32 = settings.precision == "float32"
-        self._network = encoder if in_float32 else build_encoder(settings, precision="float32")
-        self._embedder = export.encoder_embedder(self._network)
-        self._size = settings.image_size
+        self._settings, self._encoder = settings, encoder
         calls, lists = split_protocols(settings.protocol)
         if lists and records is None:
             raise ValueError(f"--heldout_data is needed: it names the images of {lists[0]}.")
@@ -73,15 +69,17 @@ class HeldOut:
         self.lists: list[str] = lists
         self.described: dict[str, str] = {}
         if records is not None:
-            self.places.append(self._of_records(settings, records, lists))
+            self.places.append(self._of_records(records, lists))
             drawn = dict.fromkeys(self.places[0].pairs, f"drawn with seed {settings.seed}")
             self.described = described(self.places[0].pairs) if lists else drawn
-        for place in self._of_protocols(settings, calls, folder):
+        for place in self._of_protocols(calls, folder):
             self.places.append(place)
             self.described |= described(place.pairs)
 
     def verify(self) -> list[evaluation.VerificationResult]:
         """Returns the result of every list of pairs with the network's current weights."""
+        if not self.places:
+            return []
         self._update()
         return [result for place in self.places for result in _results(place, place.embed())]
 
@@ -101,9 +99,7 @@ class HeldOut:
             embeddings = place.embed()
             found = _results(place, embeddings)
             kinds = {each.name: evaluation.hardest_pairs(each, place.pairs[each.name], HARDEST) for each in found}
-            shown = {
-                key for each in kinds.values() for kind in each for pair in kind for key in (pair.left, pair.right)
-            }
+            shown = keys_of(kinds.values())
             pictures |= dict.fromkeys(kinds, place.pictures(shown) if shown else {})
             results, hardest = results + found, hardest | kinds
             if embeddings.labels is not None:
@@ -122,17 +118,29 @@ class HeldOut:
         )
         return results
 
+    @functools.cached_property
+    def _network(self):
+        """The encoder, or a copy in float32, because the export computes in it; none is made if nothing is verified."""
+        in_float32 = self._settings.precision == "float32"
+        return self._encoder if in_float32 else build_encoder(self._settings, precision="float32")
+
+    @functools.cached_property
+    def _embedder(self):
+        return export.encoder_embedder(self._network)
+
     def _update(self):
         if self._network is not self._encoder:
             self._network.set_weights(self._encoder.get_weights())
 
-    def _of_records(self, settings, records, lists):
-        images = data.eval_dataset(records, 64, self._size)
+    def _of_records(self, records, lists):
+        settings = self._settings
+        images = data.eval_dataset(records, 64, settings.image_size)
         embed = self._embed(images, lambda: data.naming_bad_records(records))
         pairs = verification_pairs(embed(), lists, settings.heldout_pairs, settings.seed, settings.allow_missing)
         return Place(embed, pairs, lambda keys: read_thumbnails(records, keys))
 
-    def _of_protocols(self, settings, calls, folder):
+    def _of_protocols(self, calls, folder):
+        settings = self._settings
         protocols = [components.build("protocol", call) for call in calls]
         for protocol, call in zip(protocols, calls, strict=True):
             # The pairs of YTF are of videos.
@@ -149,7 +157,7 @@ class HeldOut:
             keys = [item.key for item in chosen.items]
             lists = [protocol for protocol in protocols if protocol.images()[0].place == place]
             pairs = {protocol.name: protocol.pairs.restrict(keys)[0] for protocol in lists}
-            embed = self._embed(chosen.dataset(64, self._size), chosen.naming_bad_images)
+            embed = self._embed(chosen.dataset(64, settings.image_size), chosen.naming_bad_images)
             yield Place(embed, pairs, lambda shown, found=found: pictures_of(found, shown))
 
     def _embed(self, images, naming_errors: Callable[[], contextlib.AbstractContextManager]):

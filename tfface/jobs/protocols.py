@@ -13,7 +13,7 @@ from tfface.config import components
 from tfface.evaluation.metrics.completeness import Completeness
 from tfface.jobs import provenance
 from tfface.jobs.protocol_embeddings import ImageSet, ProtocolEmbedder, embedded_from_file, find_images
-from tfface.jobs.report import write_results
+from tfface.jobs.report import keys_of, write_results
 from tfface.jobs.thumbnails import decode_thumbnails
 from tfface.jobs.verification import is_embeddings
 from tfface.protocols import Images, PairProtocol, Protocol
@@ -131,7 +131,8 @@ def evaluate_protocols(
             },
             hardest=hardest_pairs,
             pictures={
-                name: _pictures(kinds, sets[shown[name][1]]) if sets else {} for name, kinds in hardest_pairs.items()
+                name: pictures_of(sets[shown[name][1]], keys_of([kinds])) if sets else {}
+                for name, kinds in hardest_pairs.items()
             },
         )
         shutil.rmtree(work)
@@ -244,7 +245,3 @@ def pictures_of(found: ImageSet, keys: Collection[str]) -> dict[str, bytes]:
     """Returns the pictures of some images of a set, for a report: dict from key to the bytes of a JPEG file."""
     source = found.chosen.source
     return decode_thumbnails({item.key: source.read(item) for item in found.chosen.items if item.key in keys})
-
-
-def _pictures(kinds, found):
-    return pictures_of(found, {key for pairs in kinds for pair in pairs for key in (pair.left, pair.right)})

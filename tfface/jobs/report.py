@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def write_report(
         if columns
     }
     pairs = {result.name: evaluation.hardest_pairs(result, protocols[result.name], hardest) for result in results}
-    shown = {key for kinds in pairs.values() for kind in kinds for pair in kind for key in (pair.left, pair.right)}
+    shown = keys_of(pairs.values())
     pictures = read_thumbnails(images, shown) if images is not None and shown else {}
     identification, gallery_size, angles = people_in(embeddings, class_weights)
     write_results(
@@ -137,6 +137,11 @@ def write_results(
         hardest=hardest,
         pictures=pictures,
     )
+
+
+def keys_of(hardest: Iterable[Iterable[Iterable[evaluation.ScoredPair]]]) -> set[str]:
+    """Returns the keys of the images in the hardest pairs of lists, each with pairs of both kinds."""
+    return {key for kinds in hardest for kind in kinds for pair in kind for key in (pair.left, pair.right)}
 
 
 def people_in(

@@ -46,7 +46,7 @@ class Images:
 
     @functools.cached_property
     def place(self) -> tuple[str, str]:
-        """What identifies an image beside its name: where it is, and how it is aligned."""
+        """Location and alignment of the images; with its name, they identify an image."""
         landmarks = hashlib.sha256()
         if self.landmarks is not None:
             landmarks.update("\n".join(self.names or ()).encode())

@@ -167,9 +167,7 @@ def restore_encoder(encoder: keras.Model, folder: str | os.PathLike) -> str:
     Raises:
       ValueError: there is none, or it is damaged or of another network.
     """
-    path = latest_checkpoint(folder)
-    if path is None:
-        raise ValueError(f"{folder}: no checkpoint.")
+    path = _newest(folder)
     averaged = any(name.startswith("average/") for name in read_shapes(checkpoint_files(path)))
     _read(path, _numbered("average" if averaged else "encoder", encoder.variables))
     return path
@@ -184,9 +182,7 @@ def restore_head(head: keras.layers.Layer, folder: str | os.PathLike) -> str:
     Raises:
       ValueError: there is none, or it is damaged or of another head.
     """
-    path = latest_checkpoint(folder)
-    if path is None:
-        raise ValueError(f"{folder}: no checkpoint.")
+    path = _newest(folder)
     _read(path, _numbered("head", head.variables))
     return path
 
@@ -199,6 +195,13 @@ def checkpoint_files(path: str | os.PathLike) -> pathlib.Path:
 def head_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Returns the variables of a model's head by their names in checkpoints."""
     return _numbered("head", model.head.variables)
+
+
+def _newest(folder):
+    path = latest_checkpoint(folder)
+    if path is None:
+        raise ValueError(f"{folder}: no checkpoint.")
+    return path
 
 
 def _checkpoints(folder):
@@ -234,7 +237,7 @@ def _metrics(model):
 
 
 def _forests(model):
-    """What samplers look for classes in, one for each shard of the class weights."""
+    """Variables of the forests that samplers search, one forest for each shard of the class weights."""
     samplers = [sampler for _, sampler in getattr(model.head, "samplers", [])]
     return _numbered("sampler", [variable for sampler in samplers for variable in sampler.variables])
 
