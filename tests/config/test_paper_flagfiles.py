@@ -103,6 +103,28 @@ def test_what_a_training_starts_from_is_trained(name):
             assert [getattr(settings, key) for key in shared] == [getattr(source, key) for key in shared]
 
 
+def different_losses():
+    """The settings of the rows, one of each head with its losses and its sampler."""
+    found = {}
+    for settings in (completed(parsed(*command)) for command in TRAININGS):
+        found.setdefault((settings.head, str(settings.loss), settings.sampler), settings)
+    return found.values()
+
+
+@pytest.mark.parametrize("settings", [pytest.param(each, id=each.run_dir) for each in different_losses()])
+def test_rows_train_a_step(settings):
+    inputs = keras.Input((8,))
+    encoder = keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Dense(6)(inputs)))
+    model = tfface.FaceModel(encoder, build_head(settings, 8))
+    # Graphs of every head are compiled by other tests.
+    schedule = build_schedule(settings, 10, settings.steps or 100)
+    model.compile(build_optimizer(settings, schedule, encoder), run_eagerly=True)
+    before = encoder.get_weights()[0]
+    embeddings = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+    assert np.isfinite(model.train_on_batch(embeddings, np.array([0, 1, 1, 5])))
+    assert not np.array_equal(encoder.get_weights()[0], before)
+
+
 def small(settings):
     """The settings with a network and images that take a second."""
     spec = specs.parse(settings.backbone)
