@@ -10,7 +10,8 @@ bytes as an uninterrupted run.
 
 from absl import flags
 
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 _MODEL = flags.DEFINE_string("model", None, "SavedModel folder, run folder or .keras file.", required=True)
 _DATA = flags.DEFINE_string(

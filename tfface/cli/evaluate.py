@@ -16,7 +16,8 @@ import os
 from absl import flags
 
 from tfface import flagfiles
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 _MODEL = flags.DEFINE_string(
     "model", None, "SavedModel folder, run folder, .keras file, or .npz or .tfrecord file of embeddings.", required=True

@@ -11,7 +11,8 @@ of the gallery.
 
 from absl import flags
 
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Export (SavedModel folder, .tflite or .onnx file), run folder or .keras file.", required=True

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 if TYPE_CHECKING:
     from tfface import serving

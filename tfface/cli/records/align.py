@@ -8,7 +8,8 @@ If there is no landmarks.csv, `tfface records detect` makes one.
 
 from absl import flags
 
-from tfface.cli import dataset_output, folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output, folder_flags
 
 _INPUT = flags.DEFINE_string("input", None, "Folder root/identity/image.jpg of photographs.", required=True)
 _LANDMARKS = flags.DEFINE_string(

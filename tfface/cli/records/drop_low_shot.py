@@ -8,7 +8,8 @@ import functools
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _MIN_IMAGES = flags.DEFINE_integer("min_images", 1, "Drop identities with fewer images.", lower_bound=1)

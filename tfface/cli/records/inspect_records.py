@@ -9,7 +9,8 @@ import pathlib
 
 from absl import flags
 
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 _INPUT = flags.DEFINE_string(
     "input", None, "Dataset (directory or glob), or folder root/identity/image.", required=True

@@ -9,7 +9,8 @@
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUTS = flags.DEFINE_list("inputs", None, "Datasets: directories or globs of shards.", required=True)
 _PERSONS = flags.DEFINE_enum(

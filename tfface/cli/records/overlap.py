@@ -10,7 +10,8 @@ import shlex
 
 from absl import flags
 
-from tfface.cli import folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import folder_flags
 
 _TRAIN = flags.DEFINE_string("train", None, "Training set: dataset, or folder root/identity/image.", required=True)
 _TEST = flags.DEFINE_list("test", [], "Test sets: datasets, or folders root/identity/image.")

@@ -11,7 +11,8 @@ import functools
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _TABLE = flags.DEFINE_string("table", None, "CSV of identity,new_identity or key,new_identity.")

@@ -10,7 +10,8 @@ import pathlib
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "The .bin file.", required=True)
 

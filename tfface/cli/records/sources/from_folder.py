@@ -10,7 +10,8 @@ import functools
 
 from absl import flags
 
-from tfface.cli import dataset_output, folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output, folder_flags
 
 _INPUT = flags.DEFINE_string(
     "input",

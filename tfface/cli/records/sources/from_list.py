@@ -8,7 +8,8 @@ index, label and path.
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "The list, .csv or .lst.", required=True)
 _ROOT = flags.DEFINE_string("root", None, "Folder to which its paths are relative. Default: that of the list.")

@@ -8,7 +8,8 @@ keeps the order of the labels.
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "The .rec file.", required=True)
 _INDEX = flags.DEFINE_string(

@@ -7,7 +7,8 @@ Files may be compressed with gzip or zlib. The identity is named by the label, a
 
 from absl import flags
 
-from tfface.cli import dataset_output, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output
 
 _INPUT = flags.DEFINE_string("input", None, "Glob of TFRecord files.", required=True)
 _IMAGE = flags.DEFINE_string("image", "image", "Field with the JPEG or PNG file.")

@@ -5,7 +5,8 @@ tfface records from-zip --input=omniglot.zip --root=images_background --depth=2 
 
 from absl import flags
 
-from tfface.cli import dataset_output, folder_flags, program
+from tfface.cli import program
+from tfface.cli.flag_groups import dataset_output, folder_flags
 
 _INPUT = flags.DEFINE_string("input", None, "The zip archive.", required=True)
 _ROOT = flags.DEFINE_string("root", "", "Folder inside the archive that holds the identities.")
