@@ -1,14 +1,12 @@
 """A table of the numbers of several runs and of papers."""
 
-import csv
-import io
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tfface.evaluation.reports.paper_numbers import read_paper_numbers
 from tfface.evaluation.reports.tables import read_results
-from tfface.files import read_regular, short_reason
 
 # File names of protocols, and their names in papers.
 _DATASETS = {
@@ -24,8 +22,6 @@ _DATASETS = {
     "pairs": "LFW",
     "splits": "YTF",
 }
-_MAX_PAPERS_BYTES = 16 << 20
-_COLUMNS = ["paper", "table", "training", "method", "measure", "value"]
 
 
 class Numbers(NamedTuple):
@@ -116,33 +112,16 @@ def _angles(angles, datasets):
 
 
 def read_papers(path: str | os.PathLike) -> list[Numbers]:
-    """Reads the numbers of papers.
-
-    Args:
-      path: CSV file with the columns paper, table, training, method, measure and value.
+    """Reads the numbers of papers; arguments and errors as for `read_paper_numbers`.
 
     Returns:
       list of Numbers, one per line of a paper's table.
-
-    Raises:
-      ValueError: the file is not a CSV file with these columns.
-      OSError: the file cannot be read.
     """
-    try:
-        text = read_regular(path, _MAX_PAPERS_BYTES).decode()
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file ({short_reason(error)}).") from None
-    # Files of release 0.1 hold percentages only, and say so.
-    if header not in (_COLUMNS, [*_COLUMNS[:-1], "percent"]):
-        raise ValueError(f"{path}: expected the columns {_COLUMNS}, got {str(header)[:200]}.")
-    numbers = {}
-    for row in rows:
-        if len(row) != len(_COLUMNS):
-            raise ValueError(f"{path}: expected {len(_COLUMNS)} cells in every row, got {str(row)[:200]}.")
-        paper, table, training, method, measure, value = row
-        numbers.setdefault(f"{method} [{paper}, Table {table}: {training}]", {})[measure] = value
-    return [Numbers(name, values) for name, values in numbers.items()]
+    found: dict[str, dict[str, str]] = {}
+    for number in read_paper_numbers(path):
+        name = f"{number.method} [{number.paper}, Table {number.table}: {number.training}]"
+        found.setdefault(name, {})[number.measure] = number.value
+    return [Numbers(name, values) for name, values in found.items()]
 
 
 def compare(runs: Sequence[Numbers], papers: Sequence[Numbers] = ()) -> list[list[str]]:
