@@ -15,7 +15,8 @@ class RandomDirections(PaperFigure):
 
     Args:
       dims: dimensions of the embedding, one line for each.
-      smallest, largest: int, numbers of classes at the ends of the axis.
+      smallest: int, number of classes at the left end of the axis.
+      largest: int, number of classes at the right end.
       nearest: bool, also draw the expected angle of a direction to its nearest neighbour, which is larger than the
         expected angle of the closest pair.
 

@@ -15,7 +15,8 @@ class DSoftmaxB(DSoftmax):
 
     Args:
       num_classes: int, identities K.
-      scale, termination: of `DSoftmax`.
+      scale: float, of `DSoftmax`.
+      termination: float, of `DSoftmax`.
       rows: int, examples of the batch of all replicas with an inter-class term, at least 1; all in a smaller batch, and
         outside of training. `FaceModel` refuses micro-batches, which would have `rows` each.
       **kwargs: of `DSoftmax`.

@@ -12,7 +12,8 @@ class DSoftmaxK(OwnSampler, DSoftmax):
 
     Args:
       num_classes: int, identities K.
-      scale, termination: of `DSoftmax`.
+      scale: float, of `DSoftmax`.
+      termination: float, of `DSoftmax`.
       sampling_rate: float in (0, 1], fraction of the classes.
       **kwargs: of `DSoftmax`, without `sampler`.
 

@@ -20,8 +20,10 @@ class MagFace(MarginSoftmax):
     Args:
       num_classes: int, identities K.
       scale: float, s.
-      lower_margin, upper_margin: floats in [0, π/2], radians, margins at the two norms.
-      lower_norm, upper_norm: floats; norms are clipped to this range.
+      lower_margin: float in [0, π/2], radians, margin at the lower norm.
+      upper_margin: float in [0, π/2], radians, margin at the upper norm.
+      lower_norm: float; smaller norms are clipped to it.
+      upper_norm: float; larger norms are clipped to it.
       norm_weight: float, λ; 20, or 35 for large training sets in its authors' code.
       **kwargs: of `ClassificationHead`.
 

@@ -38,7 +38,8 @@ class RandArcFace(OwnSampler, ArcFace):
 
     Args:
       num_classes: int, identities K.
-      scale, margin: of `ArcFace`.
+      scale: float, of `ArcFace`.
+      margin: float, of `ArcFace`.
       sampling_rate: float in (0, 1], fraction of the classes.
       **kwargs: of `ArcFace`, without `sampler`.
 

@@ -20,7 +20,13 @@ class LAMB(keras.optimizers.Lamb):
     either. The norms of a partitioned variable are those of all its rows.
 
     Args:
-      As `keras.optimizers.Lamb`, with the paper's `epsilon`; `weight_decay` is λ.
+      learning_rate: float or schedule, η.
+      beta_1: float in [0, 1), decay of the first moment m.
+      beta_2: float in [0, 1), decay of the second moment v.
+      epsilon: float, ε, by default that of the paper.
+      weight_decay: float, λ; None: none.
+      global_clipnorm: float, largest norm of all gradients together; None: no clipping.
+      **kwargs: of `keras.optimizers.Lamb`.
 
     Reference:
       You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", 2020, Algorithm 2.

@@ -43,7 +43,8 @@ def AdamW(
 
     Args:
       learning_rate: float or schedule.
-      beta_1, beta_2: floats in [0, 1), decay of the moments.
+      beta_1: float in [0, 1), decay of the first moment.
+      beta_2: float in [0, 1), decay of the second moment.
       epsilon: float.
       amsgrad: bool, the variant that keeps the largest second moment.
       weight_decay: float; None: none.

@@ -25,10 +25,13 @@ class RowSGD(keras.optimizers.SGD):
     * "constant": w ← w − λ·w whatever the learning rate, as in `SGDW` of tensorflow-addons.
 
     Args:
-      learning_rate, momentum, **kwargs: as of `keras.optimizers.SGD`.
+      learning_rate: as of `keras.optimizers.SGD`.
+      momentum: as of `keras.optimizers.SGD`.
       nesterov: bool, must be False.
       weight_decay: float, λ; None: none. `exclude_from_weight_decay` exempts variables.
       decay_form: one of `DECAY_FORMS`.
+      name: str, as of `keras.optimizers.SGD`.
+      **kwargs: of `keras.optimizers.SGD`.
 
     Raises:
       ValueError: `nesterov` is set, or `decay_form` is unknown.

@@ -162,7 +162,8 @@ class Client:
         """Compares pairs of aligned faces.
 
         Args:
-          firsts, seconds: iterables of N bytes each, JPEG or PNG files.
+          firsts: iterable of N bytes, JPEG or PNG files.
+          seconds: iterable of N bytes, JPEG or PNG files.
 
         Returns:
           A `Comparison`.

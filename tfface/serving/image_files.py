@@ -64,7 +64,8 @@ def compare_files(client: Client, first: str, second: str, read: Callable[[str],
 
     Args:
       client: a `Client`.
-      first, second: str, names of the files.
+      first: str, name of a file.
+      second: str, name of the other.
       read: function from a name to the bytes of its file.
 
     Returns:

@@ -76,7 +76,8 @@ def convert(
       num_shards: shards per dataset, at most one per image; default: about 100 MB per shard.
       workers: number of threads; default: the number of processors.
       holdout_identities: number of identities held out; 0 for none.
-      holdout_from, holdout_seed: `order` and `seed` of `split_identities`.
+      holdout_from: `order` of `split_identities`.
+      holdout_seed: `seed` of `split_identities`.
       holdout_images: number of images of each identity of `train` to hold out, but never its last one; 0 for none.
       labels_from: dataset whose label map is used, so that a loss of the labels compares the same people. Images of
         other people count as bad.
@@ -167,7 +168,8 @@ def convert_folder(
     Args:
       input_dir: the root; the identity of an image is the first part of its path below the root, or the first `depth`.
       output_dir: as for `convert`, but not inside the root.
-      landmarks, depth: as for `FolderSource`.
+      landmarks: as for `FolderSource`.
+      depth: as for `FolderSource`.
       **options: further arguments of `convert`.
 
     Returns:

@@ -78,7 +78,8 @@ def export_recordio(
       source: a `Source`, such as `RecordsSource`.
       output_dir: folder for the three files, which must not exist; it appears when it is complete.
       image_size: (height, width) of all images, for `property`; None writes no such file.
-      skip_bad, progress: as for `export_folder`.
+      skip_bad: as for `export_folder`.
+      progress: as for `export_folder`.
 
     Returns:
       Number of images, and a list of (place, reason) of the images that were left out.

@@ -31,7 +31,9 @@ def embed_resumably(
     the other images of its batch. Finished batches are read again but not embedded.
 
     Args:
-      embedder, dataset, flip: as for `embed_dataset`; the dataset has the same order every time.
+      embedder: as for `embed_dataset`.
+      dataset: as for `embed_dataset`; it has the same order every time.
+      flip: as for `embed_dataset`.
       folder: folder of the pieces; made if absent. The caller removes it once the result is safe.
       job: dict of JSON values that identifies the work: model, images, batch size, ...
       batches_per_piece: int, number of batches in a piece.

@@ -37,7 +37,9 @@ class AngleHistograms(StepCallback):
       folder: path of the run.
       images: float [N, height, width, C], images of the training classes.
       labels: int [N].
-      every, start_step, total_steps: of `StepCallback`.
+      every: int, of `StepCallback`.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
 
     Raises:
       ValueError: when the training begins: the head has no class weights, or the file holds anything else.

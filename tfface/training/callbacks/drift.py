@@ -22,7 +22,9 @@ class EmbeddingDrift(StepCallback):
       folder: path of the run.
       images: float [N, height, width, C], images of the training classes.
       labels: int [N].
-      every, start_step, total_steps: of `StepCallback`; the window ends there.
+      every: int, of `StepCallback`; the window ends there.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
       window: int, steps, at most `every`.
 
     Raises:

@@ -46,7 +46,9 @@ class StepLog(StepCallback):
       folder: of the run.
       schedule: learning rate as a function of the step.
       batch_size: int, for images per second.
-      every, start_step, total_steps: of `StepCallback`.
+      every: int, of `StepCallback`.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
       write: bool; False on all workers but one: the others check and clear the loss too, but write nothing.
 
     Raises:
@@ -121,7 +123,9 @@ class Verification(StepCallback):
     Args:
       folder: of the run.
       verify: function () -> list of `VerificationResult`.
-      every, start_step, total_steps: of `StepCallback`.
+      every: int, of `StepCallback`.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
     """
 
     def __init__(self, folder: str | os.PathLike, verify, every: int, start_step: int, total_steps: int):
@@ -149,7 +153,9 @@ class SaveCheckpoints(StepCallback):
 
     Args:
       checkpoints: `Checkpoints`.
-      every, start_step, total_steps: of `StepCallback`.
+      every: int, of `StepCallback`.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
     """
 
     def __init__(self, checkpoints, every: int, start_step: int, total_steps: int):
@@ -170,7 +176,8 @@ class EndWhenAsked(StepCallback):
     Args:
       request: `interrupts.Postponed`.
       checkpoints: `Checkpoints`.
-      start_step, total_steps: of `StepCallback`.
+      start_step: int, of `StepCallback`.
+      total_steps: int, of `StepCallback`.
 
     Raises:
       Interrupted: a worker got the signal; the message names the saved step.
