@@ -7,6 +7,6 @@ __getattr__, __dir__ = lazy.exports(
     {
         "class_weights": ("read_class_weights",),
         "saving": ("Checkpoints", "latest_checkpoint", "restore_encoder"),
-        "warm_start": ("warm_start",),
+        "warm_start": (),
     },
 )
