@@ -119,7 +119,15 @@ def test_the_reason_of_a_failed_operation_is_its_last_line():
 
         with pytest.raises(tf.errors.InvalidArgumentError) as caught:
             fail()
-        assert keras_private.reason_of(caught.value) == reason and keras_private.is_assertion(caught.value)
+        raised = [caught.value]
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            fail.python_function()
+        raised.append(caught.value)
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            list(tf.data.Dataset.range(1).map(lambda _, fail=fail: fail()))
+        raised.append(caught.value)
+        assert {keras_private.reason_of(error) for error in raised} == {reason}
+        assert all(map(keras_private.is_assertion, raised))
     with pytest.raises(tf.errors.OpError) as caught:
         tf.io.parse_tensor(b"\xff", tf.int32)
     assert not keras_private.is_assertion(caught.value) and "\n" not in keras_private.reason_of(caught.value)

@@ -4,6 +4,7 @@ Private parts move without notice. `tests/test_keras_private.py` fails when one 
 one that is not here.
 """
 
+import re
 import typing
 
 import keras
@@ -81,21 +82,28 @@ def inputs_of(data: typing.Any) -> list:
 
 
 _FAILED = "assertion failed: ["
+# Outside of a graph, the same assertion says it otherwise.
+_FAILED_EAGERLY = re.compile(r"""Expected '.*' to be true\. Summarized data: b(['"])(.*)\1(?:\n([\d, -]*))?""")
 
 
 def reason_of(error: tf.errors.OpError) -> str:
     """Returns the reason in the message of a failed operation, which follows a traceback of the graph."""
-    lines = [line.strip() for line in error.message.split("[[{{node")[0].splitlines() if line.strip()]
+    if eager := _FAILED_EAGERLY.search(error.message):
+        _, text, values = eager.groups()
+        return f"{text} [{values.replace(', ', ' ')}]" if values else text
+    lines = [line.strip() for line in error.message.split("[[{{")[0].splitlines() if line.strip()]
     reason = lines[-1] if lines else type(error).__name__
-    if not reason.startswith(_FAILED):
+    # A dataset says before it which transformation failed.
+    _, failed, sentence = reason.partition(_FAILED)
+    if not failed:
         return reason
-    text, bracket, values = reason.removeprefix(_FAILED).partition("] [")
+    text, bracket, values = sentence.partition("] [")
     return f"{text} [{values}" if bracket else text.removesuffix("]")
 
 
 def is_assertion(error: tf.errors.OpError) -> bool:
-    """Whether an operation failed because of an assertion of the graph, whose reason is a sentence."""
-    return any(line.startswith(_FAILED) for line in error.message.splitlines())
+    """Whether an operation failed because of an assertion, whose reason is a sentence."""
+    return _FAILED in error.message or bool(_FAILED_EAGERLY.search(error.message))
 
 
 def replace_rows(array: tf.Tensor, indices: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Keras' own ways on a FaceModel: they work as on any model, or are refused in a sentence before the first step."""
 
+import itertools
 import warnings
 
 import keras
@@ -213,14 +214,14 @@ def test_labels_of_another_rank_are_refused():
 
 
 def test_a_failed_assertion_is_one_sentence():
-    for name in ("fit", "evaluate"):
+    for name, options in itertools.product(("fit", "evaluate"), ({}, {"run_eagerly": True})):
         for images, labels, words in (
             (IMAGES, LABELS + 1, r"^labels must be in \[0, 4\), the classes of ArcFace; .*; got \[[1-4 ]*\]$"),
             (IMAGES * np.nan, LABELS, "^embeddings must be finite, got NaN or infinity; [^\n]*$"),
         ):
             # A new one, because NaN reaches the statistics of the batch normalisation before it reaches the head.
             model = face_model()
-            model.compile("sgd")
+            model.compile("sgd", **options)
             with pytest.raises(ValueError, match=words):
                 getattr(model, name)(images, labels, verbose=0)
 
@@ -283,8 +284,14 @@ def test_labels_are_checked_before_a_step_that_xla_compiles(wrapped):
             (IMAGES, wrong),
             ({"image": IMAGES, "label": wrong},),
         ):
-            with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be in \[0, 4\)"):
+            with pytest.raises(ValueError, match=r"^labels must be in \[0, 4\), the classes of .*; got \[[0-4 ]*\]$"):
                 use(*data, verbose=0)
         weighted = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, np.ones(12, np.float32))).batch(6)
         for data in (dataset(),), (weighted,), (IMAGES, LABELS):
             use(*data, verbose=0)
+    for use in (model.train_on_batch, model.test_on_batch):
+        for labels in (wrong, tf.constant(wrong)):
+            for data in ((IMAGES, labels), ({"image": IMAGES, "label": labels},)):
+                with pytest.raises(ValueError, match=r"^labels must be in \[0, 4\), .*; got \[[0-4 ]*\]$"):
+                    use(*data)
+        assert np.isfinite(use(IMAGES, LABELS))

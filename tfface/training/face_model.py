@@ -188,11 +188,8 @@ class FaceModel(keras.Model):
         self.label_map = origins.label_map(x) if keras_options.has_classes(self.head) else None
         origins.check_same_labels(self.label_map, validation_data)
         with keras_options.assertions_as_sentences(), origins.naming_bad_data(x, validation_data):
-            if self.jit_compile:
-                x, y = keras_options.with_checked_labels(x, y, self.head)
             return super().fit(
-                x,
-                y,
+                *self._with_checked_labels(x, y),
                 batch_size=batch_size,
                 epochs=epochs,
                 verbose=verbose,
@@ -215,9 +212,28 @@ class FaceModel(keras.Model):
         keras_options.check_examples(self.encoder, x, y)
         origins.check_same_labels(self.label_map, x)
         with keras_options.assertions_as_sentences(), origins.naming_bad_data(x):
-            if self.jit_compile:
-                x, y = keras_options.with_checked_labels(x, y, self.head)
-            return super().evaluate(x, y, *args, steps=steps, **kwargs)
+            return super().evaluate(*self._with_checked_labels(x, y), *args, steps=steps, **kwargs)
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """Makes one training step, as `keras.Model.train_on_batch`.
+
+        Raises:
+          ValueError: a label is out of range.
+        """
+        with keras_options.assertions_as_sentences():
+            return super().train_on_batch(*self._with_checked_labels(x, y), *args, **kwargs)
+
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """Measures the loss and the metrics of one batch, as `keras.Model.test_on_batch`.
+
+        Raises:
+          ValueError: a label is out of range.
+        """
+        with keras_options.assertions_as_sentences():
+            return super().test_on_batch(*self._with_checked_labels(x, y), *args, **kwargs)
+
+    def _with_checked_labels(self, x, y):
+        return keras_options.with_checked_labels(x, y, self.head) if self.jit_compile else (x, y)
 
     def predict(self, x, *args, **kwargs):
         """Returns the embeddings [N, d], as `keras.Model.predict`.

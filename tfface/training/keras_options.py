@@ -212,7 +212,7 @@ def with_checked_labels(x, y, head: keras.layers.Layer):
 
     Raises:
       ValueError: labels are not integers.
-      tf.errors.InvalidArgumentError: a label of an array is out of range; that of a dataset is found by its batch.
+      tf.errors.InvalidArgumentError: a label of an array is out of range; one of a dataset is found by its batch.
     """
     if not hasattr(head, "check_labels"):
         return x, y
