@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tfface import data, evaluation, export
 from tfface.data.protocols import pair_lists
+from tfface.data.protocols.pair_sampling import sample_most_pairs
 from tfface.jobs import provenance
 from tfface.jobs.embedding import embed_images
 from tfface.jobs.image_folders import open_images
@@ -135,20 +136,7 @@ def verification_pairs(
         return dict(zip(names, lists, strict=True))
     if embeddings.labels is None:
         raise ValueError("pairs can only be drawn from embeddings with labels, and these have none: give a protocol.")
-    if (identities := len(set(embeddings.labels.tolist()))) < 4:
-        raise ValueError(f"no verification pairs can be drawn: two folds need four identities, got {identities}.")
-    # Ten folds need twenty identities; fewer folds let a small album of photos be verified too.
-    for folds in (10, 5, 2):
-        count = max_pairs // (2 * folds) * (2 * folds)
-        while count:
-            try:
-                pairs = pair_lists.sample_pairs(embeddings.keys, embeddings.labels, count, seed, folds)
-            except ValueError as error:
-                reason = error
-                count = count // 2 // (2 * folds) * (2 * folds)
-            else:
-                return {"held-out pairs": pairs}
-    raise ValueError(f"no verification pairs can be drawn: {reason}")
+    return {"held-out pairs": sample_most_pairs(embeddings.keys, embeddings.labels, max_pairs, seed)}
 
 
 def described(protocols: Mapping[str, pair_lists.Pairs]) -> dict[str, str]:

@@ -63,6 +63,36 @@ def sample_pairs(
     return Pairs(keys[left], keys[right], block % 2 == 0, block // 2)
 
 
+def sample_most_pairs(
+    keys: Sequence[str] | np.ndarray, labels: Sequence[int] | Sequence[str] | np.ndarray, most: int, seed: int
+) -> Pairs:
+    """Samples as many pairs as the images allow, in ten folds, five or two, whichever the identities suffice for.
+
+    Args:
+      keys, labels, seed: as for `sample_pairs`.
+      most: int, largest number of pairs.
+
+    Returns:
+      Pairs.
+
+    Raises:
+      ValueError: as for `sample_pairs`, or the images are too few for any pairs.
+    """
+    if (identities := len(np.unique(np.asarray(labels)))) < 4:
+        raise ValueError(f"no verification pairs can be drawn: two folds need four identities, got {identities}.")
+    reason: Exception = ValueError(f"most={most} is too small.")
+    # Ten folds need twenty identities; fewer folds let a small album of photos be verified too.
+    for folds in (10, 5, 2):
+        count = most // (2 * folds) * (2 * folds)
+        while count:
+            try:
+                return sample_pairs(keys, labels, count, seed, folds)
+            except ValueError as error:
+                reason = error
+                count = count // 2 // (2 * folds) * (2 * folds)
+    raise ValueError(f"no verification pairs can be drawn: {reason}")
+
+
 def _circle(members):
     """Yields every pair of members once, in an order in which all members occur equally often at any time."""
     size = len(members)

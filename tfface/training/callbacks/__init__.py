@@ -1,4 +1,4 @@
-"""Keras callbacks that count the steps of the whole run."""
+"""Keras callbacks: of each epoch of `model.fit`, and of the steps of a whole run."""
 
 from tfface import lazy
 
@@ -7,6 +7,7 @@ __getattr__, __dir__ = lazy.exports(
     {
         "angles": ("AngleHistograms",),
         "drift": ("EmbeddingDrift",),
+        "epochs": ("EpochVerification",),
         "rebuild_forest": ("RebuildForest",),
         "steps": ("CsvLog", "EndWhenAsked", "SaveCheckpoints", "StepCallback", "StepLog", "Verification"),
     },
