@@ -12,11 +12,13 @@ from tfface import interrupts
 # Programs import this module first. Nothing is open until they run, so a signal may simply end the process.
 interrupts.default()
 
-from absl import app, logging  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
 
-from tfface import flagfiles  # noqa: E402
+from tfface import flagfiles, progress  # noqa: E402
 from tfface.cli import help  # noqa: E402
 from tfface.config import migrations  # noqa: E402
+
+_QUIET = flags.DEFINE_bool("quiet", False, "Show no progress; results and warnings stay.")
 
 
 def run(main: Callable[..., None]) -> None:
@@ -34,6 +36,7 @@ def run(main: Callable[..., None]) -> None:
         if len(argv) > 1 and not inspect.signature(main).parameters:
             sys.exit(f"Error: unexpected argument {argv[1]!r}; options start with --.")
         logging.set_verbosity(logging.WARNING)
+        progress.be_quiet(_QUIET.value)
         try:
             main(*argv[1:])
             interrupts.ignore()  # The work is complete; a signal while the interpreter ends must not report failure.

@@ -39,7 +39,7 @@ class NearestClassWeights(PaperFigure):
         self._sizes: list[tuple[int, int]] = []
         for path in self.runs:
             names, weights = read_class_weights(path)
-            nearest = nearest_cosines(weights, len(weights) // max(len(names), 1), progress.bar)
+            nearest = nearest_cosines(weights, len(weights) // max(len(names), 1), progress.bar_of("search"))
             self.angles.append(angles_of_cosines(nearest))
             self._sizes.append(weights.shape)
 

@@ -94,7 +94,7 @@ class MegaFace(Protocol):
             _FARS,
             np.flatnonzero(dropped).tolist(),
             np.flatnonzero(noisy[1]).tolist(),
-            progress=progress.bar,
+            progress=progress.bar_of("search"),
         )
         rates = {f"rank-{rank}": result.rank_rates[rank] for rank in _RANKS}
         rates |= {f"TAR{at(far)}": point.tar for far, point in result.tar_at_far.items()}

@@ -43,9 +43,10 @@ class TrillionPairs(Protocol):
         labels = np.array(probes.identities, dtype=str)
         checkpoint = None if folder is None else os.path.join(folder, "trillion-pairs.npz")
         verified = exhaustive_tar_at_far(
-            probes.vectors, labels, _FARS, distractors.vectors, checkpoint, progress=progress.bar
+            probes.vectors, labels, _FARS, distractors.vectors, checkpoint, progress=progress.bar_of("compare")
         )
-        found = identify_at_fpr(probes.vectors, labels, distractors.vectors, _FPRS, progress=progress.bar)
+        search = progress.bar_of("search")
+        found = identify_at_fpr(probes.vectors, labels, distractors.vectors, _FPRS, progress=search)
         rates = {f"Ver{at(far)}": point.tar for far, point in verified.tar_at_far.items()}
         rates |= {f"Id{at(fpr)}": point.tpir for fpr, point in found.items()}
         counts = {
