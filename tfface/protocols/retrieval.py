@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfface import progress
 from tfface.evaluation.metrics.protocol_result import ProtocolResult
 from tfface.evaluation.metrics.retrieval import retrieve
 from tfface.protocols.base import Protocol
@@ -55,7 +56,9 @@ def retrieval_result(
       **options: further arguments of `ProtocolResult`.
     """
     labels = None if gallery_labels is None else np.array(gallery_labels, dtype=str)
-    found = retrieve(queries, np.array(query_labels, dtype=str), gallery, labels, k, (max(k),))
+    found = retrieve(
+        queries, np.array(query_labels, dtype=str), gallery, labels, k, (max(k),), progress.bar_of("search")
+    )
     rates = {f"recall@{limit}": rate for limit, rate in found.recall_at.items()} | {"MAP@R": found.map_at_r}
     counts = {"queries": found.queries, "queries without a match": found.without_match}
     if gallery is not None:

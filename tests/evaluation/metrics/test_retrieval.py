@@ -105,3 +105,19 @@ def test_random_ranking_and_perfect_ranking():
 def test_bad_input_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         retrieve(**{"queries": np.eye(2), "query_labels": [0, 0], **changes})
+
+
+def test_progress_sees_every_block(monkeypatch):
+    monkeypatch.setattr(retrieval, "_BLOCK_SCORES", 40)
+    seen = []
+
+    def progress(blocks):
+        for block in blocks:
+            seen.append(block)
+            yield block
+
+    vectors, labels = np.random.default_rng(0).normal(size=(10, 4)), np.arange(10) % 5
+    found = retrieve(vectors, labels, recall_at=KS, progress=progress)
+    # Forty scores at a time are four queries of ten items.
+    assert seen == [0, 4, 8]
+    assert vars(found) == vars(retrieve(vectors, labels, recall_at=KS))

@@ -1,7 +1,7 @@
 """Retrieval: the ranks of a query's own identity in its ranking of a gallery."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -43,6 +43,7 @@ def retrieve(
     gallery_labels: np.ndarray | None = None,
     recall_at: Iterable[int] = (1, 10, 100),
     map_at: Iterable[int] = (100,),
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> Retrieval:
     """Ranks a gallery for every query by exact cosine similarity and measures the ranks of the relevant items.
 
@@ -57,6 +58,7 @@ def retrieve(
       gallery_labels: int or str [N].
       recall_at: ints from 1 up.
       map_at: ints from 1 up.
+      progress: function around the list of blocks of queries, such as `tfface.progress.bar`.
 
     Returns:
       Retrieval.
@@ -80,7 +82,7 @@ def retrieve(
         item_labels, itself = checked_labels(gallery_labels, len(items), "gallery_labels"), False
     recall_at, map_at = checked_ranks(recall_at), checked_ranks(map_at)
     rows = []
-    for positions in _positions(vectors, labels, items, item_labels, itself):
+    for positions in _positions(vectors, labels, items, item_labels, itself, progress):
         precisions = np.arange(1, positions.size + 1) / positions
         within = [precisions[positions <= limit].sum() for limit in (len(items), *map_at, positions.size)]
         rows.append([*(positions[0] <= limit for limit in recall_at), *(np.array(within) / positions.size)])
@@ -97,10 +99,10 @@ def retrieve(
     )
 
 
-def _positions(queries, labels, items, item_labels, itself):
+def _positions(queries, labels, items, item_labels, itself, progress):
     """Yields per query with relevant items their rising ranks, int from 1 up."""
     height = max(1, _BLOCK_SCORES // len(items))
-    for start in range(0, len(queries), height):
+    for start in progress(range(0, len(queries), height)):
         rows = slice(start, start + height)
         block = queries.exact(rows)
         scores = np.empty((len(block), len(items)))
