@@ -318,6 +318,17 @@ def test_tables_have_every_option_of_keras():
     assert callbacks <= set(re.findall(r"`(\w+)`", SECTIONS["Callbacks"]))
 
 
+def test_a_loss_in_compile_is_the_mean_of_the_losses_and_trains():
+    (code,) = re.findall(r"### Why the head is the loss\n.*?```python\n(.*?)```", TEXT, re.DOTALL)
+    keras.utils.set_random_seed(0)
+    names = {}
+    exec(code, names)
+    assert names["losses"][-1] < names["losses"][0]
+    network, images, labels = names["network"], names["images"], names["labels"]
+    expected = np.mean(names["triplet"](network(images), tf.constant(labels)))
+    np.testing.assert_allclose(network.evaluate(images, labels, batch_size=32, verbose=0), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("section", "row", "replicas"), CELLS)
 def test_cell(section, row, replicas, tmp_path, mirrored):
     cells, case = rows(section)[row], CASES[section][row]

@@ -6,6 +6,7 @@ _HOMES = {
     "batch_norm": (),
     "complexity": (),
     "weights": (),
+    "greyscale": ("Greyscale",),
     "iresnet": (
         "IResNet",
         "IResNet18",
@@ -35,10 +36,13 @@ _HOMES = {
 # Layers of these files.
 SERIALIZABLE = {
     "batch_norm": ("FusedBatchNormalization",),
+    "greyscale": ("Greyscale",),
     "vit": ("PositionEmbedding", "SelfAttention"),
 }
 
+_LAYERS = ("greyscale", "layers")
+
 # What `--backbone` and the list of components name.
-COMPONENTS = tuple(name for module, names in _HOMES.items() if module != "layers" for name in names)
+COMPONENTS = tuple(name for module, names in _HOMES.items() if module not in _LAYERS for name in names)
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOMES, check_tensorflow=True)

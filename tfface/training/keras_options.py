@@ -119,10 +119,10 @@ def check_examples(encoder: keras.Model, x, y=None) -> None:
     images, labels = (x.get("image"), x.get("label", y)) if isinstance(x, dict) else (x, y)
     shape, expected = getattr(images, "shape", None), encoder.input_shape[1:]
     if shape is not None and not tf.TensorShape(shape)[1:].is_compatible_with(expected):
-        raise ValueError(
-            f"images must have shape {('B', *expected)} for this encoder, got {tuple(shape)}: datasets of tfface.data "
-            f"take image_size={expected[:2]}."
-        )
+        remedy = f"datasets of tfface.data take image_size={expected[:2]}"
+        if expected[2:] == (1,):
+            remedy = "to take colour images, a network of grey ones begins with tfface.backbones.Greyscale()"
+        raise ValueError(f"images must have shape {('B', *expected)} for this encoder, got {tuple(shape)}: {remedy}.")
     if isinstance(labels, np.ndarray | tf.Tensor | tf.TensorSpec) and not tf.as_dtype(labels.dtype).is_integer:
         raise ValueError(
             f"labels must be integers [B] from 0, got {tf.as_dtype(labels.dtype).name} {list(labels.shape)}: "
@@ -151,7 +151,8 @@ def check_end(data, steps: int | None, argument: str) -> None:
     if steps is None and isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             f"the dataset never ends, so {argument} must be given, such as {argument}="
-            f"tfface.data.steps_per_epoch(shards, batch_size); got {argument}=None."
+            f"tfface.data.steps_per_epoch(shards, batch_size); got {argument}=None. Or make a dataset "
+            "whose epochs end: train_dataset(..., epochs=1)."
         )
 
 

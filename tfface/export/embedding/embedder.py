@@ -138,7 +138,8 @@ def encoder_image_size(encoder: keras.Model) -> tuple[int, int]:
             return height, width
     raise ValueError(
         "encoder must be a functional or Sequential keras.Model from [None, H, W, 3] to [None, D], "
-        f"with H, W and D fixed, got {encoder!r} with input shape {inputs} and output shape {outputs}."
+        f"with H, W and D fixed, got {encoder!r} with input shape {inputs} and output shape {outputs}. A network of "
+        "grey images begins with tfface.backbones.Greyscale()."
     )
 
 
