@@ -5,6 +5,7 @@ photograph. The eight values are those of the EXIF standard: 1 is upright, 3, 6 
 and 2, 4, 5 and 7 are also flipped. Where EXIF says nothing, XMP's `tiff:Orientation` counts, as in Pillow.
 """
 
+import functools
 import io
 
 import tensorflow as tf
@@ -31,7 +32,7 @@ def upright(data: bytes, decode, max_pixels: int) -> bytes:
     """
     if not any(word in data for word in (_JPEG_EXIF, _PNG_EXIF, _IN_XMP)):
         return data  # Reading the header takes longer.
-    turn = int(_eager_orientation(tf.constant(data)))
+    turn = int(read_orientation(tf.constant(data)))
     if turn == 1:
         return data
     buffer = io.BytesIO()
@@ -63,6 +64,8 @@ def apply_orientation(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.reverse(pixels, axes)
 
 
+# A function of its own, so that every graph that reads photographs has it once and none traces it again.
+@functools.partial(tf.function, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def read_orientation(data: tf.Tensor) -> tf.Tensor:
     """Reads the EXIF orientation of an encoded image; a graph function.
 
@@ -182,6 +185,3 @@ def _in_table(values, end, start):
     is_valid = (is_short | is_long) & (value >= 1) & (value <= 8)
     found = tf.where(is_valid, value, tf.ones_like(value))
     return tf.cast(tf.where(is_tiff & (index < count), found, tf.zeros_like(found)), tf.int32)
-
-
-_eager_orientation = tf.function(read_orientation, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
