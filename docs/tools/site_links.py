@@ -15,9 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 # Both would be the index of the site.
 MOVED = {ROOT / "README.md": "index.md", DOCS / "README.md": "pages.md"}
-# Code, where brackets are no links, or the target of a link.
+# Code, where brackets are no links, or the end of a link, with its text where that is the name of a page.
 _CODE_OR_LINK = re.compile(
-    r"^ *(`{3,}).*?^ *\1$|`[^`\n]+`|(?<=\]\()(?P<target>[^)\s]+)(?=\))", re.DOTALL | re.MULTILINE
+    r"^ *(`{3,}).*?^ *\1$|`[^`\n]+`|(?P<name>\[[\w./]+\.md)?\]\((?P<target>[^)\s]+)\)", re.DOTALL | re.MULTILINE
 )
 
 
@@ -78,6 +78,12 @@ def on_page_markdown(markdown, page, config, files):
         if path is None or not path.is_relative_to(ROOT):
             return match[0]
         _, hash_, anchor = match["target"].partition("#")
-        return os.path.relpath(in_site(path), folder or ".").replace(os.sep, "/") + hash_ + anchor
+        target = os.path.relpath(in_site(path), folder or ".").replace(os.sep, "/") + hash_ + anchor
+        # The site has titles where GitHub has names of files.
+        return f"{'[' + _title(path) if match['name'] else ''}]({target})"
 
     return _CODE_OR_LINK.sub(in_page, markdown)
+
+
+def _title(page: pathlib.Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
