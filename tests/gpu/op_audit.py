@@ -124,8 +124,9 @@ def messages() -> list[str]:
     found = set()
     for path in sorted([*folder.glob("libtensorflow_cc.so*"), *folder.glob("libtensorflow_framework.so*")]):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            place = -1
-            while (place := data.find(b"eterminis", place + 1)) >= 0:
+            # Twenty times faster than to find one after another in the 1.1 GB.
+            for match in re.finditer(b"eterminis", data):
+                place = match.start()
                 start, end = data.rfind(b"\0", place - 400, place) + 1, data.find(b"\0", place, place + 400)
                 text = data[start:end].decode(errors="replace").strip()
                 if re.search("eterminism is not yet supported|eterministic .* not (currently )?available", text):

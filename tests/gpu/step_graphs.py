@@ -34,6 +34,10 @@ REFUSED = {(None, "ContrastiveLoss"), ("SubCenterArcFace", "HypersphericalEnergy
 OWN_SAMPLER = ("DSoftmaxK", "RandArcFace", "RandSoftmax")
 
 
+# As in Keras.
+_function = functools.partial(tf.function, autograph=False)
+
+
 def small_encoder():
     """The kinds of layers of the backbones, in few operations."""
     return keras.Sequential(
@@ -72,25 +76,28 @@ def _step_graph(name, make_head, make_optimizer, make_encoder, strategy, options
     }
     dataset = tf.data.Dataset.from_tensors(batch).unbatch().batch(4 * replicas, drop_remainder=True)
     if replicas == 1:
-        return tf.function(getattr(model, name)).get_concrete_function(next(iter(dataset))).graph
-    step = tf.function(lambda batch: strategy.run(getattr(model, name), args=(batch,)))
+        return _function(getattr(model, name)).get_concrete_function(next(iter(dataset))).graph
+    step = _function(lambda batch: strategy.run(getattr(model, name), args=(batch,)))
     with strategy.scope():
         return step.get_concrete_function(next(iter(strategy.experimental_distribute_dataset(dataset)))).graph
 
 
 def head_cases():
     """Yields (name, function that makes a head, whether on several replicas)."""
-    for name, partition in itertools.product(HEADS, (None, "replicas")):
+    for name, partition, (form, wrap) in itertools.product(HEADS, (None, "replicas"), FORMS.items()):
+        if form in ("sampled", "forest") and name in OWN_SAMPLER:
+            continue  # It is the plain form.
+        if form == "in BroadFace" and partition and getattr(heads, name).compares_examples:
+            continue  # Refused when built: the examples of the queue lie on all replicas.
         where = "partitioned" if partition else "one device"
-        for form, wrap in FORMS.items():
-            yield f"{name}, {form}, {where}", functools.partial(_head, name, form, wrap, partition), bool(partition)
+        yield f"{name}, {form}, {where}", functools.partial(_head, name, form, wrap, partition), bool(partition)
 
 
 def _head(name, form, wrap, partition):
     options = {"partition": partition, **({"sampling_rate": 0.3} if name in OWN_SAMPLER else {})}
-    if form == "sampled" and name not in OWN_SAMPLER:
+    if form == "sampled":
         options["sampler"] = UniformSampler(0.3)
-    if form == "forest" and name not in OWN_SAMPLER:
+    if form == "forest":
         options["sampler"] = HashForestSampler(0.3, leaf_size=4)
     if form == "chunked":
         options["chunk_size"] = 8

@@ -1,6 +1,9 @@
 """On a GPU: numbers of the CPU, training as users run it, and what moves between the two. Without one, all is skipped.
 
 python -m pytest -m gpu tests/gpu
+
+TFFACE_GPU_TESTS_ON=CPU:1 puts a part of the CPU in the place of the GPU. That tries out the tests; it shows nothing of
+GPUs.
 """
 
 import csv
@@ -22,10 +25,11 @@ from tfface.data.synthetic import rendering
 from tfface.optimizers.row_sgd import RowSGD
 from tfface.training.checkpoints.saving import Checkpoints
 
-GPUS = tf.config.list_physical_devices("GPU")
+DEVICE = os.environ.get("TFFACE_GPU_TESTS_ON", "GPU:0")
+KIND = DEVICE.split(":")[0]
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not GPUS, reason="TensorFlow sees no GPU"),
+    pytest.mark.skipif(not tf.config.list_physical_devices(KIND), reason="TensorFlow sees no GPU"),
 ]
 
 CLASSES, DIM, BATCH = 300, 64, 32
@@ -71,7 +75,7 @@ def losses_and_gradients(name, device, **options):
 @pytest.mark.parametrize("name", EXACT)
 def test_heads_and_gradients_are_those_of_the_cpu(name, options):
     for ours, theirs in zip(
-        losses_and_gradients(name, "GPU:0", **options), losses_and_gradients(name, "CPU:0", **options), strict=True
+        losses_and_gradients(name, DEVICE, **options), losses_and_gradients(name, "CPU:0", **options), strict=True
     ):
         scale = max(1.0, np.abs(theirs).max())
         np.testing.assert_allclose(ours / scale, theirs / scale, **CLOSE)
@@ -137,7 +141,7 @@ def test_a_checkpoint_moves_from_cpu_to_gpu_and_back(tmp_path):
     first, of_first = made("CPU:0")
     curve(first, epochs=3)
     of_first.save(3)
-    second, of_second = made("GPU:0")
+    second, of_second = made(DEVICE)
     assert of_second.restore() == 3
     for ours, theirs in zip(values(second), values(first), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -169,7 +173,7 @@ def test_an_export_embeds_as_the_network(tmp_path):
     curve(model)
     export.saved_model(model.encoder, tmp_path / "1")
     expected = export.encoder_embedder(model.encoder)(IMAGES)
-    for device in ("GPU:0", "CPU:0"):
+    for device in (DEVICE, "CPU:0"):
         with tf.device(device):
             np.testing.assert_allclose(export.load_embedder(tmp_path / "1")(IMAGES), expected, **CLOSE)
 
@@ -228,12 +232,14 @@ def test_a_deterministic_run_is_the_same_twice(precision, partition, folder):
 
 # Two replicas on halves of one GPU: their collective operations are TensorFlow's own, because NCCL wants two cards.
 TWO_REPLICAS = """
+import sys
+
 import numpy as np
 import tensorflow as tf
 
-gpu = tf.config.list_physical_devices("GPU")[0]
-half = tf.config.LogicalDeviceConfiguration(memory_limit=2048)
-tf.config.set_logical_device_configuration(gpu, [half, half])
+kind = sys.argv[1]
+half = tf.config.LogicalDeviceConfiguration(memory_limit=2048 if kind == "GPU" else None)
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices(kind)[0], [half, half])
 tf.config.experimental.enable_tensor_float_32_execution(False)
 import keras
 import tfface
@@ -254,7 +260,7 @@ def curve(strategy):
 
 
 operations = tf.distribute.ReductionToOneDevice()
-two = curve(tf.distribute.MirroredStrategy(["GPU:0", "GPU:1"], cross_device_ops=operations))
+two = curve(tf.distribute.MirroredStrategy([f"{kind}:0", f"{kind}:1"], cross_device_ops=operations))
 with tf.device("CPU:0"):
     one = curve(tf.distribute.get_strategy())
 np.testing.assert_allclose(two, one, rtol=1e-3)
@@ -262,5 +268,5 @@ np.testing.assert_allclose(two, one, rtol=1e-3)
 
 
 def test_two_virtual_gpus_train_as_one_device():
-    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS, KIND], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
