@@ -12,13 +12,20 @@ from tfface.data.sources.folders import FolderSource
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
 
 
-@pytest.fixture
-def write():
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def writer(*options):
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from tfface.data.conversion.beam import shard_writer
 
-    return shard_writer(PipelineOptions(["--runner=DirectRunner"]))
+    return shard_writer(PipelineOptions(list(options)))
+
+
+@pytest.fixture
+def write():
+    return writer("--runner=DirectRunner")
 
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -28,14 +35,14 @@ def contents(directory):
     return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("holdout", [0, 2])
-def test_beam_writes_the_same_bytes(write, faces, tmp_path, holdout):
+@pytest.mark.parametrize("holdout, of_beam", [(0, ()), (2, ()), pytest.param(2, PROCESSES, marks=pytest.mark.slow)])
+def test_beam_writes_the_same_bytes(faces, tmp_path, holdout, of_beam):
     (faces / "person_1" / "bad.jpg").write_text("no image")
     columns = ",".join(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
     (faces / "landmarks.csv").write_text(f"path,{columns}\nperson_0/frontal/00.jpg,1,2,3,4,5,6,7,8,9,10.5\n")
     options = {"name": "toy", "num_shards": 4, "holdout_identities": holdout, "skip_bad": True}
     one = convert.convert(FolderSource(faces), tmp_path / "threads", **options)
-    other = convert.convert(FolderSource(faces), tmp_path / "beam", write=write, **options)
+    other = convert.convert(FolderSource(faces), tmp_path / "beam", write=writer(*of_beam), **options)
     assert one.skipped == other.skipped
     assert contents(tmp_path / "threads") == contents(tmp_path / "beam")
 
@@ -47,6 +54,7 @@ def test_bad_image_stops_it_in_one_sentence(write, faces, tmp_path):
     assert not (tmp_path / "beam").exists()
 
 
+@pytest.mark.slow
 def test_program_takes_options_of_the_pipeline(faces, tmp_path):
     command = [sys.executable, "tfrecords_tools/from_folder.py", f"--input={faces}", "--name=toy", "--shards=2"]
     for arguments in (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from tfface.cli import help
+from tfface.cli.flag_groups import beam_flags
 
 if TYPE_CHECKING:
     from tfface.data.conversion.convert import Conversion
@@ -53,11 +54,7 @@ _HOLDOUT = (
 _WORK = (
     flags.DEFINE_integer("workers", None, "Threads. Default: the number of processors.", lower_bound=1),
     flags.DEFINE_bool("skip_bad", False, "Leave bad images out and list them in skipped.txt, instead of stopping."),
-    flags.DEFINE_multi_string(
-        "beam",
-        None,
-        "Convert with Apache Beam and this option of its pipeline; may be repeated: --beam=--runner=FlinkRunner.",
-    ),
+    beam_flags.BEAM,
 )
 for title, group in (("dataset", _DATASET), ("held-out identities", _HOLDOUT), ("work", _WORK)):
     help.topic(title, [flag.name for flag in group])
@@ -97,7 +94,7 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         skip_bad=FLAGS.skip_bad,
         overwrite=FLAGS.overwrite,
         progress=True,
-        write=_beam_writer() if FLAGS.beam else None,
+        write=_beam_writer() if beam_flags.BEAM.value else None,
     )
     for place, reason in result.skipped[:_NAMED]:
         print(f"skipped {place}: {reason}", file=sys.stderr)
@@ -122,10 +119,7 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
 
 def _beam_writer():
     """Makes the function that writes shards with the pipeline of --beam."""
-    try:
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ModuleNotFoundError:
-        raise ValueError("--beam needs Apache Beam: install `tfface[beam]`.") from None
+    options = beam_flags.pipeline_options()
     from tfface.data.conversion.beam import shard_writer
 
-    return shard_writer(PipelineOptions(FLAGS.beam))
+    return shard_writer(options)

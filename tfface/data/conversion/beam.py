@@ -13,9 +13,8 @@ import json
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-import apache_beam as beam
-
 from tfface import files, json_files
+from tfface.data.beam_pipeline import make_files
 from tfface.data.conversion.plan import ShardPlan
 from tfface.data.conversion.writer import ShardNote, read_note, write_shard
 from tfface.data.sources.base import Item
@@ -40,16 +39,17 @@ def shard_writer(options: "PipelineOptions | None" = None) -> Callable[..., Gene
 def _write_shards(source, shards, advance, *, options):
     for shard in shards:
         _save(shard)
-    with beam.Pipeline(options=options) as pipeline:
-        # The graph of a pipeline cannot hold millions of items, so it gets paths only.
-        paths = pipeline | beam.Create([shard.path for shard in shards]) | beam.Reshuffle()
-        _ = paths | beam.Map(lambda path: write_shard(source, _load(path)))
+    make_files(functools.partial(_shard_maker, source), [shard.path for shard in shards], options)
     for shard in shards:
         note = read_note(shard)
         if note is None:
             raise OSError(f"{shard.path} was not written: all machines of the pipeline must see it under this path.")
         advance(len(shard.items))
         yield note
+
+
+def _shard_maker(source):
+    return lambda path: write_shard(source, _load(path))
 
 
 _PLAN = {
