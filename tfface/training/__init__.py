@@ -7,6 +7,7 @@ SERIALIZABLE = {"face_model": ("FaceModel",)}
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
+        "callbacks": (),
         "checkpoints.class_weights": ("read_class_weights",),
         "face_model": ("FaceModel",),
         "tfface.optimizers": ("LAMB", "RowSGD"),
