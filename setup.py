@@ -59,7 +59,15 @@ setup(
         "onnx": ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.18"],
         # Pages from docs/ and docstrings; these read the sources, so that TensorFlow is not needed.
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "ruff>=0.9"],
-        "test": ["pytest>=8.0", "pytest-xdist>=3.5", "pyyaml>=6.0", "scikit-learn>=1.4"],
+        "test": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "pyyaml>=6.0",
+            "scikit-learn>=1.4",
+            # To execute the notebooks.
+            "ipykernel>=6.20",
+            "nbclient>=0.8",
+        ],
     },
     keywords=[
         "face recognition",
