@@ -37,7 +37,7 @@ def photos(tmp_path_factory):
 
 
 def planned(known, tmp_path, photos, table="sphereface2/3", **options):
-    options = {"scale": "small", "data": str(photos), "output": tmp_path / "out", **options}
+    options = {"scale": "small", "data": photos and str(photos), "output": tmp_path / "out", **options}
     return plan.make_plan(known[table], plan.Options(**options))
 
 
@@ -127,6 +127,17 @@ def test_what_a_small_run_changes_is_listed(known, photos, tmp_path):
     assert here.schedule == "Steps(steps=[40, 60])"
     # λ = (K - 1) / K for the 20 people who are not held out.
     assert "balance=0.95," in here.head
+
+
+def test_what_changes_at_the_paper_s_scale_is_listed_too(known, tmp_path):
+    assert planned(known, tmp_path, None, scale="paper").substitutions == []
+    made = planned(known, tmp_path, "records/x", scale="paper", steps=700, train_flags=["--precision=mixed_bfloat16"])
+    assert made.substitutions == [
+        ("train_data", "records/vggface2", "records/x"),
+        ("precision", "float32", "mixed_bfloat16"),
+        ("steps", "70000", "700"),
+        ("schedule", "Steps(steps=[40000, 60000])", "Steps(steps=[400, 600])"),
+    ]
 
 
 def test_rows_of_one_training_run_once(known, photos, tmp_path):
@@ -258,6 +269,44 @@ def test_a_run_that_fails_does_not_stop_the_others(known, tmp_path):
     log = tmp_path / "logs" / "bad-seed-0.txt"
     assert failed == {"bad, seed 0": f"Error: tfface has no program 'trian': did you mean train? ({log})"}
     assert (tmp_path / "logs" / "other-seed-0.txt").read_text().count("tfface") == 2
+
+
+_PARENT = """
+import pathlib, sys
+from tfface import interrupts
+from tfface.jobs.reproduction import processes
+interrupts.raise_interrupted()
+start, _, _ = processes._CHILD.partition("runpy.run_module")
+processes._CHILD = start + "import time; print(os.getpid(), flush=True); time.sleep(100)"
+processes.run_command([], pathlib.Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_ends_with_its_parent(tmp_path, signum):
+    log = tmp_path / "log.txt"
+    process = subprocess.Popen([sys.executable, "-c", _PARENT, str(log)], cwd=jobs.ROOT, stderr=subprocess.DEVNULL)
+    jobs.wait_until(lambda: log.is_file() and log.read_text().endswith("\n"), process)
+    child = pathlib.Path("/proc", log.read_text().strip(), "cmdline")
+    assert "time.sleep(100)" in child.read_text()
+    os.kill(process.pid, signum)
+    process.wait(timeout=30)
+    jobs.wait_until(lambda: not child.exists() or not child.read_text(), seconds=30)
+
+
+def test_what_the_paper_s_scale_needs_is_looked_for_first(known, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = planned(known, tmp_path, None, scale="paper")
+    with pytest.raises(ValueError, match="there are no records"):
+        job.reproduce(made)
+    (tmp_path / "records").mkdir()
+    made = planned(known, tmp_path, "records", scale="paper")
+    with pytest.raises((ValueError, OSError), match="lfw.bin"):
+        job.reproduce(made)
+    pretrained = planned(known, tmp_path, "records", table="broadface/1", scale="paper")
+    with pytest.raises(ValueError, match="cosface starts from runs/broadface/pretraining/cosface, which is not there"):
+        job.reproduce(pretrained)
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def tfface(*arguments, **options):

@@ -14,6 +14,7 @@ from tfface.jobs.reproduction.tables import Table, evaluations
 
 # Settings that no result depends on, or that each run has its own of.
 _NO_DIFFERENCE = {"run_dir", "seed", "resume", "log_every", "save_every", "verify_every", "keep", "shuffle_buffer"}
+_OF_SMALL_SET = {"train_data", "heldout_data", "heldout_pairs"}  # What the page says of the data and the evaluation.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +147,11 @@ def make_plan(table: Table, options: Options) -> Plan:
         for name in trained
         if name not in same
     ]
-    substitutions = _differences(papers, settings)
+    substitutions = _differences(papers, settings, _OF_SMALL_SET if options.scale == "small" else set())
     if options.scale == "small":
         measures = ", ".join(table.measures) or "the paper's tests"
         substitutions.insert(0, ("data", papers[chosen[0].name].train_data, about))
-        here = "verification and identification of held-out people, on pairs drawn anew with each seed"
+        here = "verification and identification of held-out people, on 6,000 pairs at most, drawn anew with each seed"
         substitutions.append(("evaluation", measures, here if not _lists(settings) else "the official pairs of CFP"))
     return Plan(table, options, prepare, runs, chosen, same, substitutions, data)
 
@@ -173,18 +174,17 @@ def check_inputs(plan: Plan) -> None:
             raise ValueError(
                 f"{run.experiment.name} starts from {settings.init_from}, which is not there: train it first, {where}."
             )
-    calls = [
-        each.partition("=")[2]
+    given = [
+        each.partition("=")[::2]
         for run in plan.runs
         for arguments in run.evaluate.values()
         for each in flagfiles.expand(list(arguments))
-        if flagfiles.flag_name(each) == "protocol"
     ]
-    for call in dict.fromkeys(calls):
-        if "(" in call:
-            components.build("protocol", call)
-        elif not os.path.exists(call):
-            raise ValueError(f"--protocol={call}: there is no such list of pairs.")
+    for name, value in dict.fromkeys(given):
+        if name == "--protocol" and "(" in value:
+            components.build("protocol", value)  # It reads its lists.
+        elif name in ("--protocol", "--data") and not os.path.exists(value):
+            raise ValueError(f"{name}={value}: the evaluation needs it, and it does not exist.")
 
 
 def _rows(table, names):
@@ -247,13 +247,13 @@ def _same(settings):
     return found
 
 
-def _differences(papers, settings):
+def _differences(papers, settings, told):
     """Lists what differs from the flagfiles, once where it is the same in all rows: [(what, the paper, here)]."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for name, here in settings.items():
         for field in dataclasses.fields(here):
             paper, now = (getattr(each, field.name) for each in (papers[name], here))
-            if field.name not in _NO_DIFFERENCE | {"train_data", "heldout_data", "heldout_pairs"} and paper != now:
+            if field.name not in _NO_DIFFERENCE | told and paper != now:
                 found.setdefault((field.name, _shown(paper), _shown(now)), []).append(name)
             elif field.name == "train_data" and "shuffled-" in str(now):
                 found.setdefault((field.name, paper, pathlib.Path(now).name), []).append(name)

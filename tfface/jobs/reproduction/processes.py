@@ -71,7 +71,9 @@ def run_all(
     done = sum(run.steps for run in runs if run.finished)
     with (
         _children() as children,
-        progress.bar(total=sum(run.steps for run in runs), initial=done, desc="reproduce", unit=" steps") as bar,
+        progress.bar(
+            total=sum(run.steps for run in runs), initial=done, desc="reproduce", unit=" steps", smoothing=0
+        ) as bar,
     ):
 
         def start(slot, run, commands):

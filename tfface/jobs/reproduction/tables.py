@@ -31,7 +31,7 @@ class Table:
     Attributes:
       name: such as "sphereface2/3".
       paper: such as "SphereFace2".
-      label: such as "Table 3" or "figure10".
+      label: such as "Table 3" or "Figure 10".
       about: what it compares.
       experiments: list of `Experiment`, in the paper's order.
       numbers: dict from the key of an experiment to {measure: the paper's number}; empty if it prints none.
@@ -83,7 +83,7 @@ def read_tables(papers: str | os.PathLike) -> dict[str, Table]:
     papers_of = {table.name.partition("/")[0]: table.paper for table in tables}
     for name in known.keys() - with_numbers:
         folder, _, file = name.removesuffix(".flags").partition("/")
-        tables.append(Table(f"{folder}/{file}", papers_of[folder], file, title(name), known[name], {}))
+        tables.append(Table(f"{folder}/{file}", papers_of[folder], _label(file), title(name), known[name], {}))
     return {table.name: table for table in sorted(tables, key=lambda table: _order(table.name))}
 
 
@@ -130,6 +130,10 @@ def evaluations(table: Table, experiment: Experiment, train_data: str) -> dict[s
             found[_stem(file)] = [f"--flagfile={file}"]
             sets -= set(given)
     return found
+
+
+def _label(file):
+    return f"Figure {file.removeprefix('figure')}" if file.startswith("figure") else file
 
 
 def _stem(file):
