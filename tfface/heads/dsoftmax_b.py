@@ -50,26 +50,27 @@ class DSoftmaxB(DSoftmax):
     def losses(self, embeddings: tf.Tensor, labels: tf.Tensor, training: bool | None, reach: str) -> tf.Tensor:
         if training is False:
             return super().losses(embeddings, labels, training, reach)
-        places, chosen = self._drawn(labels)
+        places = self._places(labels)
         order = tf.argsort(places, stable=True)
-        first, others = order[: self.rows], order[self.rows :]
+        first = order[: self.rows]
         full = super().losses(tf.gather(embeddings, first), tf.gather(labels, first), training, reach)
         intra = self.intra(self.target_cosines(embeddings, labels, reach))
-        if self.in_part:
-            # At most `rows` of the examples here are drawn, often fewer: of a static number, the rest lose the term.
-            full = tf.where(tf.gather(chosen, first), full, tf.gather(intra, first))
-        losses = tf.concat([full, tf.gather(intra, others)], axis=0)
-        return tf.gather(losses, tf.math.invert_permutation(order))
+        # At most `rows` of the examples here are drawn, often fewer: of a static number, the rest lose the term.
+        rank = tf.minimum(_inverse(order), tf.size(first, tf.int64) - 1)
+        return tf.where(places < self.rows, tf.gather(full, rank), intra)
 
-    def _drawn(self, labels):
-        """Returns the random places [B] of these examples in the batch of all replicas, and which have a term [B]."""
+    def _places(self, labels):
+        """Returns the random places [B] of these examples in the batch of all replicas."""
         own, size = tf.identity, tf.shape(labels)[0]
         if self.in_part:
             gathered = collectives.gather_integers(labels)
             own, size = gathered.own, tf.size(gathered.values)
-        order = tf.argsort(tf.random.stateless_uniform([size], self.rows_seed.next()), stable=True)
-        places = own(tf.math.invert_permutation(order))
-        return places, places < self.rows
+        return own(_inverse(tf.argsort(tf.random.stateless_uniform([size], self.rows_seed.next()), stable=True)))
 
     def get_config(self):
         return {**super().get_config(), "rows": self.rows}
+
+
+def _inverse(permutation):
+    """Returns the inverse of a permutation [B]; `tf.math.invert_permutation` and int32 are computed on the host."""
+    return tf.cast(tf.argsort(tf.cast(permutation, tf.int64)), tf.int64)

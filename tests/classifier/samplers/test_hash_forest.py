@@ -100,6 +100,19 @@ def test_a_class_walks_to_its_own_leaf_whatever_its_norm():
     assert (own == 4).mean() > 0.999
 
 
+def test_the_walk_computes_no_matrix_of_int32():
+    """TensorFlow computes these on the host, and a GPU would wait for them at every level."""
+    sampler = HashForestSampler(0.2, trees=3, leaf_size=8)
+    sampler.rebuild(np.random.default_rng(0).normal(size=(100, 5)))
+    graph = tf.function(sampler.near_classes).get_concrete_function(tf.zeros([4, 5])).graph
+    of_int32 = {
+        operation.type
+        for operation in graph.get_operations()
+        if any(value.dtype == tf.int32 and (value.shape.rank or 0) > 1 for value in operation.outputs)
+    }
+    assert of_int32 == {"ReadVariableOp", "GatherV2"}
+
+
 def test_classes_of_equal_weights_are_halved_too():
     sampler = HashForestSampler(0.1, leaf_size=4)
     sampler.rebuild(np.zeros([30, 3]))

@@ -114,8 +114,8 @@ class HashForestSampler:
         self.build(num_classes, embeddings.shape[-1])
         near = tf.sort(self.near_classes(embeddings), axis=1)
         # How often each is in its row; summed over as many places, the square: the trees agree on what is nearest.
-        times = tf.searchsorted(near, near, side="right") - tf.searchsorted(near, near, side="left")
-        votes = tf.math.unsorted_segment_sum(tf.cast(times, tf.float32), near, num_classes)
+        first, last = (tf.searchsorted(near, near, side, tf.int64) for side in ("left", "right"))
+        votes = tf.math.unsorted_segment_sum(tf.cast(last - first, tf.float32), near, num_classes)
         # Less than one vote: it breaks ties, also among classes without a vote.
         scores = votes + tf.random.stateless_uniform([num_classes], tf.cast(seed, tf.int32))
         ordered = tf.sort(tf.cast(labels, tf.int32))
@@ -130,13 +130,14 @@ class HashForestSampler:
         return with_batch(drawn, in_batch, ordered, num_classes, self.batch_classes)
 
     def near_classes(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """Returns the classes [B, trees · capacity] of the leaves that embeddings [B, d] reach, and -1."""
+        """Returns the classes, int64 [B, trees · capacity], of the leaves that embeddings [B, d] reach, and -1."""
         projections = tf.einsum("tld,bd->tlb", self.directions.value, unit_rows(embeddings)[0])
-        node = tf.zeros([self.trees, tf.shape(embeddings)[0]], tf.int32)
+        # TensorFlow computes with int32 on the host, so that a GPU would wait for it at every level.
+        node = tf.zeros([self.trees, tf.shape(embeddings)[0]], tf.int64)
         for level in range(self.levels):
             threshold = tf.gather(self.thresholds.value, node + (2**level - 1), batch_dims=1)
-            node = 2 * node + tf.cast(projections[:, level] > threshold, tf.int32)
-        near = tf.gather(self.leaves.value, node, batch_dims=1)
+            node = 2 * node + tf.cast(projections[:, level] > threshold, tf.int64)
+        near = tf.cast(tf.gather(self.leaves.value, node, batch_dims=1), tf.int64)
         return tf.reshape(tf.transpose(near, [1, 0, 2]), [-1, self.trees * self.leaves.shape[2]])
 
     def get_config(self):
