@@ -11,22 +11,23 @@ from tfface.optimizers.row_sgd import DECAY_FORMS, RowSGD
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("row", [(3,), ()], ids=["vectors", "scalars"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay, form", [(None, "decoupled"), *((0.05, form) for form in DECAY_FORMS)])
-def test_rows_with_gradients_move_as_by_hand_and_others_stay(momentum, weight_decay, form):
-    start = RNG.normal(size=(10, 3)).astype(np.float32)
+def test_rows_with_gradients_move_as_by_hand_and_others_stay(momentum, weight_decay, form, row):
+    start = RNG.normal(size=(10, *row)).astype(np.float32)
     variable = keras.Variable(start)
     optimizer = RowSGD(0.1, momentum=momentum, weight_decay=weight_decay, decay_form=form)
     optimizer.build([variable])
-    weights, velocity = start.astype(np.float64), np.zeros((10, 3))
+    weights, velocity = start.astype(np.float64), np.zeros(start.shape)
     for rows in ([1, 4, 1], [4, 0], [1, 1, 1], [9]):
-        values = RNG.normal(size=(len(rows), 3)).astype(np.float32)
-        optimizer.apply([tf.IndexedSlices(values, tf.constant(rows), tf.constant([10, 3]))], [variable])
-        for row in set(rows):
-            gradient = sum(value.astype(np.float64) for value, at in zip(values, rows, strict=True) if at == row)
-            decay = (weight_decay or 0) * weights[row]
-            velocity[row] = momentum * velocity[row] - 0.1 * (gradient + (form == "coupled") * decay)
-            weights[row] += velocity[row] - {"decoupled": 0.1, "constant": 1.0, "coupled": 0.0}[form] * decay
+        values = RNG.normal(size=(len(rows), *row)).astype(np.float32)
+        optimizer.apply([tf.IndexedSlices(values, tf.constant(rows), tf.constant(start.shape))], [variable])
+        for at in set(rows):
+            gradient = sum(value.astype(np.float64) for value, place in zip(values, rows, strict=True) if place == at)
+            decay = (weight_decay or 0) * weights[at]
+            velocity[at] = momentum * velocity[at] - 0.1 * (gradient + (form == "coupled") * decay)
+            weights[at] += velocity[at] - {"decoupled": 0.1, "constant": 1.0, "coupled": 0.0}[form] * decay
     np.testing.assert_allclose(variable, weights, rtol=1e-5, atol=1e-6)
 
 

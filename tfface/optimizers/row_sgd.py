@@ -88,9 +88,11 @@ class RowSGD(keras.optimizers.SGD):
     def _update_rows(self, weights, momentum, gradient, rate, shrinkage, coupling):
         rows = gradient.indices
         # Rows may repeat: the gradients of all occurrences add up, momentum and decay count at the first.
-        first = _first_occurrences(rows, weights.dtype)[:, None]
-        of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, 1])
-        of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, 1])
+        # Rows of any rank: those of the biases of classes are scalars.
+        ones = [1] * (len(weights.shape) - 1)
+        first = tf.reshape(_first_occurrences(rows, weights.dtype), [-1, *ones])
+        of_momentum = _rows_of(momentum, rows) if self.momentum else tf.zeros([1, *ones])
+        of_weights = _rows_of(weights, rows) if self.weight_decay else tf.zeros([1, *ones])
         change, change_of_momentum = _changes(
             gradient.values, rate, first, of_momentum, of_weights, self.momentum, shrinkage, coupling
         )
