@@ -5,13 +5,13 @@ Examples:
   tfface embed --model=runs/cfp --data=records/cfp/heldout --output=heldout.tfrecord --flip
 
 An interrupted run leaves its work in OUTPUT.partial; the same command continues from there and writes the same
-bytes as an uninterrupted run.
+bytes as an uninterrupted run. So does one with --beam, by several processes or machines.
 """
 
 from absl import flags
 
 from tfface.cli import program
-from tfface.cli.flag_groups import folder_flags
+from tfface.cli.flag_groups import beam_flags, folder_flags
 
 _MODEL = flags.DEFINE_string("model", None, "SavedModel folder, run folder or .keras file.", required=True)
 _DATA = flags.DEFINE_string(
@@ -29,11 +29,22 @@ def main() -> None:
 
     if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
+    write = _beam_writer() if beam_flags.BEAM.value else None
     opened = jobs.open_images(_DATA.value, _SKIP_BAD.value, folder_flags.DEPTH.value)
-    embeddings = jobs.embed_images(_MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, opened)
+    embeddings = jobs.embed_images(
+        _MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, opened, write
+    )
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
     print(f"next: tfface evaluate --model={_OUTPUT.value} --data={_DATA.value}")
+
+
+def _beam_writer():
+    """Makes the function that embeds with the pipeline of --beam."""
+    options = beam_flags.pipeline_options()
+    from tfface.export.embedding.beam import piece_writer
+
+    return piece_writer(options)
 
 
 if __name__ == "__main__":

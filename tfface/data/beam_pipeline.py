@@ -53,12 +53,11 @@ class _MakeFile(beam.DoFn):
     def __init__(self, make_work):
         self._make_work, self._shared = make_work, Shared()
 
-    def setup(self):
-        self._work = self._shared.acquire(self._make_work)
-
     def process(self, name):
         path = pathlib.Path(name)
         try:
+            # Not in `setup`, whose errors no file could tell. The attribute keeps it for the next path.
+            self._work = self._shared.acquire(self._make_work)
             self._work(path)
         except (ValueError, OSError) as error:
             files.write_atomically(_reason_path(path), str(error).encode("utf-8", "replace"))

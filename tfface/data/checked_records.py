@@ -5,8 +5,10 @@ read every file twice. If damaged data stop a program, `naming_bad_records` find
 records are checked first, and the bad ones are left out.
 """
 
+import bisect
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -103,6 +105,27 @@ class Records:
         if not self.good:
             return tf.data.TFRecordDataset(list(self.shards))
         return tf.data.Dataset.from_tensor_slices(list(self.shards)).flat_map(self.read)
+
+    def read_range(self, start: int, stop: int) -> tf.data.Dataset:
+        """Returns the `tf.data.Dataset` of the serialized records from `start` to before `stop`, as `read_all` does."""
+        part, before = self.around(start, stop)
+        return part.read_all().skip(before).take(stop - start)
+
+    def around(self, start: int, stop: int) -> "tuple[Records, int]":
+        """Finds the shards that hold a range of the records.
+
+        Args:
+          start, stop: int, 0 <= start < stop <= number of all records.
+
+        Returns:
+          (`Records` of these shards, the number of records in them before `start`).
+        """
+        ends = list(itertools.accumulate(self.counts))
+        first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop) + 1
+        shards = self.shards[first:last]
+        bad = tuple(record for record in self.bad if record.shard in shards)
+        good = {shard: self.good[shard] for shard in shards if shard in self.good}
+        return Records(shards, self.counts[first:last], bad, good), start - sum(self.counts[:first])
 
     def _read_good(self, path):
         spec = tf.TensorSpec([], tf.string)

@@ -133,9 +133,15 @@ def steps_per_epoch(shards: Shards, batch_size: int | None = None, *, batches: P
 
 
 def eval_dataset(
-    shards: Shards, batch_size: int, image_size: ImageSize = 112, *, labels_of: Shards | None = None
+    shards: Shards,
+    batch_size: int,
+    image_size: ImageSize = 112,
+    *,
+    labels_of: Shards | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> tf.data.Dataset:
-    """Builds one pass over a dataset in record order, without augmentation.
+    """Builds one pass over a dataset, or a range of it, in record order, without augmentation.
 
     Args:
       shards: as for `train_dataset`.
@@ -143,6 +149,8 @@ def eval_dataset(
       image_size: side S or (height, width) in pixels; images of another size are resized.
       labels_of: dataset whose labels the identities get, by their names, such as the training data of a model whose
         loss is measured; None: their own labels.
+      start: number of records before the first one that is read.
+      stop: number of records before the end of the range; None: all of them.
 
     Returns:
       `tf.data.Dataset` of `{"image": float32 [B, S, S, 3] in [-1, 1], "label": int64 [B], "key": string [B],
@@ -150,10 +158,13 @@ def eval_dataset(
 
     Raises:
       ValueError: as for `open_records`, or if the shards number identities differently, or if some of the identities
-        are not in `labels_of`.
+        are not in `labels_of`, or if there are no such records.
     """
     image_size = size_pair(image_size)
     opened = open_records(shards)
+    stop, whole = sum(opened.counts) if stop is None else stop, (start, stop) == (0, None)
+    if not whole and not 0 <= start < stop <= sum(opened.counts):
+        raise ValueError(f"records {start} to {stop} were asked for, there are {sum(opened.counts)}.")
     labels = common_labels(opened.shards)
     labels, numbers = (labels, None) if labels_of is None else _renumbered(labels, labels_of)
 
@@ -163,9 +174,10 @@ def eval_dataset(
         label = record["label"] if numbers is None else tf.gather(numbers, record["label"])
         return {"image": images, "label": label, "key": record["key"], "identity": record["identity"]}
 
-    dataset = _decoded(opened.read_all().batch(batch_size), batch)
+    records = opened.read_all() if whole else opened.read_range(start, stop)
+    dataset = _decoded(records.batch(batch_size), batch)
     # Keras would warn of the end of a dataset that does not tell its number of batches.
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(sum(opened.counts) / batch_size)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil((stop - start) / batch_size)))
     return note_origin(dataset, Origin(opened, labels and LabelMap.of(*labels)))
 
 

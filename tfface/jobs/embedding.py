@@ -2,12 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 
 from tfface import data, export, interrupts, ownership, progress
 from tfface.config.build import load_encoder
+from tfface.export.embedding.pieces import image_batches, image_count, plan_pieces
+from tfface.export.embedding.resumable import claim
 from tfface.jobs.image_folders import folder_labels, open_images
 from tfface.jobs.provenance import images_sha256, model_sha256
 
@@ -19,6 +23,7 @@ def embed_images(
     flip: bool = False,
     batch_size: int = 64,
     opened: data.Records | data.ImageFolder | None = None,
+    write: Callable[..., None] | None = None,
 ) -> export.Embeddings:
     """Embeds records or a folder of images, with a progress bar.
 
@@ -31,25 +36,23 @@ def embed_images(
       flip: bool, add the embedding of the flipped image.
       batch_size: int, images per batch.
       opened: the images as `open_images` opened them, such as without bad ones; default: all.
+      write: what embeds them in place of this process, with the same result: a function made by
+        `tfface.export.embedding.beam.piece_writer`. It needs an output.
 
     Returns:
       `Embeddings`; the labels of a folder number its identities by name.
 
     Raises:
-      ValueError: the model or the images are not of that form, or OUTPUT.partial belongs to another model or images.
+      ValueError: the model or the images are not of that form, OUTPUT.partial belongs to another model or images, or
+        there is a `write` but no output.
       OSError: a file cannot be read or written.
     """
     embedder = load_any_embedder(model)
     opened = open_images(images) if opened is None else opened
-    if isinstance(opened, data.ImageFolder):
-        folder, records = opened, None
-        dataset, count = (
-            data.folder_dataset(folder.root, folder.keys, batch_size, embedder.image_size),
-            len(folder.keys),
-        )
-    else:
-        folder, records = None, opened
-        dataset, count = data.eval_dataset(records, batch_size, embedder.image_size), sum(records.counts)
+    if write is not None and output is None:
+        raise ValueError("`write` needs an `output`: its pieces lie in the folder OUTPUT.partial.")
+    folder, records = (opened, None) if isinstance(opened, data.ImageFolder) else (None, opened)
+    dataset, count = image_batches(opened, batch_size, embedder.image_size), image_count(opened)
     pieces = pathlib.Path(f"{output}.partial")  # Only made if there is an output.
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress.bar(total=count, desc="embed", unit=" images"))
@@ -63,6 +66,10 @@ def embed_images(
             job = {"model": model_sha256(model), "images": images_sha256(images), "batch_size": batch_size}
             if opened.bad:
                 job["left_out"] = list(map(str, opened.bad))
+            if write is not None:
+                claim(pieces, job, flip)
+                load = functools.partial(load_any_embedder, os.path.abspath(model))
+                write(load, os.path.abspath(pieces), plan_pieces(opened, batch_size, flip))
             embeddings = export.embed_resumably(embedder, dataset, pieces, job, flip, advance=bar.update)
         if folder is not None:
             embeddings = dataclasses.replace(embeddings, labels=folder_labels(embeddings.keys, folder.depth))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfface import files, json_files
 from tfface.export.embedding.embedder import Embedder, Embeddings, check_dataset, concatenate, embed_batch
 from tfface.export.embedding.files import load_embeddings, save_embeddings
+from tfface.export.embedding.pieces import BATCHES_PER_PIECE, piece_path
 
 _JOB_FILE = "job.json"
 _MAX_JOB_BYTES = 1 << 20
@@ -22,7 +23,7 @@ def embed_resumably(
     folder: str | os.PathLike,
     job: Mapping[str, Any],
     flip: bool = False,
-    batches_per_piece: int = 64,
+    batches_per_piece: int = BATCHES_PER_PIECE,
     advance: Callable[[int], object] | None = None,
 ) -> Embeddings:
     """Embeds a dataset as `embed_dataset` does; a later call continues from the pieces in a folder.
@@ -48,9 +49,9 @@ def embed_resumably(
     """
     check_dataset(dataset)
     folder, advance = pathlib.Path(folder), advance or (lambda images: None)
-    _claim(folder, {**job, "flip": flip, "batches_per_piece": batches_per_piece})
+    claim(folder, job, flip, batches_per_piece)
     pieces = []
-    while (path := _piece(folder, len(pieces))).is_file():
+    while (path := piece_path(folder, len(pieces))).is_file():
         pieces.append(load_embeddings(path))
         advance(len(pieces[-1].keys))
 
@@ -60,11 +61,13 @@ def embed_resumably(
     def write():
         if waiting:
             piece = concatenate(waiting, dim, labelled)
-            save_embeddings(_piece(folder, len(pieces)), piece)
+            save_embeddings(piece_path(folder, len(pieces)), piece)
             pieces.append(piece)
             waiting.clear()
 
-    for batch in dataset.skip(len(pieces) * batches_per_piece):
+    done = len(pieces) * batches_per_piece
+    # The dataset reads and decodes what it skips.
+    for batch in [] if 0 <= dataset.cardinality() <= done else dataset.skip(done):
         waiting.append(embed_batch(embedder, batch, flip))
         advance(len(waiting[-1].keys))
         if len(waiting) == batches_per_piece:
@@ -73,15 +76,20 @@ def embed_resumably(
     return concatenate(pieces, dim, labelled)
 
 
-def _piece(folder, number):
-    return folder / f"piece-{number:06d}.npz"
+def claim(
+    folder: str | os.PathLike, job: Mapping[str, Any], flip: bool, batches_per_piece: int = BATCHES_PER_PIECE
+) -> None:
+    """Makes a folder of pieces that of a job, with the arguments of `embed_resumably`.
 
-
-def _claim(folder, job):
-    """Claims the folder for this job, or raises ValueError if it belongs to another."""
+    Raises:
+      ValueError: the folder has pieces of another job.
+      OSError: the folder cannot be written.
+    """
+    job = {**job, "flip": flip, "batches_per_piece": batches_per_piece}
+    folder = pathlib.Path(folder)
     path = folder / _JOB_FILE
     # Without a piece nothing is lost: the job may have stopped at a bad image, which another one leaves out.
-    if not path.is_file() or not _piece(folder, 0).is_file():
+    if not path.is_file() or not any(folder.glob("piece-*.npz")):
         files.write_atomically(path, (json.dumps(job, indent=1, sort_keys=True) + "\n").encode())
         return
     try:

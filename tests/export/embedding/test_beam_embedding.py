@@ -1,0 +1,134 @@
+"""Embedding by Apache Beam gives the bytes of embedding by one process, also after a kill."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import piece_sets
+import pytest
+
+from tfface import jobs
+
+pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def processes(count):
+    return ["--direct_running_mode=multi_processing", f"--direct_num_workers={count}"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    piece_sets.save_model(folder / "encoder.keras")
+    piece_sets.write_records(piece_sets.write_photos(folder / "photos"), folder / "records")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(folder, tmp_path_factory):
+    """dict from the kind of images to the bytes that one process writes."""
+    output = tmp_path_factory.mktemp("expected")
+    for kind in ("photos", "records"):
+        jobs.embed_images(folder / "encoder.keras", folder / kind, output / f"{kind}.npz", batch_size=1)
+    return {kind: (output / f"{kind}.npz").read_bytes() for kind in ("photos", "records")}
+
+
+def writer(*options):
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from tfface.export.embedding.beam import piece_writer
+
+    return piece_writer(PipelineOptions(list(options)))
+
+
+@pytest.mark.parametrize("kind", ["photos", "records"])
+@pytest.mark.parametrize(
+    "options", [(), *(pytest.param(processes(count), marks=pytest.mark.slow) for count in (1, 2, 4))], ids=len
+)
+def test_beam_writes_the_same_bytes(folder, expected, tmp_path, kind, options):
+    output = tmp_path / "found.npz"
+    jobs.embed_images(folder / "encoder.keras", folder / kind, output, batch_size=1, write=writer(*options))
+    assert output.read_bytes() == expected[kind]
+    assert [path.name for path in tmp_path.iterdir()] == ["found.npz"]
+
+
+def test_a_bad_record_is_named_and_the_rest_is_kept(folder, expected, tmp_path):
+    shards = sorted((folder / "records").glob("*.tfrecord"))
+    content = shards[-1].read_bytes()
+    arguments = {"batch_size": 1, "write": writer()}
+    try:
+        # The same length: the last image of the last piece.
+        shards[-1].write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+        with pytest.raises(ValueError, match=rf"{shards[-1].name}: record \d+ at byte \d+.*skip_bad leaves"):
+            jobs.embed_images(folder / "encoder.keras", folder / "records", tmp_path / "found.npz", **arguments)
+    finally:
+        shards[-1].write_bytes(content)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "found.npz.partial").glob("piece-*.npz")}
+    assert [path.name for path in sorted(kept)] == ["piece-000000.npz", "piece-000001.npz"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs.embedding, "shutil", types.SimpleNamespace(rmtree=lambda path: None))
+        jobs.embed_images(folder / "encoder.keras", folder / "records", tmp_path / "found.npz", **arguments)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # Not embedded again.
+    assert (tmp_path / "found.npz").read_bytes() == expected["records"]
+
+
+def test_every_process_loads_the_model_once(folder, tmp_path, monkeypatch):
+    loaded = []
+    original = jobs.embedding.load_encoder
+    monkeypatch.setattr(jobs.embedding, "load_encoder", lambda model: loaded.append(model) or original(model))
+    options = "--direct_running_mode=multi_threading", "--direct_num_workers=3"
+    arguments = folder / "encoder.keras", folder / "photos", tmp_path / "found.npz"
+    jobs.embed_images(*arguments, batch_size=1, write=writer(*options))
+    assert len(loaded) == 2  # And once before the pipeline, for the size of images.
+
+
+def children(pid):
+    """The living descendants of a process that still exist after it."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="looks into /proc")
+@pytest.mark.parametrize("victim", ["program", "worker"])
+def test_a_killed_run_is_continued_with_the_same_bytes(folder, expected, tmp_path, victim):
+    output = tmp_path / "found.npz"
+    command = [sys.executable, "-m", "tfface", "embed", f"--model={folder}/encoder.keras", f"--data={folder}/records"]
+    command += [f"--output={output}", "--batch_size=1", *(f"--beam={option}" for option in processes(2))]
+    process = subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 500
+    while not list(tmp_path.glob("*.partial/piece-*.npz")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    if victim == "program":
+        process.kill()
+    else:
+        workers = [pid for pid in children(process.pid) if b"sdk_worker_main" in _arguments(pid)]
+        os.kill(workers[-1], signal.SIGKILL)
+    process.wait(timeout=300)
+    deadline = time.monotonic() + 60
+    while children(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not children(process.pid), "workers are left"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == expected["records"] and not list(tmp_path.glob("*.partial"))
+
+
+def _arguments(pid):
+    return pathlib.Path("/proc", str(pid), "cmdline").read_bytes()
