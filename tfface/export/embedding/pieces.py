@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -70,6 +71,7 @@ class PiecePlan:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the plan into a file that `load_plan` reads on any machine that sees the images under their path."""
+        images: dict[str, Any]
         if isinstance(self.images, data.Records):
             found = dataclasses.asdict(self.images)
             shards = {shard: os.path.abspath(shard) for shard in self.images.shards}
@@ -118,8 +120,8 @@ def plan_pieces(
             part, before = images.around(start, stop)
             yield PiecePlan(part, before, before + stop - start, batch_size, flip)
         else:
-            part = dataclasses.replace(images, keys=images.keys[start:stop], bad=())
-            yield PiecePlan(part, 0, stop - start, batch_size, flip)
+            some = dataclasses.replace(images, keys=images.keys[start:stop], bad=())
+            yield PiecePlan(some, 0, stop - start, batch_size, flip)
 
 
 def image_count(images: data.Records | data.ImageFolder) -> int:
