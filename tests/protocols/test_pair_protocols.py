@@ -214,7 +214,7 @@ def test_a_missing_crop_is_named_and_the_rest_measured_only_if_asked(model, fold
     assert sentence in (tmp_path / "out/report.html").read_text() and sentence in evaluation.to_table(result)
 
 
-def test_another_size_and_damage_are_named_or_left_out(model, folder, damaged, tmp_path):
+def test_another_size_and_damage_are_named_or_left_out(model, folder, damaged, tmp_path, capsys):
     pairs = drawn_pairs(3, 0)
     one, i, other, j = pairs[4][:4]
     small = damaged / f"Person_{one}" / f"Person_{one}_{i + 1:04d}.png"
@@ -227,6 +227,10 @@ def test_another_size_and_damage_are_named_or_left_out(model, folder, damaged, t
     with pytest.raises(ValueError, match=r"LFW: \d+ of \d+ images missing"):
         jobs.evaluate_protocols(model, [call], tmp_path / "out", skip_bad=True)
     reasons = (tmp_path / "out/missing.txt").read_text()
+    used = {image for pair in pairs for image in (pair[:2], pair[2:4])}
+    printed = capsys.readouterr().err
+    assert f"{damaged}: read {len(used) - 2} images, left out 2: " in printed
+    assert f"1 of a damaged image, such as Person_{other}/{broken.name}" in printed
     assert reasons.count("\n") == 2 and "112 x 100 pixels, but" in reasons and "a damaged image" in reasons
     (result,) = jobs.evaluate_protocols(model, [call], tmp_path / "out", skip_bad=True, allow_missing=True, hardest=0)
     gone = {(one, i), (other, j)}

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfface import export, progress
 from tfface.config.build import load_encoder
+from tfface.data.formats.left_out import summary
 from tfface.data.protocols.pairs import match_names
 from tfface.data.source_images import SourceImages
 from tfface.evaluation.metrics.completeness import EXAMPLES, Completeness
@@ -111,6 +112,8 @@ def _find(sets, skip_bad):
         first, keys = keys[0], [key for key in keys if key not in bad]
         if not keys:
             raise ValueError(f"{joined.root}: none of its images can be used, such as {first}: {bad[first]}.")
+    if bad or any(source.passed_over.values()):
+        progress.note(f"{joined.root}: {summary(len(keys), bad.items(), source.passed_over)}.")
     return ImageSet(joined, choose(keys), frozenset(items), bad, source.fingerprint)
 
 
