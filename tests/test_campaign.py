@@ -48,6 +48,9 @@ ATTEMPTS = {
     "convert": 16,
     "evaluate": 14,
     "export": 14,
+    "protocol, search": 12,
+    "protocol, identification": 12,
+    "protocol, all pairs": 12,
 }
 
 
@@ -63,7 +66,21 @@ def folder(tmp_path_factory):
     records = f"--train_data={folder}/records/train\n--heldout_data={folder}/records/heldout\n"
     (folder / "flags").write_text(FLAGS + records)
     finish(start("scripts/train.py", f"--flagfile={folder}/flags", f"--run_dir={folder}/run"))
+    write_protocols(folder)
     return folder
+
+
+def write_protocols(folder):
+    """Makes probes and distractors of the faces, with MegaFace's lists of them."""
+    people = sorted((folder / "faces").iterdir())
+    for place, chosen in (("probes", people[:20]), ("distractors/0", people[20:])):
+        for person in chosen:
+            shutil.copytree(person, folder / place / person.name)
+    (folder / "lists").mkdir()
+    for name, place in (("facescrub_lst", "probes"), ("megaface_lst", "distractors")):
+        images = sorted(path for path in (folder / place).rglob("*") if path.is_file())
+        lines = [f"{path.relative_to(folder / place).as_posix()}\n" for path in images]
+        (folder / "lists" / name).write_text("".join(lines))
 
 
 class Job:
@@ -155,6 +172,27 @@ class Evaluate(Job):
         return ["scripts/evaluate.py", model, data, f"--output={self.output}", "--pairs=400", "--hardest=2"]
 
 
+class Protocol(Job):
+    protocol = ""
+
+    def command(self):
+        protocol = self.protocol.format(folder=self.folder)
+        arguments = [f"--model={self.folder}/run", f"--output={self.output}", f"--protocol={protocol}"]
+        return ["scripts/evaluate.py", *arguments, "--batch_size=2", "--flip"]
+
+
+class Search(Protocol):
+    protocol = "Retrieval(records='{folder}/faces', k=[1, 5])"
+
+
+class Identification(Protocol):
+    protocol = "MegaFace(facescrub='{folder}/probes', distractors='{folder}/distractors', lists='{folder}/lists')"
+
+
+class AllPairs(Protocol):
+    protocol = "TrillionPairs(probes='{folder}/probes', distractors='{folder}/distractors')"
+
+
 class Export(Job):
     def command(self):
         version = 1 + len(list(self.output.glob("exports/[0-9]*")))
@@ -177,6 +215,9 @@ JOBS = {
     "convert": Convert,
     "evaluate": Evaluate,
     "export": Export,
+    "protocol, search": Search,
+    "protocol, identification": Identification,
+    "protocol, all pairs": AllPairs,
 }
 
 
