@@ -15,7 +15,7 @@ FLAGS = {kind: kind for kind in components.KINDS if kind not in OTHERS}
 FLAGS["augmentation"] = "augment"
 ALL = [(kind, name) for kind in FLAGS for name in components.names(kind)]
 # Values where no default shows one.
-VALUES = {"rate": 0.5, "units": [1, 1, 1, 1], "width": 16, "depth": 1, "epochs": [1], "steps": [1]}
+VALUES = {"rate": 0.5, "units": [1, 1, 1, 1], "width": 16, "depth": 1, "epochs": [1], "steps": [1], "every": 64}
 
 
 def parsed(*arguments):

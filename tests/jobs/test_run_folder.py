@@ -14,7 +14,7 @@ from tfface.jobs.run_folder import owned_run_folder, write_run
 # Written out again here, so that no mark is added or lost by accident.
 ONCE = {"resume", "overwrite", "strict_resume", "steal_lock"}
 FREE = {
-    *("skip_bad", "allow_missing"),
+    *("skip_bad", "allow_missing", "callback", "callback_images"),
     *("run_dir", "log_every", "verify_every", "save_every", "keep", "heldout_data", "heldout_pairs", "protocol"),
     *("train_data", "strategy", "replicas", "partition", "init_from", "init_head", "wait_for_workers"),
 }

@@ -48,6 +48,11 @@ KINDS = {
     "schedule": Kind("tfface.optimizers", "SCHEDULES"),
     "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
     "batches": Kind("tfface.data", "BATCHES"),
+    "callback": Kind(
+        "tfface.training.callbacks",
+        "CALLBACKS",
+        given=frozenset({"folder", "images", "labels", "start_step", "total_steps"}),
+    ),
     "protocol": Kind("tfface.protocols"),
     "figure": Kind("tfface.figures"),
     "pooling": Kind("tfface.evaluation", "POOLINGS"),

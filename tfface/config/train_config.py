@@ -192,6 +192,16 @@ class TrainConfig:
     verify_every: int = setting(500, "Steps between two verifications on the held-out pairs.", lower_bound=1, free=True)
     save_every: int = setting(500, "Steps between two checkpoints.", lower_bound=1, free=True)
     keep: int = setting(2, "Checkpoints to keep.", lower_bound=1, free=True)
+    callback: list = setting(
+        (),
+        "Callback that follows some training images for a figure, such as AngleHistograms(every=1000) or "
+        "EmbeddingDrift(every=1000); may be given several times.",
+        component="callback",
+        free=True,
+    )
+    callback_images: int = setting(
+        512, "Training images that each --callback follows, drawn by --seed.", lower_bound=1, free=True
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -200,6 +210,10 @@ class TrainConfig:
             self._check(field.name, getattr(self, field.name), field.metadata)
         if self.head == NO_HEAD and not self.loss:
             raise ValueError("head=None needs a loss, such as loss=['TripletLoss()'].")
+        if self.callback and self.strategy == "multiworker":
+            raise ValueError(
+                f"callback={self.callback} follows a training in one process, got strategy='multiworker'; use mirrored."
+            )
         if self.save_every % self.log_every:
             raise ValueError(
                 f"save_every must be a multiple of log_every, so that a resumed run logs the same means; "

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfface import data, evaluation, interrupts
-from tfface.config import train_config
+from tfface.config import components, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.data.dataset_content import DatasetContent
 from tfface.distribute import collectives
@@ -21,7 +21,7 @@ from tfface.jobs.exports import export_model
 from tfface.jobs.heldout import HeldOut
 from tfface.jobs.protocols import MISSING_FILE
 from tfface.jobs.run_folder import owned_run_folder, write_run
-from tfface.jobs.training_data import batch_maker, prepare_records
+from tfface.jobs.training_data import batch_maker, prepare_records, sample_images
 from tfface.training import callbacks
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start
@@ -121,6 +121,10 @@ def _train(settings, strategy):
     steps = [log]
     if hasattr(getattr(head, "sampler", None), "rebuild"):
         steps.append(callbacks.RebuildForest(head, settings.rebuild_every, start_step))
+    if settings.callback:
+        images, labels = sample_images(settings, records)
+        given = {"folder": run_dir, "images": images, "labels": labels, **every}
+        steps += [components.build("callback", each, given) for each in settings.callback]
     if before:
         verification = callbacks.Verification(run_dir, verified.verify, settings.verify_every, **every)
         if start_step == 0:

@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from tfface import data, files, progress
@@ -38,6 +39,18 @@ def training_records(settings: TrainConfig) -> str:
     """Returns the location of the training records, which `prepare_records` renders if they are synthetic."""
     synthetic = settings.train_data == "synthetic"
     return str(pathlib.Path(settings.run_dir) / _SYNTHETIC / "train") if synthetic else settings.train_data
+
+
+def sample_images(settings: TrainConfig, records: data.Records) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the training images that callbacks follow, by the seed.
+
+    Returns:
+      (images, float32 [N, S, S, 3] in [-1, 1]; labels, int64 [N]), at most `callback_images`.
+    """
+    count = min(settings.callback_images, sum(records.counts))
+    dataset = data.train_dataset(records, count, settings.image_size, seed=settings.seed, mirror=False)
+    batch = next(dataset.take(1).as_numpy_iterator())
+    return batch["image"], batch["label"]
 
 
 def batch_maker(

@@ -2,6 +2,8 @@
 
 from tfface import lazy
 
+CALLBACKS = ("AngleHistograms", "EmbeddingDrift")  # Those that a training can be asked for.
+
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
