@@ -26,7 +26,7 @@ FLAGS = """
 --synthetic_heldout=20
 --synthetic_images=8
 --image_size=56
---backbone=MobileFaceNet(width=0.25)
+--backbone=SFNet(units=[0,0,0,0], with_batch_norm=True)
 --embedding_dim=64
 --head=ArcFace(scale=16, margin=0.2)
 --batch_size=32

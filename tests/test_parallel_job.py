@@ -21,7 +21,7 @@ STEPS, SAVED = 12, 6
 # Steps as small as this, beside rows of class weights as long as those of 512 numbers, do not magnify rounding errors.
 FLAGS = """
 --image_size=56
---backbone=MobileFaceNet(width=0.25)
+--backbone=SFNet(units=[0,0,0,0], with_batch_norm=True)
 --embedding_dim=512
 --head=ArcFace(scale=16, margin=0.2)
 --partition=replicas
@@ -239,7 +239,7 @@ def test_workers_keep_their_threads_and_files(count, steps, folder, tmp_path):
     epochs = (steps + 50) / (61 * 8 // batch_size)
     flags = [f"--epochs={epochs}", f"--batch_size={batch_size}", "--save_every=1000", "--nodeterministic"]
     # Threads and files of a step do not depend on the size of the network.
-    flags += ["--backbone=MobileFaceNet(width=0.05)", "--embedding_dim=32"]
+    flags += ["--backbone=SFNet(units=[0,0,0,0])", "--embedding_dim=32"]
     with open(tmp_path / "errors", "w+") as errors:
         flags = [f"--flagfile={folder / 'flags'}", f"--run_dir={run_dir}", *flags]
         workers = start_workers(count, *flags, stdout=errors, stderr=errors)
