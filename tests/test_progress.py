@@ -83,6 +83,31 @@ def test_a_terminal_has_a_bar(monkeypatch):
     assert "\rsearch: 100%|" in sys.stderr.getvalue()
 
 
+PROGRAM = """
+from tfface import progress
+from tfface.cli import program
+
+def main():
+    for _ in progress.bar(range(3), desc="work"):
+        pass
+    progress.note("a note")
+
+program.run(main)
+"""
+
+
+def test_every_program_can_be_quiet(tmp_path):
+    def run(*flags):
+        path = tmp_path / "program.py"
+        path.write_text(PROGRAM)
+        done = subprocess.run([sys.executable, str(path), *flags], capture_output=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.decode()
+
+    assert re.fullmatch(r"work: 100% 3/3 \[.*\]\na note\n", run())
+    assert run("--quiet") == "a note\n"
+
+
 @pytest.mark.slow
 def test_a_training_in_a_pipe_writes_whole_lines(tmp_path):
     few = ("--synthetic_identities=10", "--synthetic_heldout=6", "--synthetic_images=4", "--batch_size=8", "--epochs=2")
@@ -91,15 +116,11 @@ def test_a_training_in_a_pipe_writes_whole_lines(tmp_path):
     # The library turns the log of TensorFlow's C++ off unless a user, or tests/conftest.py, has chosen a level.
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     # Bytes, because Python would read a carriage return as the end of a line.
-    for quiet in ([], ["--quiet", "--overwrite"]):
-        done = subprocess.run([*command, *quiet], capture_output=True, cwd=tmp_path, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert b"\r" not in done.stdout + done.stderr
-        lines = done.stderr.decode().splitlines()
-        if quiet:
-            assert lines == []
-        else:
-            # One line for each piece of work, and more only where one takes long.
-            kinds = list(dict.fromkeys(line.partition(":")[0] for line in lines))
-            assert kinds == ["render", "convert synthetic", "train"]
-            assert re.search(r"train: 100% 10/10 \[.*<00:00, .* steps/s, loss .*, \d+ images/s\]", lines[-1])
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"\r" not in done.stdout + done.stderr
+    lines = done.stderr.decode().splitlines()
+    # One line for each piece of work, and more only where one takes long.
+    kinds = list(dict.fromkeys(line.partition(":")[0] for line in lines))
+    assert kinds == ["render", "convert synthetic", "train"]
+    assert re.search(r"train: 100% 10/10 \[.*<00:00, .*steps.*, loss [\d.]+, \d+ images/s\]", lines[-1])
