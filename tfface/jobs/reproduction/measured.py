@@ -101,9 +101,10 @@ def values_of(folders: Sequence[pathlib.Path]) -> dict[str, float]:
         for name, text in comparison.read_run(folder).values.items():
             if text != "n/a":
                 values[name] = float(text.split()[0])
-        ranks = read_results(folder / "results.json").get("identification") or {}
-        if isinstance(ranks, dict) and isinstance(rates := ranks.get("rank_rates"), dict) and "1" in rates:
-            values["rank-1"] = 100 * float(rates["1"])
+        identification = read_results(folder / "results.json").get("identification")
+        rates = identification.get("rank_rates") if isinstance(identification, dict) else None
+        if isinstance(rates, dict) and isinstance(rate := rates.get("1"), int | float):
+            values["rank-1"] = 100 * rate
     return values
 
 
