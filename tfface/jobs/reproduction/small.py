@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import hashlib
 import os
 import pathlib
 import re
@@ -29,7 +30,7 @@ class SmallSet:
       train, heldout: paths of records; train is "synthetic" for rendered faces.
       prepare: arguments of `tfface` that make the records; empty if they are there.
       flags: flags of training that belong to it.
-      content: hash of what it is made of.
+      content: hash of what it is made of: of an archive, or of the names and sizes in a folder.
     """
 
     about: str
@@ -86,7 +87,7 @@ def open_small_set(path: str, folder: pathlib.Path) -> SmallSet:
         heldout,
         (*prepare, f"--holdout_identities={held}", "--holdout_from=last"),
         tuple(flags),
-        files.sha256(source) if source.is_file() else str(sorted(people.items())),
+        files.sha256(source) if source.is_file() else _listing_sha256(images),
     )
 
 
@@ -163,6 +164,13 @@ def _people_in_folder(folder):
         for path in folder.rglob("*")
         if path.suffix.lower() in _IMAGES and len(path.relative_to(folder).parts) > 1
     )
+
+
+def _listing_sha256(folder):
+    """Hashes the names and sizes of the images in a folder."""
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n" for path in images]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _people_in_zip(path):
