@@ -346,11 +346,11 @@ def test_a_killed_reproduction_continues(photos, tmp_path):
     """SIGKILL in the second run: the first is not repeated, no process stays, and the page is the same."""
     output = tmp_path / "out"
     arguments = ["--table=sphereface2/3", "--scale=small", f"--data={photos}", "--rows=pn-eh-am-sa", "--seeds=2"]
-    arguments += ["--steps=40", "--train_flags=--save_every=10 --batch_size=16", f"--output={output}"]
+    arguments += ["--steps=20", "--train_flags=--log_every=5 --save_every=5 --batch_size=16", f"--output={output}"]
 
     def complete():
         process = tfface(*arguments)
-        text, errors = process.communicate(timeout=600)
+        text, errors = process.communicate(timeout=1800)
         assert process.returncode == 0, errors
         return text, {name: (output / name).read_bytes() for name in ("report.html", "report.md", "results.csv")}
 
