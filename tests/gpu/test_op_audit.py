@@ -45,6 +45,7 @@ _SMALL = "AddV2|ConcatV2|Equal|FloorDiv|FloorMod|GreaterEqual|Less|Minimum|Mul|N
 _SMALL += "|StatelessRandomGetKeyCounter|StridedSlice|Sub|Sum|TopKV2"
 STAYS = [
     (".*", "waits (If|StatelessIf|Assert)", "labels, embeddings and the weights of losses are checked"),
+    (".*", "waits StatelessRandomGetKeyCounter", "random numbers, those of dropout too, have a seed from a variable"),
     (
         r"(Rand|DSoftmaxK).*|.*, (sampled|forest), .*",
         f"no kernel RandomIndexShuffle|waits ({_SMALL})",

@@ -51,12 +51,12 @@ class DSoftmaxB(DSoftmax):
         if training is False:
             return super().losses(embeddings, labels, training, reach)
         places = self._places(labels)
-        order = tf.argsort(places, stable=True)
+        order = _order(places)
         first = order[: self.rows]
         full = super().losses(tf.gather(embeddings, first), tf.gather(labels, first), training, reach)
         intra = self.intra(self.target_cosines(embeddings, labels, reach))
         # At most `rows` of the examples here are drawn, often fewer: of a static number, the rest lose the term.
-        rank = tf.minimum(_inverse(order), tf.size(first, tf.int64) - 1)
+        rank = tf.minimum(_order(order), tf.size(first, tf.int64) - 1)
         return tf.where(places < self.rows, tf.gather(full, rank), intra)
 
     def _places(self, labels):
@@ -65,12 +65,13 @@ class DSoftmaxB(DSoftmax):
         if self.in_part:
             gathered = collectives.gather_integers(labels)
             own, size = gathered.own, tf.size(gathered.values)
-        return own(_inverse(tf.argsort(tf.random.stateless_uniform([size], self.rows_seed.next()), stable=True)))
+        # The order of a permutation is its inverse.
+        return own(_order(_order(tf.random.stateless_uniform([size], self.rows_seed.next()))))
 
     def get_config(self):
         return {**super().get_config(), "rows": self.rows}
 
 
-def _inverse(permutation):
-    """Returns the inverse of a permutation [B]; `tf.math.invert_permutation` and int32 are computed on the host."""
-    return tf.cast(tf.argsort(tf.cast(permutation, tf.int64)), tf.int64)
+def _order(values):
+    """Returns the indices [B] that sort values [B]; int64, because TensorFlow computes with int32 on the host."""
+    return tf.cast(tf.argsort(values, stable=True), tf.int64)
