@@ -51,8 +51,9 @@ def test_several_workers_are_refused(records, tmp_path):
 @pytest.mark.slow
 def test_a_training_writes_what_it_is_asked_for(records, tmp_path):
     small = {"backbone": "MobileFaceNet(width=0.25)", "embedding_dim": 16, "batch_size": 8, "deterministic": False}
+    small |= {"steps": 4, "learning_rate": 3e-5, "clip_norm": 1.0}
     wanted = ["AngleHistograms(every=2)", "EmbeddingDrift(every=2, window=1)"]
-    train(settings(records, tmp_path, steps=4, callback=wanted, callback_images=10, **small))
+    train(settings(records, tmp_path, callback=wanted, callback_images=10, **small))
     found = read_angles(tmp_path / "run/angles.npz")
     assert found.steps.tolist() == [0, 2, 4] and found.positive.sum(axis=1).tolist() == [10, 10, 10]
     for step in (2, 4):
