@@ -251,6 +251,19 @@ HEADS = {
 }
 every_head = pytest.mark.parametrize("name", HEADS)
 
+# A head for each way through the engine: log-sum and sum of the negatives, raw products, sub-centers, drawn classes.
+# What only the engine knows of is tested with these in CI, and with the others among the slow tests.
+WAYS = {"arcface", "sphereface2", "softmax", "subcenter_arcface", "dsoftmax_k"}
+
+
+def in_ways(always, others):
+    """Parameters (name, value): some values with every head, others with one of each way through the engine."""
+    return [
+        pytest.param(name, value, marks=[] if value in always or name in WAYS else [pytest.mark.slow])
+        for name in HEADS
+        for value in [*always, *others]
+    ]
+
 
 @dataclasses.dataclass
 class Problem:
@@ -344,34 +357,32 @@ def test_loss_and_gradients_equal_the_oracle(name, num_classes, norms):
         np.testing.assert_allclose(got.by_bias, problem.upstream @ moved, rtol=1e-5)
 
 
-@every_head
-def test_chunks_change_nothing(name):
+@pytest.mark.parametrize("name, chunk_size", in_ways([7], [1, 52, 53, 100]))
+def test_chunks_change_nothing(name, chunk_size):
     if name == "dsoftmax_b":
         pytest.skip("draws its rows anew; its engine is that of dsoftmax")
     problem = problem_for(name, 53)
     keras.utils.set_random_seed(0)
     whole = run(HEADS[name].make(53), problem)
-    for chunk_size in (1, 7, 52, 53, 100):
-        keras.utils.set_random_seed(0)
-        parts = run(HEADS[name].make(53, chunk_size=chunk_size), problem)
-        for field in dataclasses.fields(Outcome):
-            one, other = getattr(whole, field.name), getattr(parts, field.name)
-            np.testing.assert_allclose(other, one, rtol=1e-6, atol=2e-6 * np.abs(one).max())
+    keras.utils.set_random_seed(0)
+    parts = run(HEADS[name].make(53, chunk_size=chunk_size), problem)
+    for field in dataclasses.fields(Outcome):
+        one, other = getattr(whole, field.name), getattr(parts, field.name)
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=2e-6 * np.abs(one).max())
 
 
-@every_head
-def test_xla_changes_nothing(name):
+@pytest.mark.parametrize("name, chunk_size", in_ways([None], [10]))
+def test_xla_changes_nothing(name, chunk_size):
     if name == "dsoftmax_b":
         pytest.skip("draws its rows anew; its engine is that of dsoftmax")
     problem = problem_for(name, 53)
     outcomes = []
-    for options in ({"jit_compile": False}, {"jit_compile": True}, {"jit_compile": True, "chunk_size": 10}):
+    for options in ({"jit_compile": False}, {"jit_compile": True, "chunk_size": chunk_size}):
         keras.utils.set_random_seed(0)
         outcomes.append(run(HEADS[name].make(53, **options), problem))
     for field in dataclasses.fields(Outcome):
-        one, *others = [getattr(outcome, field.name) for outcome in outcomes]
-        for other in others:
-            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * np.abs(one).max())
+        one, other = [getattr(outcome, field.name) for outcome in outcomes]
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * np.abs(one).max())
 
 
 @every_head
@@ -394,8 +405,7 @@ def test_bfloat16_operands_are_near(name):
         assert one @ other > 0.98 * np.linalg.norm(one) * np.linalg.norm(other)
 
 
-@every_head
-@pytest.mark.parametrize("chunk_size", [None, 10])
+@pytest.mark.parametrize("name, chunk_size", in_ways([None], [10]))
 def test_gradients_go_where_they_are_asked(name, chunk_size):
     problem = problem_for(name, 53)
 

@@ -29,7 +29,7 @@ def run_dir(tmp_path_factory):
     data.convert_folder(root / "faces", root / "records")
     settings = train_config.TrainConfig(
         run_dir=str(root / "run"), train_data=str(root / "records"), image_size=56, embedding_dim=16,
-        backbone="MobileFaceNet(width=0.1)", head="CosFace(margin=0.25)",
+        backbone="SFNet(units=[0, 0, 0, 0], with_batch_norm=True)", head="CosFace(margin=0.25)",
     )  # fmt: skip
     keras.utils.set_random_seed(3)
     model = tfface.FaceModel(build_encoder(settings), build_head(settings, 8))
@@ -73,7 +73,7 @@ def test_card_of_a_run_tells_what_its_files_say(run_dir, encoder):
     }
     weights = sum(int(np.prod(weight.shape)) for weight in encoder.weights)
     assert card["network"] == {
-        "backbone": "MobileFaceNet(width=0.1)",
+        "backbone": "SFNet(units=[0, 0, 0, 0], with_batch_norm=True)",
         "image_size": [56, 56],
         "embedding_dim": 16,
         "parameters": weights,
