@@ -1,4 +1,4 @@
-"""What training costs on one GPU: networks, heads, memory, and the share of a step that is spent outside of kernels.
+"""Measures training on one GPU: networks, heads, memory, and the share of a step that is spent outside of kernels.
 
     python benchmarks/gpu.py                     # a quarter of an hour on a GPU
     python benchmarks/gpu.py --only=head         # rows whose name contains it

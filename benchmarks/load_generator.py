@@ -20,7 +20,7 @@ HEADER = ("images/request", "clients", "requests", "images/s", "p50 ms", "p99 ms
 
 
 class Load(NamedTuple):
-    """What one row measured.
+    """The measurements of one row.
 
     Attributes:
       latencies: seconds of each request.

@@ -1,4 +1,4 @@
-"""What a notebook shows as the last value of a cell is one short line, however much data is behind it."""
+"""A notebook shows one short line for the last value of a cell, however much data is behind it."""
 
 import pathlib
 

@@ -134,7 +134,7 @@ def copy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outputs(copy):
-    """What is left of the commands of all pages, in their order: the folder that they ran in, and what they printed."""
+    """The commands of all pages, run in their order: the folder that they ran in, and what they printed."""
     copy.work.mkdir()
     write_inputs(copy.work)
     order = sorted(PAGES, key=["source", "head", "backbone", "export_format", "protocol"].index)

@@ -1,4 +1,4 @@
-"""What the operations of a graph would do on a GPU, read on any machine from the kernels that TensorFlow registers.
+"""Tells what the operations of a graph would do on a GPU, on any machine, from the kernels that TensorFlow registers.
 
 The package `tensorflow` registers its GPU kernels without a GPU; `tensorflow-cpu` has none. Operations inside of
 functions that XLA compiles are judged like the others.

@@ -81,7 +81,7 @@ def raising():
 
 @pytest.fixture(scope="module", autouse=True)
 def few_objects():
-    """What is there before the first graph lives on, so that collection need not look at it after each."""
+    """Objects that are there before the first graph live on, so that collection need not look at them after each."""
     gc.collect()
     gc.freeze()
     yield

@@ -1,4 +1,4 @@
-"""What a training verifies on: records, lists of their pairs, and protocols with images of their own."""
+"""Verification during training: on records, lists of their pairs, and protocols with images of their own."""
 
 import json
 

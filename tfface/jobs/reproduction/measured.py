@@ -1,4 +1,4 @@
-"""What the runs of a table measured: means and deviations over seeds, beside the paper's numbers and its order."""
+"""The results of the runs of a table: means and deviations over seeds, beside the paper's numbers and its order."""
 
 import dataclasses
 import itertools

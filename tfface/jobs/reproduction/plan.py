@@ -1,4 +1,4 @@
-"""What a reproduction runs: a training for each row and seed, as commands, and what differs from the paper."""
+"""The plan of a reproduction: a training for each row and seed, as commands, and what differs from the paper."""
 
 import dataclasses
 import glob
@@ -19,7 +19,7 @@ _OF_SMALL_SET = {"train_data", "heldout_data", "heldout_pairs"}  # What the page
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the user asks for.
+    """The user's choices.
 
     Attributes:
       data: training records, or what `small.open_small_set` takes; None: those that the flagfiles name.
