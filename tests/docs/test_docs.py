@@ -156,3 +156,12 @@ def test_names_of_the_changelog_have_moved():
         assert [name for name in new if not _resolves(name) and ".beam." not in name] == []
         # Some modules became packages of the same name.
         assert [name for name in old if _resolves(name) and name not in ("tfface.data.images",)] == []
+
+
+def test_docstrings_begin_with_what_they_are():
+    """CONTRIBUTING.md asks for subjects and verbs; such a beginning has neither."""
+    folders = ("benchmarks", "docs", "examples", "scripts", "tests", "tfface", "tfrecords_tools")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    begins = re.compile(r'"""(Of|What|Whose|By which|Where) ')
+    assert len(paths) > 500
+    assert [path for path in paths if begins.search(path.read_text(encoding="utf-8"))] == []
