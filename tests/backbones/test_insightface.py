@@ -219,7 +219,9 @@ def test_onnx_file_of_older_operators_gives_the_embeddings_of_its_transformer(op
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("iresnet", "vit") else [pytest.mark.slow]) for name in NAMES]
+)
 def test_file_of_torch_s_newer_exporter_gives_the_embeddings_of_its_network(name, tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

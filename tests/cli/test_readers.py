@@ -158,6 +158,7 @@ def test_a_source_reads_the_same_on_another_machine(inputs, reader):
     assert len(items) >= PEOPLE * SHOTS and [sent.read(item) for item in items] == [source.read(item) for item in items]
 
 
+@pytest.mark.slow  # test_beam_flag.py has it for two programs.
 def test_beam_that_is_not_installed_is_one_sentence(inputs, tmp_path):
     if importlib.util.find_spec("apache_beam"):
         pytest.skip("Apache Beam is installed")

@@ -320,8 +320,7 @@ def run(head, problem):
     return Outcome(*arrays, float(by_bias[0]) if by_bias else 0.0)
 
 
-@every_head
-@pytest.mark.parametrize("num_classes", [2, 3, 10, 1000, 5000])
+@pytest.mark.parametrize("name, num_classes", in_ways([2, 10, 5000], [3, 1000]))
 @pytest.mark.parametrize("norms", [None, [1e-6, 1e-3, 1.0, 1e3, 1e6]], ids=["norms_near_1", "norms_1e-6_to_1e6"])
 def test_loss_and_gradients_equal_the_oracle(name, num_classes, norms):
     if name == "softmax" and norms is not None:

@@ -269,7 +269,7 @@ def test_a_bare_dense_at_the_end_is_named_once():
 # Labels under XLA, which drops assertions
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("wrapped", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_labels_are_checked_before_a_step_that_xla_compiles(wrapped):
     head = heads.ArcFace(4, scale=8.0)
     model = face_model(heads.HeadWithLosses(head, [(1.0, losses.RingLoss())]) if wrapped else head)
