@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
 
 def write_protocols(folder):
     """Makes probes and distractors of the faces, with MegaFace's lists of them."""
-    people = sorted((folder / "faces").iterdir())
+    people = sorted(path for path in (folder / "faces").iterdir() if path.is_dir())
     for place, chosen in (("probes", people[:20]), ("distractors/0", people[20:])):
         for person in chosen:
             shutil.copytree(person, folder / place / person.name)
