@@ -2,17 +2,17 @@
 
 import griffe
 import public_names
-import reference
+import reference_pages
 from mkdocs.structure.files import File
 
 
 def on_config(config):
-    config.nav.append({"API": list(reference.pages())})
+    config.nav.append({"API": list(reference_pages.pages())})
     return config
 
 
 def on_files(files, config):
-    for path, text in reference.pages().items():
+    for path, text in reference_pages.pages().items():
         files.append(File.generated(config, path, content=text))
     return files
 

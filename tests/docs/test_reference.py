@@ -7,11 +7,11 @@ import pkgutil
 import re
 import types
 
-import reference
+import reference_pages
 
 import tfface
 
-PAGES = reference.pages()
+PAGES = reference_pages.pages()
 ENTRIES = collections.Counter(
     entry for text in PAGES.values() for entry in re.findall(r"^::: (\S+)$", text, re.MULTILINE)
 )

@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     shutil.copytree(folder / "records", folder / "bad records")
     shard = sorted((folder / "bad records").glob("*.tfrecord"))[1]
     content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[20] ^= 1  # In the data of the first record: damage to a length would hide what follows.
     shard.write_bytes(content)
     return folder
 
@@ -55,7 +55,7 @@ def test_pieces_in_any_order_make_the_same_file(folder, tmp_path, monkeypatch, i
     jobs.embed_images("encoder.keras", images, tmp_path / "whole" / name, **arguments)
     seen = []
     found = jobs.embed_images("encoder.keras", images, tmp_path / name, **arguments, write=backwards(seen))
-    assert seen == [2, 1, 0] and len(found.keys) == (150 if not opened.bad else 150 - len(opened.bad))
+    assert seen == [2, 1, 0] and len(found.keys) == 150 - len(opened.bad)
     assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list(tmp_path.glob("*.partial"))
 
