@@ -27,10 +27,18 @@ def trained(partition=None, micro_batches=1, weights=None, normalise=False):
     return [np.array(history.history["loss"]), evaluated, predicted, *(v.numpy() for v in model.variables[:-2])]
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weights"])
 @pytest.mark.parametrize(
-    ("replicas", "micro_batches", "partition"),
-    [(1, 3, None), (2, 1, None), pytest.param(2, 3, None, marks=pytest.mark.slow), (3, 2, "replicas")],
+    ("replicas", "micro_batches", "partition", "weights"),
+    [
+        (1, 3, None, WEIGHTS),
+        (2, 1, None, None),
+        (3, 2, "replicas", WEIGHTS),
+        pytest.param(1, 3, None, None, marks=pytest.mark.slow),
+        pytest.param(2, 1, None, WEIGHTS, marks=pytest.mark.slow),
+        pytest.param(2, 3, None, None, marks=pytest.mark.slow),
+        pytest.param(2, 3, None, WEIGHTS, marks=pytest.mark.slow),
+        pytest.param(3, 2, "replicas", None, marks=pytest.mark.slow),
+    ],
 )
 def test_a_small_last_batch_trains_as_on_one_device(replicas, micro_batches, partition, weights, mirrored):
     expected = trained(weights=weights)
