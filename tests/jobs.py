@@ -60,6 +60,19 @@ def free_ports(count):
     return [f"localhost:{port}" for port in ports]
 
 
+def session(pid):
+    """Returns the numbers of the living processes of a session; looks into /proc."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
 def curve(run_dir):
     """Returns the (step, loss) of every line of a run's log as text: equal means equal to the last bit."""
     path = run_dir / "log.csv"

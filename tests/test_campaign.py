@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import pytest
-from jobs import curve, finish, start, start_workers
+from jobs import curve, finish, session, start, start_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="looks into /proc")]
 
@@ -237,19 +237,6 @@ def hidden(folder):
     )
 
 
-def session(pid):
-    """The living processes of a session."""
-    found = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == pid and fields[0] != "Z":
-            found.append(stat.parent.name)
-    return found
-
-
 @pytest.mark.parametrize("job", JOBS)
 def test_interruptions_change_nothing(job, folder, tmp_path):
     # Temporary files of the system's folder are looked at too.
@@ -334,6 +321,7 @@ def compare(job, found, expected):
 
 def wait_for_end(pid):
     deadline = time.monotonic() + 30
-    while pathlib.Path("/proc", pid).exists() and time.monotonic() < deadline:
+    place = pathlib.Path("/proc", str(pid))
+    while place.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not pathlib.Path("/proc", pid).exists(), f"process {pid} is left"
+    assert not place.exists(), f"process {pid} is left"

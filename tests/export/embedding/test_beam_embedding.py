@@ -10,6 +10,7 @@ import types
 
 import piece_sets
 import pytest
+from jobs import session
 
 from tfface import jobs
 
@@ -88,19 +89,6 @@ def test_every_process_loads_the_model_once(folder, tmp_path, monkeypatch):
     assert len(loaded) == 2  # And once before the pipeline, for the size of images.
 
 
-def children(pid):
-    """The living descendants of a process that still exist after it."""
-    found = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("victim", ["program", "worker"])
@@ -117,14 +105,14 @@ def test_a_killed_run_is_continued_with_the_same_bytes(folder, expected, tmp_pat
         time.sleep(0.01)
     if victim == "worker":
         # Beam on one machine waits for it for ever, so a user ends the program too.
-        workers = [pid for pid in children(process.pid) if b"sdk_worker_main" in _arguments(pid)]
+        workers = [pid for pid in session(process.pid) if b"sdk_worker_main" in _arguments(pid)]
         os.kill(workers[-1], signal.SIGKILL)
     process.kill()
     process.wait(timeout=300)
     deadline = time.monotonic() + 120  # They notice after half a minute.
-    while children(process.pid) and time.monotonic() < deadline:
+    while session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not children(process.pid), "workers are left"
+    assert not session(process.pid), "workers are left"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert output.read_bytes() == expected["records"] and not list(tmp_path.glob("*.partial"))
