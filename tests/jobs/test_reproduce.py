@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tfface import flagfiles
+from tfface.config import train_config
 from tfface.data.synthetic import rendering
 from tfface.jobs.reproduction import job, measured, plan, processes, report, small, tables
 from tfface.jobs.reproduction.experiments import settings_of
@@ -259,8 +260,9 @@ class Scripted(plan.Run):
 
 def test_a_run_that_fails_does_not_stop_the_others(known, tmp_path):
     row = known["sphereface2/3"].experiments[0]
+    settings = train_config.TrainConfig(run_dir="r", train_data="t", steps=1)
     runs = [
-        Scripted(dataclasses.replace(row, row=name, flagfile=word), 0, tmp_path / name, 1, (), {}, done=["over"])
+        Scripted(dataclasses.replace(row, row=name, flagfile=word), 0, tmp_path / name, settings, (), {}, done=["over"])
         for name, word in {"good": "--version", "bad": "trian", "other": "--version", "over": "trian"}.items()
     ]
     calls = []

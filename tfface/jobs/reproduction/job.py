@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from tfface import files, interrupts, json_files, ownership, progress
 from tfface.jobs.reproduction import measured, processes, report
-from tfface.jobs.reproduction.experiments import settings_of
 from tfface.jobs.reproduction.plan import Plan, check_inputs
 
 _IDENTITY = "reproduction.json"
@@ -75,7 +74,7 @@ def _content(plan):
     """Hashes the training data of the paper's scale, so that its path does not matter."""
     from tfface.data.dataset_content import content_sha256
 
-    paths = sorted({settings_of(list(run.train[1:])).train_data for run in plan.runs})
+    paths = sorted({run.settings.train_data for run in plan.runs})
     return " ".join(map(content_sha256, paths))
 
 

@@ -48,7 +48,7 @@ class Run:
       experiment: the row.
       seed: int.
       folder: run folder.
-      steps: int, of the training.
+      settings: of the training.
       train: arguments of `tfface`.
       evaluate: dict from the folder of an evaluation to the arguments of `tfface`; empty: training verifies.
     """
@@ -56,13 +56,17 @@ class Run:
     experiment: Experiment
     seed: int
     folder: pathlib.Path
-    steps: int
+    settings: train_config.TrainConfig
     train: tuple[str, ...]
     evaluate: dict[pathlib.Path, tuple[str, ...]]
 
     @property
     def name(self) -> str:
         return f"{self.experiment.name}, seed {self.seed}"
+
+    @property
+    def steps(self) -> int:
+        return self.settings.steps or 0
 
     @property
     def results(self) -> list[pathlib.Path]:
@@ -163,7 +167,7 @@ def check_inputs(plan: Plan) -> None:
     from tfface.config import components
 
     for run in plan.runs:
-        settings = settings_of(list(run.train[1:]))
+        settings = run.settings
         where = f"as the comment of {run.experiment.flagfile} says"
         if not os.path.isdir(settings.train_data) and not glob.glob(settings.train_data):
             raise ValueError(
@@ -233,7 +237,7 @@ def _run(table, experiment, arguments, settings, seed, options):
         for kind, given in evaluations(table, experiment, settings.train_data).items():
             output = options.output / "evaluations" / name / kind
             evaluate[output] = ("evaluate", f"--model={folder}", *given, f"--output={output}")
-    return Run(experiment, seed, folder, settings.steps or 0, train, evaluate)
+    return Run(experiment, seed, folder, settings, train, evaluate)
 
 
 def _same(settings):
