@@ -17,6 +17,7 @@ import tfface
 from tfface import flagfiles
 from tfface.config import components, specs, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
+from tfface.jobs.reproduction.experiments import comment, read_experiments
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IN_FOLDERS = {name: path for name, path in flagfiles.packaged().items() if "/" in name}
@@ -31,25 +32,18 @@ TABLES = {
 }
 
 
-def comment(name):
-    """The comment of a flagfile, with continued lines in one."""
-    text = IN_FOLDERS[name].read_text(encoding="utf-8")
-    return re.sub(r"\\\n# *", "", "".join(line + "\n" for line in text.splitlines() if line.startswith("#")))
-
-
 def rows(name):
     """The rows that the comment of a flagfile lists: name -> flags."""
-    found = re.search(r"^#   ROW.* FLAGS\n((?:#   .+\n)+)", comment(name), re.MULTILINE)
-    lines = found[1].splitlines() if found else []
-    return {line.split()[1]: re.findall(r"--.*", line) for line in lines}
+    return {each.row: each.flags for each in read_experiments(name) if each.row}
 
 
 def commands(name, program="train"):
     """The commands of a program in a comment, as lists of arguments; ROW and FLAGS are those of each row."""
     found = []
     for command in re.findall(rf"^#   tfface {program} (.*)$", comment(name), re.MULTILINE):
-        several = rows(name).items() if "ROW" in command else [("", [])]
-        found += [shlex.split(command.replace("ROW", row).replace("FLAGS", *given or [""])) for row, given in several]
+        several = rows(name) if "ROW" in command else {"": ()}
+        for row, given in several.items():
+            found.append(shlex.split(command.replace("ROW", row).replace("FLAGS", shlex.join(given))))
     return found
 
 

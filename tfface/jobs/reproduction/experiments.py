@@ -49,7 +49,7 @@ def read_experiments(flagfile: str) -> list[Experiment]:
     Args:
       flagfile: its name, such as "arcface/table2.flags".
     """
-    found = _ROWS.search(_comment(flagfile))
+    found = _ROWS.search(comment(flagfile))
     if not found:
         return [Experiment(flagfile)]
     experiments = []
@@ -62,14 +62,14 @@ def read_experiments(flagfile: str) -> list[Experiment]:
 
 def title(flagfile: str) -> str:
     """Returns what a packaged flagfile is of: the first sentence of its comment, without the name of the table."""
-    paragraph = _comment(flagfile).partition("\n#\n")[0].replace("\n# ", " ").removeprefix("# ")
+    paragraph = comment(flagfile).partition("\n#\n")[0].replace("\n# ", " ").removeprefix("# ")
     sentence = re.split(r"\. |\.$|; ", paragraph)[0]
     return sentence.partition(": ")[2] or sentence
 
 
 def protocols_in(flagfile: str) -> list[str]:
     """Returns the flagfiles of evaluation that the comment of a packaged flagfile names."""
-    return list(dict.fromkeys(_PROTOCOLS.findall(_comment(flagfile))))
+    return list(dict.fromkeys(_PROTOCOLS.findall(comment(flagfile))))
 
 
 def settings_of(arguments: list[str]) -> train_config.TrainConfig:
@@ -89,8 +89,8 @@ def settings_of(arguments: list[str]) -> train_config.TrainConfig:
     return train_config.from_flags(values)
 
 
-def _comment(flagfile):
-    """The comment of a packaged flagfile, with continued lines in one."""
+def comment(flagfile: str) -> str:
+    """Returns the comment of a packaged flagfile, with continued lines in one."""
     lines = flagfiles.read_lines(flagfiles.packaged()[flagfile])
     text = "".join(f"{line}\n" for line in lines if line.startswith("#"))
     return re.sub(r"\\\n# *", "", text)
