@@ -162,9 +162,10 @@ def eval_dataset(
     """
     image_size = size_pair(image_size)
     opened = open_records(shards)
-    stop, whole = sum(opened.counts) if stop is None else stop, (start, stop) == (0, None)
-    if not whole and not 0 <= start < stop <= sum(opened.counts):
-        raise ValueError(f"records {start} to {stop} were asked for, there are {sum(opened.counts)}.")
+    count, whole = sum(opened.counts), (start, stop) == (0, None)
+    stop = count if stop is None else stop
+    if not whole and not 0 <= start < stop <= count:
+        raise ValueError(f"records {start} to {stop} were asked for, there are {count}.")
     labels = common_labels(opened.shards)
     labels, numbers = (labels, None) if labels_of is None else _renumbered(labels, labels_of)
 
