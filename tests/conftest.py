@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 import pathlib
 
@@ -19,9 +20,19 @@ tf.config.set_logical_device_configuration(
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+# At the end one process would be left alone with a file that takes minutes: these folders come first.
+_LONG = [ROOT / "tests" / name for name in ("", "conformance", "golden", "backbones", "training", "docs")]
+
+
 def pytest_collection_modifyitems(items):
-    """Runs the jobs first: they take minutes, and at the end one process would be left alone with them."""
-    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
+    items.sort(key=lambda item: _LONG.index(item.path.parent) if item.path.parent in _LONG else len(_LONG))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def objects_of_other_modules_are_left_alone():
+    """Millions of objects live on after a module: every later collection of garbage would look at all of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import pytest
-from jobs import curve, finish, session, start, start_workers
+from programs import curve, finish, session, start, start_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="looks into /proc")]
 
@@ -95,7 +95,7 @@ class Job:
         self.folder, self.output = folder, output
 
     def start(self):
-        return [start(*self.command(), start_new_session=True)]
+        return [start(*self.command(), fresh=True, start_new_session=True)]
 
     def check(self):
         """Asserts the laws that hold at any moment."""
@@ -138,7 +138,7 @@ class Workers(Train):
     exact = False
 
     def start(self):
-        return start_workers(2, *self.command()[1:], start_new_session=True)
+        return start_workers(2, *self.command()[1:], fresh=True, start_new_session=True)
 
     def result(self):
         return {"curve": curve(self.output)}

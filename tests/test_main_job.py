@@ -10,9 +10,10 @@ import signal
 import subprocess
 
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
-from jobs import curve, start, wait_until
+from programs import curve, start, wait_until
 
 from tfface.config import train_config
 from tfface.jobs.embedding import embed_images
@@ -44,11 +45,7 @@ FLAGS = """
 
 
 def script(name, *arguments, wait=True):
-    process = start(name, *arguments)
-    if not wait:
-        return process
-    stdout, stderr = process.communicate(timeout=500)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+    return programs.run(name, *arguments) if wait else start(name, *arguments)
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pathlib
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 
 import numpy as np
+import programs
 import pytest
 
 SECONDS, MEMORY = 30, 1 << 30  # For one input, beyond what the libraries take.
@@ -194,9 +194,8 @@ def child(form, names, first, count, folder):
 
 
 def campaign(form, names, first, count, folder):
-    command = [sys.executable, __file__, form, ",".join(names), str(first), str(count), str(folder)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    no_gpu = {"CUDA_VISIBLE_DEVICES": "-1"}
+    done = programs.run(__file__, form, ",".join(names), first, count, folder, variables=no_gpu, timeout=None)
     assert done.returncode == 0, f"{form} ended with {done.returncode}: {done.stderr[-3000:]}"
     assert {one.name for one in folder.iterdir()} == set()
     found = json.loads(done.stdout.splitlines()[-1])

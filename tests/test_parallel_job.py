@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from jobs import curve, finish, free_ports, start, start_workers, wait_until
+from programs import curve, finish, free_ports, start, start_workers, wait_until
 
 from tfface.config import train_config
 from tfface.jobs.training import train as train_in_this_process

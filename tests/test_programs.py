@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
-import jobs
 import keras
 import numpy as np
+import programs
 import pytest
 
 from tfface.data.synthetic import rendering
@@ -58,11 +58,11 @@ def command(program, inputs, output, network="network"):
         "evaluate": ("scripts/evaluate.py", model, f"--data={photos}", f"--output={output}", "*"),
         "render": (inputs / "render.py", f"{output}/faces", ".faces.*"),
     }[program]
-    return [sys.executable, str(jobs.ROOT / name), *arguments], pattern
+    return [sys.executable, str(programs.ROOT / name), *arguments], pattern
 
 
 def run(arguments, **options):
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=200, cwd=jobs.ROOT, **options)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=200, cwd=programs.ROOT, **options)
 
 
 def interrupt(arguments, signum, group, wait, temporary):
@@ -73,7 +73,7 @@ def interrupt(arguments, signum, group, wait, temporary):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=jobs.ROOT,
+        cwd=programs.ROOT,
         start_new_session=True,
         env={**os.environ, "TMPDIR": str(temporary)},
     )
@@ -85,7 +85,7 @@ def interrupt(arguments, signum, group, wait, temporary):
     assert process.returncode == 128 + signum, errors
     assert "Traceback" not in errors and "Exception ignored" not in errors
     assert list(temporary.iterdir()) == []
-    jobs.wait_until(lambda: not alive(process.pid), seconds=10)
+    programs.wait_until(lambda: not alive(process.pid), seconds=10)
     return errors.splitlines()[-1]
 
 
@@ -130,7 +130,7 @@ def test_an_interruption_at_work_ends_in_one_sentence(inputs, tmp_path, program,
             arguments,
             signum,
             group,
-            lambda process, output=output, pattern=pattern: jobs.wait_until(
+            lambda process, output=output, pattern=pattern: programs.wait_until(
                 lambda: list(output.glob(pattern)), process
             ),
             tmp_path / f"tmp-{attempt}",
@@ -186,8 +186,8 @@ def disk(tmp_path):
 )
 def test_a_full_disk_ends_in_one_sentence_with_the_path(inputs, disk, program, kilobytes):
     output = disk(kilobytes)
-    arguments, _ = command(program, inputs, output)
-    result = run(arguments)
+    (_, *arguments), _ = command(program, inputs, output)
+    result = programs.run(*arguments)
     assert result.returncode == 1, result.stderr
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"Error: {output}/") and last.endswith(": no space left on the disk.")
@@ -199,8 +199,8 @@ def test_a_full_disk_ends_in_one_sentence_with_the_path(inputs, disk, program, k
 
 @pytest.mark.parametrize("program", ["embed", "evaluate", "export"])
 def test_damaged_weights_end_in_one_sentence(inputs, tmp_path, program):
-    arguments, _ = command(program, inputs, tmp_path, "damaged")
-    result = run(arguments)
+    (_, *arguments), _ = command(program, inputs, tmp_path, "damaged")
+    result = programs.run(*arguments)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     count, first = (8, "face 0") if program == "export" else (64, "id_00000/000.png")
     assert f"embeddings of {count} of {count} images are not finite, the first of ['{first}'" in result.stderr

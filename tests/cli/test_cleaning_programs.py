@@ -1,12 +1,12 @@
 """The programs that align, inspect, verify and rewrite datasets, as a user runs them."""
 
-import json
 import pathlib
 import re
 import subprocess
 import sys
 
 import pandas as pd
+import programs
 import pytest
 
 from tfface.data.conversion.convert import convert
@@ -20,30 +20,10 @@ WRITERS = (*CONVERTERS, "align", "drop_low_shot", "merge", "relabel", "reshard")
 PROGRAMS = (*WRITERS, "detect", "inspect_records", "overlap", "verify")
 
 
-# Slow imports run once; each program then runs in its own process.
-RUN_ALL = """
-import json, os, runpy, sys
-from tfface.data.sources import aligned_source
-from tfface.data.curation import cleaning, inspection_page, integrity, overlap
-from tfface.data.conversion import convert as conversion
-for number, (path, *arguments) in enumerate(json.load(sys.stdin)):
-    if not os.fork():
-        for stream in (1, 2):
-            os.dup2(os.open(f"{sys.argv[1]}/{number}.{stream}", os.O_CREAT | os.O_WRONLY), stream)
-        sys.argv = [path, *arguments]
-        runpy.run_path(path, run_name="__main__")
-    print(os.waitstatus_to_exitcode(os.wait()[1]))
-"""
-
-
-def run(folder, jobs):
+def run(jobs):
     """Runs programs one after the other; returns the exit status, output and errors of each."""
-    folder.mkdir()
-    jobs = [[str(ROOT / "tfrecords_tools" / f"{program}.py"), *map(str, arguments)] for program, *arguments in jobs]
-    command = [sys.executable, "-c", RUN_ALL, folder]
-    done = subprocess.run(command, input=json.dumps(jobs), capture_output=True, text=True, timeout=300, check=True)
-    texts = [[(folder / f"{number}.{stream}").read_text() for stream in (1, 2)] for number in range(len(jobs))]
-    return [(int(code), *text) for code, text in zip(done.stdout.split(), texts, strict=True)]
+    done = [programs.run(f"tfrecords_tools/{program}.py", *arguments) for program, *arguments in jobs]
+    return [(each.returncode, each.stdout, each.stderr) for each in done]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -128,7 +108,7 @@ def results(place):
         ],
         "nothing": ["relabel", *toy, "--output", made / "nothing"],
     }
-    return dict(zip(jobs, run(place / "logs", jobs.values()), strict=True))
+    return dict(zip(jobs, run(jobs.values()), strict=True))
 
 
 def test_exit_status_tells_success(results):

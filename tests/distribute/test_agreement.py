@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from jobs import free_ports
+from programs import free_ports
 
 from tfface.distribute import agreement
 from tfface.distribute.cluster import Cluster, read_cluster

@@ -3,15 +3,14 @@
 import csv
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -47,10 +46,8 @@ def no_export(monkeypatch):
     monkeypatch.setattr(sys.modules[jobs.train.__module__], "export_model", lambda *_: None)
 
 
-def script(name, *arguments, cwd=None):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+def script(name, *arguments, cwd):
+    done = programs.run(f"scripts/{name}", *arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
 
 
@@ -204,7 +201,7 @@ def test_30_steps_of_the_quickstart(golden, tmp_path):
         line.split() for line in pathlib.Path("commands.txt").read_text().splitlines() if "quickstart" in line
     )
     arguments = [f"--flagfile={ROOT}/scripts/flagfiles/quickstart.flags", *command[3:], f"--run_dir={tmp_path / 'run'}"]
-    script("train.py", *arguments)
+    script("train.py", *arguments, cwd=ROOT)
     assert_same_curve(tmp_path / "run/log.csv", "quickstart_30.csv")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from components import HEADS
-from jobs import start
+from programs import start
 
 import tfface
 from tfface import data, export, heads
@@ -213,7 +213,9 @@ def folder(tmp_path_factory):
 
 
 def train(folder, name, *arguments):
-    process = start("scripts/train.py", f"--flagfile={folder / 'flags'}", f"--run_dir={folder / name}", *arguments)
+    process = start(
+        "scripts/train.py", f"--flagfile={folder / 'flags'}", f"--run_dir={folder / name}", *arguments, fresh=True
+    )
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     with (folder / name / "log.csv").open() as file:

@@ -79,17 +79,8 @@ def raising():
     return raising_operations()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_objects():
-    """Objects that are there before the first graph live on, so that collection need not look at them after each."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
-def forgotten(few_objects):
+def forgotten():
     """Graphs refer to themselves: each would stay with its functions, and hundreds need many GB."""
     yield
     keras.backend.clear_session()

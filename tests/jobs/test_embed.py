@@ -6,12 +6,11 @@ import json
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -86,7 +85,7 @@ def test_killed_and_repeated_run_writes_the_same_bytes(model, tmp_path):
             (images / str(person) / f"{number:02d}.png").write_bytes(buffer.getvalue())
     output = tmp_path / name
     flags = [f"--model={model}", f"--data={images}", f"--output={output}", "--batch_size=1", "--flip"]
-    process = subprocess.Popen([sys.executable, ROOT / "scripts/embed.py", *flags], stderr=subprocess.PIPE, cwd=ROOT)
+    process = programs.start("scripts/embed.py", *flags)
     deadline = time.monotonic() + 200
     while not (tmp_path / f"{name}.partial/piece-000000.npz").is_file():
         assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
@@ -276,7 +275,7 @@ def test_an_incomplete_protocol_is_an_error_unless_allowed_and_then_stated_every
 
 def finished(*words):
     """A finished call of the command `tfface`."""
-    return subprocess.run([sys.executable, "-m", "tfface", *words], cwd=ROOT, capture_output=True, text=True)
+    return programs.run("tfface", *words)
 
 
 def test_a_complete_protocol_is_said_to_be_complete(embeddings, tmp_path):

@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
+import programs
 import pytest
 from PIL import Image
 
@@ -61,8 +60,7 @@ def test_the_program_takes_a_file_of_embeddings_as_the_same_gallery(folder):
     jobs.embed_images(folder / "mean.keras", folder / "people", folder / "people.npz")
     flags = (f"--model={folder / 'mean.keras'}", f"--gallery={folder / 'people.npz'}", "--top=2", "--threshold=0.9")
     images = [f"--image={folder / name}" for name in ("stranger.png", "new.png")]
-    command = [sys.executable, "-m", "tfface", "identify", *flags, *images]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = programs.run("tfface", "identify", *flags, *images)
     assert (done.returncode, done.stdout) == (0, f"{find(folder, 'stranger.png', 'new.png', threshold=0.9)}\n")
 
 

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 
-import jobs
 import numpy as np
+import programs
 import pytest
 
 from tfface import flagfiles
@@ -21,7 +21,7 @@ from tfface.data.synthetic import rendering
 from tfface.jobs.reproduction import job, measured, plan, processes, report, small, tables
 from tfface.jobs.reproduction.experiments import settings_of
 
-PAPERS = jobs.ROOT / "tfface" / "cli" / "paper_results.csv"
+PAPERS = programs.ROOT / "tfface" / "cli" / "paper_results.csv"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def planned(known, tmp_path, photos, table="sphereface2/3", **options):
 
 
 def test_tables_have_the_rows_that_the_page_lists(known):
-    page = (jobs.ROOT / "docs" / "paper_experiments.md").read_text(encoding="utf-8")
+    page = (programs.ROOT / "docs" / "paper_experiments.md").read_text(encoding="utf-8")
     found = {}
     for paper, section in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL):
         for line in re.findall(r"^\| (?!table|-).*$", section, re.MULTILINE):
@@ -287,13 +287,13 @@ processes.run_command([], pathlib.Path(sys.argv[1]))
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_a_child_ends_with_its_parent(tmp_path, signum):
     log = tmp_path / "log.txt"
-    process = subprocess.Popen([sys.executable, "-c", _PARENT, str(log)], cwd=jobs.ROOT, stderr=subprocess.DEVNULL)
-    jobs.wait_until(lambda: log.is_file() and log.read_text().endswith("\n"), process)
+    process = subprocess.Popen([sys.executable, "-c", _PARENT, str(log)], cwd=programs.ROOT, stderr=subprocess.DEVNULL)
+    programs.wait_until(lambda: log.is_file() and log.read_text().endswith("\n"), process)
     child = pathlib.Path("/proc", log.read_text().strip(), "cmdline")
     assert "time.sleep(100)" in child.read_text()
     os.kill(process.pid, signum)
     process.wait(timeout=30)
-    jobs.wait_until(lambda: not child.exists() or not child.read_text(), seconds=30)
+    programs.wait_until(lambda: not child.exists() or not child.read_text(), seconds=30)
 
 
 def test_what_the_paper_s_scale_needs_is_looked_for_first(known, tmp_path, monkeypatch):
@@ -317,7 +317,7 @@ def tfface(*arguments, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=jobs.ROOT,
+        cwd=programs.ROOT,
         **options,
     )
 
@@ -360,7 +360,7 @@ def test_a_killed_reproduction_continues(photos, tmp_path):
     os.rename(output, tmp_path / "first")
     first, second = (output / "runs" / "pn-eh-am-sa" / f"seed-{seed}" for seed in range(2))
     process = tfface(*arguments)
-    jobs.wait_until(lambda: list(second.glob("checkpoints/step-*")), process)
+    programs.wait_until(lambda: list(second.glob("checkpoints/step-*")), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     stamp = (first / "results.json").stat().st_mtime_ns
@@ -368,5 +368,5 @@ def test_a_killed_reproduction_continues(photos, tmp_path):
     assert (first / "results.json").stat().st_mtime_ns == stamp
     for seed in range(2):
         run = pathlib.Path("runs", "pn-eh-am-sa", f"seed-{seed}")
-        assert jobs.curve(output / run) == jobs.curve(tmp_path / "first" / run)
+        assert programs.curve(output / run) == programs.curve(tmp_path / "first" / run)
     assert complete() == expected  # Nothing is left to do.

@@ -2,10 +2,9 @@
 
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
+import programs
 import protocol_faces as faces
 import pytest
 
@@ -170,12 +169,11 @@ def test_an_image_that_several_protocols_need_is_embedded_once(model, folder, tm
 
 
 def test_one_command(model, folder, tmp_path):
-    command = [sys.executable, "-m", "tfface", "evaluate", f"--model={model}", f"--output={tmp_path}"]
     (tmp_path / "my.flags").write_text(
         "# Both\n" + "".join(f"--protocol={calls(folder)[name][0]}\n" for name in ("LFW", "CFP-FP"))
     )
     flags = [f"--suite={tmp_path}/my.flags", f"--data={folder}/flat", f"--protocol={folder}/agedb_30_pair.txt"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=600)
+    done = programs.run("tfface", "evaluate", f"--model={model}", f"--output={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "results.json").read_text())
     assert [result["name"] for result in document["results"]] == ["LFW", "CFP-FP", "agedb_30_pair"]

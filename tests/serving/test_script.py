@@ -1,10 +1,9 @@
 """scripts/serving_client.py as a user runs it, against the server process."""
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 from served_model import THRESHOLD
@@ -17,8 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(server, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / "serving_client.py"), f"--server={server}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    return programs.run("scripts/serving_client.py", f"--server={server}", *arguments)
 
 
 @pytest.fixture

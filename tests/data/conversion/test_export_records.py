@@ -4,11 +4,10 @@ import collections
 import pathlib
 import pickle
 import struct
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
+import programs
 import pytest
 
 from tfface.data.conversion import export_records
@@ -50,8 +49,7 @@ def tree(folder):
 
 
 def program(name, *arguments):
-    command = [sys.executable, f"tfrecords_tools/{name}.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    return programs.run(f"tfrecords_tools/{name}.py", *arguments)
 
 
 def insightface_read(folder):

@@ -4,10 +4,9 @@ import hashlib
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
 
@@ -39,9 +38,8 @@ def expected(faces, identities):
     return {key: (data, key.split("/")[0]) for key, data in tree(faces).items() if key.split("/")[0] in set(identities)}
 
 
-def program(*arguments, **options):
-    command = [sys.executable, "tfrecords_tools/from_folder.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
+def program(*arguments):
+    return programs.run("tfrecords_tools/from_folder.py", *arguments)
 
 
 def test_folder_becomes_one_dataset(faces, tmp_path):

@@ -10,7 +10,7 @@ import types
 
 import piece_sets
 import pytest
-from jobs import session
+from programs import session
 
 from tfface import jobs
 
