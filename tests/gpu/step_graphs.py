@@ -117,6 +117,14 @@ FORMS = {
 }
 
 
+# Arguments of backbones that need some, with what the named ones of their family lack.
+_ARGUMENTS = {
+    "IResNet": {"units": (1, 1, 1, 1), "squeeze_excite": True},
+    "SFNet": {"units": (1, 1, 1, 1), "with_batch_norm": True},
+    "ViT": {"width": 64, "depth": 1},
+}
+
+
 def backbone(name, policy, frozen=lambda number: False):
     """Returns a function that makes a backbone under a dtype policy; `frozen` says by their number which layers are."""
 
@@ -124,7 +132,7 @@ def backbone(name, policy, frozen=lambda number: False):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
         try:
-            encoder = getattr(backbones, name)(embedding_dim=DIM, image_size=SIZE)
+            encoder = getattr(backbones, name)(embedding_dim=DIM, image_size=SIZE, **_ARGUMENTS.get(name, {}))
         finally:
             keras.config.set_dtype_policy(before)
         for number, layer in enumerate(encoder.layers):
