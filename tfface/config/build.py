@@ -128,8 +128,8 @@ def build_schedule(
     warmup = settings.warmup_steps
     if warmup is None:
         warmup = round(settings.warmup_epochs * steps_per_epoch)
-    options = components.build("schedule", settings.schedule).options(steps_per_epoch)
-    return schedules.learning_rate(base=settings.learning_rate, total_steps=total_steps, warmup_steps=warmup, **options)
+    schedule = components.build("schedule", settings.schedule)
+    return schedules.learning_rate(schedule, settings.learning_rate, total_steps, warmup, steps_per_epoch)
 
 
 def completed(settings: train_config.TrainConfig) -> train_config.TrainConfig:

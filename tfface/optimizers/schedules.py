@@ -1,20 +1,34 @@
-"""Learning-rate schedules by name, each with an optional linear warm-up."""
+"""Learning-rate schedules, each with an optional linear warm-up."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import keras
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
-_NAMES = ("constant", "steps", "polynomial", "cosine")
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The steps that a schedule covers.
+
+    Args:
+      total_steps: int, warm-up included.
+      warmup_steps: int.
+      steps_per_epoch: int.
+    """
+
+    total_steps: int
+    warmup_steps: int = 0
+    steps_per_epoch: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
     """The same rate after the warm-up."""
 
-    def options(self, steps_per_epoch: int) -> dict:
-        """Returns arguments of `learning_rate`."""
-        return {"schedule": "constant"}
+    def after_warmup(self, base: float, run: Run) -> LearningRateSchedule:
+        """Builds the schedule that begins at the end of the warm-up with the rate `base`."""
+        return PiecewiseConstantDecay([run.total_steps], [base, base])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +58,23 @@ class Steps:
         if not isinstance(boundaries, (list, tuple)) or not all(isinstance(each, (int, float)) for each in boundaries):
             raise ValueError(f"boundaries must be a list of numbers, got {boundaries!r}.")
 
-    def options(self, steps_per_epoch: int) -> dict:
-        """Returns arguments of `learning_rate`."""
-        boundaries = self.steps or [round(epoch * steps_per_epoch) for epoch in self.epochs]
-        return {"schedule": "steps", "boundaries": boundaries, "factor": self.factor}
+    def after_warmup(self, base: float, run: Run) -> LearningRateSchedule:
+        """As that of `Constant`; raises ValueError if the boundaries do not fit the run."""
+        boundaries = list(self.steps) or [round(epoch * run.steps_per_epoch) for epoch in self.epochs]
+        inside = all(run.warmup_steps < boundary < run.total_steps for boundary in boundaries)
+        if boundaries != sorted(set(boundaries)) or not inside:
+            raise ValueError(
+                f"boundaries must increase between warm-up and end ({run.warmup_steps}, {run.total_steps}), got "
+                f"{boundaries}."
+            )
+        rates = [base * self.factor**i for i in range(len(boundaries) + 1)]
+        # At the boundary itself Keras keeps the old rate; here a boundary is the first step with the new rate.
+        return PiecewiseConstantDecay([boundary - run.warmup_steps - 1 for boundary in boundaries], rates)
 
 
 @dataclasses.dataclass(frozen=True)
 class Polynomial:
-    """The rate falls as (1 − progress)^power.
+    """The rate falls as (base − final)·(1 − progress)^power + final.
 
     Args:
       power: float.
@@ -62,9 +84,10 @@ class Polynomial:
     power: float = 2.0
     final: float = 0.0
 
-    def options(self, steps_per_epoch: int) -> dict:
-        """Returns arguments of `learning_rate`."""
-        return {"schedule": "polynomial", "power": self.power, "final": self.final}
+    def after_warmup(self, base: float, run: Run) -> LearningRateSchedule:
+        """As that of `Constant`."""
+        decay_steps = run.total_steps - run.warmup_steps
+        return PolynomialDecay(base, decay_steps, end_learning_rate=self.final, power=self.power)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,71 +100,45 @@ class Cosine:
 
     final: float = 0.0
 
-    def options(self, steps_per_epoch: int) -> dict:
-        """Returns arguments of `learning_rate`."""
-        return {"schedule": "cosine", "final": self.final}
+    def after_warmup(self, base: float, run: Run) -> LearningRateSchedule:
+        """As that of `Constant`; raises ValueError if the rate would have to rise from zero."""
+        if base == 0:
+            if self.final:
+                raise ValueError(f"Cosine must start at a positive learning rate to reach {self.final}, got 0.")
+            return Constant().after_warmup(base, run)
+        return CosineDecay(base, run.total_steps - run.warmup_steps, alpha=self.final / base)
 
 
 def learning_rate(
-    schedule: str,
+    schedule: Constant | Cosine | Polynomial | Steps,
     base: float,
     total_steps: int,
     warmup_steps: int = 0,
-    boundaries: Sequence[int] = (),
-    factor: float = 0.1,
-    power: float = 2.0,
-    final: float = 0.0,
-) -> keras.optimizers.schedules.LearningRateSchedule:
+    steps_per_epoch: int = 1,
+) -> LearningRateSchedule:
     """Builds a schedule over `total_steps` steps, warm-up included.
 
     Args:
-      schedule: "constant", "steps", "polynomial" or "cosine".
+      schedule: what follows the warm-up, such as `Cosine(final=1e-4)`.
       base: float, learning rate at the end of the warm-up.
       total_steps: int.
       warmup_steps: int, steps of linear growth from base / warmup_steps.
-      boundaries: steps at which "steps" multiplies the rate by `factor`, increasing.
-      factor: float, of "steps".
-      power: float, of "polynomial": rate = (base − final)·(1 − progress)^power + final.
-      final: float, rate at the end of "polynomial" and "cosine".
+      steps_per_epoch: int, by which `Steps(epochs=...)` counts.
 
     Returns:
       A `keras.optimizers.schedules.LearningRateSchedule`.
 
     Raises:
-      ValueError: unknown schedule, or steps that do not fit.
+      ValueError: the steps do not fit.
     """
-    if schedule not in _NAMES:
-        raise ValueError(f"schedule must be one of {', '.join(_NAMES)}, got {schedule!r}.")
     if not 0 <= warmup_steps < total_steps:
         raise ValueError(f"warmup_steps must be in [0, {total_steps}), the steps of the run; got {warmup_steps}.")
-    decay_steps = total_steps - warmup_steps
-    schedules = keras.optimizers.schedules
-    if schedule == "constant":
-        after = schedules.PiecewiseConstantDecay([total_steps], [base, base])
-    elif schedule == "steps":
-        boundaries = list(boundaries)
-        if boundaries != sorted(set(boundaries)) or not all(warmup_steps < b < total_steps for b in boundaries):
-            raise ValueError(
-                f"boundaries must increase between warm-up and end ({warmup_steps}, {total_steps}), got {boundaries}."
-            )
-        if not boundaries:
-            raise ValueError("schedule 'steps' needs boundaries, got none.")
-        rates = [base * factor**i for i in range(len(boundaries) + 1)]
-        # At the boundary itself Keras keeps the old rate; here a boundary is the first step with the new rate.
-        after = schedules.PiecewiseConstantDecay([b - warmup_steps - 1 for b in boundaries], rates)
-    elif schedule == "polynomial":
-        after = schedules.PolynomialDecay(base, decay_steps, end_learning_rate=final, power=power)
-    elif base == 0:
-        if final:
-            raise ValueError(f"schedule 'cosine' must start at a positive learning rate to reach {final}, got 0.")
-        after = schedules.PiecewiseConstantDecay([total_steps], [0.0, 0.0])
-    else:
-        after = schedules.CosineDecay(base, decay_steps, alpha=final / base)
+    after = schedule.after_warmup(base, Run(total_steps, warmup_steps, steps_per_epoch))
     return WarmUp(after, base, warmup_steps) if warmup_steps else after
 
 
 @keras.saving.register_keras_serializable("tfface")
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+class WarmUp(LearningRateSchedule):
     """Linear growth to `base` over the first `steps` steps, then `after`, counted from their end.
 
     Args:
@@ -150,7 +147,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
       steps: int, at least 1; step i < steps has the rate base·(i + 1)/steps.
     """
 
-    def __init__(self, after: keras.optimizers.schedules.LearningRateSchedule, base: float, steps):
+    def __init__(self, after: LearningRateSchedule, base: float, steps):
         self.after = after
         self.base = base
         self.steps = steps
