@@ -257,7 +257,7 @@ def curve(strategy):
         encoder = tfface.backbones.MobileFaceNet(64, 56, width=0.25)
         tfface.backbones.synchronize_batch_norm(encoder)
         model = tfface.FaceModel(encoder, tfface.heads.ArcFace(300, scale=16.0, partition="replicas"))
-        model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
+        model.compile(optimizer=keras.optimizers.SGD(0.001, momentum=0.9))
     return model.fit(images, labels, batch_size=32, epochs=3, shuffle=False, verbose=0).history["loss"]
 
 

@@ -36,8 +36,10 @@ def is_multi_worker() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def local_replicas() -> list[tuple[int, str]]:
-    """Returns the replicas of this process as pairs (index, device)."""
+def local_replicas() -> list[tuple[int, str | None]]:
+    """Returns the replicas of this process as pairs (index, device); outside of a strategy the device is None."""
+    if not tf.distribute.has_strategy():
+        return [(0, None)]
     strategy = tf.distribute.get_strategy()
     with tf.init_scope():
         numbers = strategy.experimental_local_results(tf.function(strategy.run)(_number))
