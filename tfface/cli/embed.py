@@ -29,7 +29,9 @@ def main() -> None:
 
     if not _OUTPUT.value.endswith((".npz", ".tfrecord")):
         raise ValueError(f"--output must end in .npz or .tfrecord, got {_OUTPUT.value!r}.")
-    write = _beam_writer() if beam_flags.BEAM.value else None
+    from tfface.export.embedding.beam import piece_writer
+
+    write = beam_flags.made_for_pipeline(piece_writer)
     opened = jobs.open_images(_DATA.value, _SKIP_BAD.value, folder_flags.DEPTH.value)
     embeddings = jobs.embed_images(
         _MODEL.value, _DATA.value, _OUTPUT.value, _FLIP.value, _BATCH_SIZE.value, opened, write
@@ -37,14 +39,6 @@ def main() -> None:
     count, dim = embeddings.vectors.shape
     print(f"{_OUTPUT.value}: {count} embeddings of {dim} dimensions")
     print(f"next: tfface evaluate --model={_OUTPUT.value} --data={_DATA.value}")
-
-
-def _beam_writer():
-    """Makes the function that embeds with the pipeline of --beam."""
-    options = beam_flags.pipeline_options()
-    from tfface.export.embedding.beam import piece_writer
-
-    return piece_writer(options)
 
 
 if __name__ == "__main__":

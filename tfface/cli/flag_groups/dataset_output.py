@@ -78,6 +78,7 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
     """
     import tensorflow as tf
 
+    from tfface.data.conversion.beam import shard_writer
     from tfface.data.formats.left_out import summary
 
     tf.config.set_visible_devices([], "GPU")  # Training may need the GPU's memory.
@@ -94,7 +95,7 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
         skip_bad=FLAGS.skip_bad,
         overwrite=FLAGS.overwrite,
         progress=True,
-        write=_beam_writer() if beam_flags.BEAM.value else None,
+        write=beam_flags.made_for_pipeline(shard_writer),
     )
     for place, reason in result.skipped[:_NAMED]:
         print(f"skipped {place}: {reason}", file=sys.stderr)
@@ -115,11 +116,3 @@ def run(convert: "Callable[..., Conversion]") -> "Conversion":
     else:
         print(f"next: tfface records inspect-records --input={places[0]}")
     return result
-
-
-def _beam_writer():
-    """Makes the function that writes shards with the pipeline of --beam."""
-    options = beam_flags.pipeline_options()
-    from tfface.data.conversion.beam import shard_writer
-
-    return shard_writer(options)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from tfface import files, json_files
-from tfface.data.beam_pipeline import make_files
 from tfface.data.conversion.plan import ShardPlan
 from tfface.data.conversion.writer import ShardNote, read_note, write_shard
 from tfface.data.sources.base import Item
@@ -37,6 +36,9 @@ def shard_writer(options: "PipelineOptions | None" = None) -> Callable[..., Gene
 
 
 def _write_shards(source, shards, advance, *, options):
+    # Imported here, because Apache Beam may be absent.
+    from tfface.data.beam_pipeline import make_files
+
     for shard in shards:
         _save(shard)
     make_files(functools.partial(_shard_maker, source), [shard.path for shard in shards], options)

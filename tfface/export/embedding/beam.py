@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tfface import keras_private
-from tfface.data.beam_pipeline import make_files
 from tfface.export.embedding.embedder import Embedder
 from tfface.export.embedding.pieces import PiecePlan, load_plan, piece_path
 
@@ -44,6 +43,9 @@ def _write_pieces(load: Callable[[], Embedder], folder: str, plans: Iterable[Pie
             plan.save(_plan_path(path))
             waiting.append(path)
     if waiting:
+        # Imported here, because Apache Beam may be absent.
+        from tfface.data.beam_pipeline import make_files
+
         make_files(functools.partial(_piece_maker, load), waiting, options)
 
 
