@@ -1,8 +1,10 @@
 """Every reader takes the same flags: identities held out, bad images left out, Beam."""
 
+import gzip
 import hashlib
 import importlib.util
 import io
+import pathlib
 import pickle
 import struct
 import subprocess
@@ -12,13 +14,16 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from beam_runs import options, processes
 from PIL import Image
 from test_cleaning_programs import CONVERTERS, ROOT, run
 
+from tfface.data.conversion.beam import shard_writer
 from tfface.data.conversion.convert import convert
 from tfface.data.protocols.pairs import read_pairs_table
 from tfface.data.records import DatasetInfo
 from tfface.data.sources import folders, image_lists, insightface_bin, recordio_source, tfrecord_source, zip_folders
+from tfface.data.sources.combined_sources import Chained
 from tfface.data.sources.records_source import RecordsSource
 
 PEOPLE, SHOTS = 6, 4
@@ -183,3 +188,28 @@ def test_beam_writes_the_bytes_of_threads_for_every_reader(inputs, tmp_path, rea
         for name in ("threads", "beam")
     ]
     assert files[0] == files[1] and len(files[0]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_of_beam_write_the_bytes_of_threads_for_every_source(inputs, tmp_path, monkeypatch, count):
+    pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))  # Of the processes, which unpack what is compressed.
+    (tmp_path / "temporary").mkdir()
+    packed = tmp_path / "theirs.tfrecord.gz"
+    packed.write_bytes(gzip.compress(pathlib.Path(inputs["from_tfrecord"][0]).read_bytes()))
+
+    readers = {reader: SOURCES[reader](inputs[reader][0]) for reader in SOURCES}
+    readers["packed"] = tfrecord_source.TFRecordSource(packed)
+    convert(readers["from_zip"], tmp_path / "records")
+    readers["records"] = RecordsSource(tmp_path / "records")
+    source = Chained(readers, same_persons=False)
+    arguments = {"name": "toy", "num_shards": 9, "holdout_identities": 5}
+    convert(source, tmp_path / "threads", **arguments)
+    convert(source, tmp_path / "beam", write=shard_writer(options(*processes(count))), **arguments)
+    assert contents(tmp_path / "beam") == contents(tmp_path / "threads")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def contents(directory):
+    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()}

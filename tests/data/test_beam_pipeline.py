@@ -5,14 +5,9 @@ import functools
 import os
 
 import pytest
+from beam_runs import options
 
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
-
-
-def options(*arguments):
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    return PipelineOptions(list(arguments))
 
 
 def maker(fail=None):
@@ -65,3 +60,23 @@ def test_a_file_that_does_not_come_is_an_error(tmp_path):
 
     with pytest.raises(OSError, match=r"file-0 was not written: all machines of the pipeline must see it"):
         make_files(lambda: lambda path: None, paths(tmp_path), options())
+
+
+def test_relative_paths_are_those_of_the_program(tmp_path, monkeypatch):
+    """A process of a runner starts in a folder of its own."""
+    from tfface.data.beam_pipeline import _MakeFile
+
+    (tmp_path / "of_program").mkdir()
+    (tmp_path / "of_machine").mkdir()
+    monkeypatch.chdir(tmp_path / "of_program")
+    sent = _MakeFile(maker)
+    monkeypatch.chdir(tmp_path / "of_machine")
+    sent.setup()
+    sent.process("file-0")
+    assert (tmp_path / "of_program" / "file-0").is_file()
+    monkeypatch.chdir(tmp_path / "of_machine")
+    (tmp_path / "of_program" / "file-0").unlink()
+    (tmp_path / "of_program").rmdir()
+    sent.setup()  # A machine without the folder.
+    sent.process(str(tmp_path / "absolute"))
+    assert (tmp_path / "absolute").is_file()

@@ -1,5 +1,7 @@
 """Files made by Apache Beam on several processes or machines: one work item each, and one sentence for what fails."""
 
+import contextlib
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -51,7 +53,12 @@ class _MakeFile(beam.DoFn):
     """Makes the file at a path; the threads of a process share what `make_work` returns."""
 
     def __init__(self, make_work):
-        self._make_work, self._shared = make_work, Shared()
+        self._make_work, self._shared, self._folder = make_work, Shared(), os.getcwd()
+
+    def setup(self):
+        # Relative paths mean here what they mean to the program. A machine without its folder knows absolute ones only.
+        with contextlib.suppress(OSError):
+            os.chdir(self._folder)
 
     def process(self, name):
         path = pathlib.Path(name)

@@ -1,26 +1,15 @@
 """Embedding by Apache Beam gives the bytes of embedding by one process, also after a kill."""
 
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 import types
 
 import piece_sets
 import pytest
-from programs import session
+from beam_runs import kill_and_repeat, options, processes
 
 from tfface import jobs
 
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-
-
-def processes(count):
-    return ["--direct_running_mode=multi_processing", f"--direct_num_workers={count}"]
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +29,19 @@ def expected(folder, tmp_path_factory):
     return {kind: (output / f"{kind}.npz").read_bytes() for kind in ("photos", "records")}
 
 
-def writer(*options):
-    from apache_beam.options.pipeline_options import PipelineOptions
-
+def writer(*of_beam):
     from tfface.export.embedding.beam import piece_writer
 
-    return piece_writer(PipelineOptions(list(options)))
+    return piece_writer(options(*of_beam))
 
 
 @pytest.mark.parametrize("kind", ["photos", "records"])
 @pytest.mark.parametrize(
-    "options", [(), *(pytest.param(processes(count), marks=pytest.mark.slow) for count in (1, 2, 4))], ids=len
+    "of_beam", [(), *(pytest.param(processes(count), marks=pytest.mark.slow) for count in (1, 2, 4))], ids=len
 )
-def test_beam_writes_the_same_bytes(folder, expected, tmp_path, kind, options):
+def test_beam_writes_the_same_bytes(folder, expected, tmp_path, kind, of_beam):
     output = tmp_path / "found.npz"
-    jobs.embed_images(folder / "encoder.keras", folder / kind, output, batch_size=1, write=writer(*options))
+    jobs.embed_images(folder / "encoder.keras", folder / kind, output, batch_size=1, write=writer(*of_beam))
     assert output.read_bytes() == expected[kind]
     assert [path.name for path in tmp_path.iterdir()] == ["found.npz"]
 
@@ -83,9 +70,9 @@ def test_every_process_loads_the_model_once(folder, tmp_path, monkeypatch):
     loaded = []
     original = jobs.embedding.load_encoder
     monkeypatch.setattr(jobs.embedding, "load_encoder", lambda model: loaded.append(model) or original(model))
-    options = "--direct_running_mode=multi_threading", "--direct_num_workers=3"
+    threads = "--direct_running_mode=multi_threading", "--direct_num_workers=3"
     arguments = folder / "encoder.keras", folder / "photos", tmp_path / "found.npz"
-    jobs.embed_images(*arguments, batch_size=1, write=writer(*options))
+    jobs.embed_images(*arguments, batch_size=1, write=writer(*threads))
     assert len(loaded) == 2  # And once before the pipeline, for the size of images.
 
 
@@ -94,29 +81,6 @@ def test_every_process_loads_the_model_once(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("victim", ["program", "worker"])
 def test_a_killed_run_is_continued_with_the_same_bytes(folder, expected, tmp_path, victim):
     output = tmp_path / "found.npz"
-    command = [sys.executable, "-m", "tfface", "embed", f"--model={folder}/encoder.keras", f"--data={folder}/records"]
-    command += [f"--output={output}", "--batch_size=1", *(f"--beam={option}" for option in processes(2))]
-    process = subprocess.Popen(
-        command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 500
-    while not list(tmp_path.glob("*.partial/piece-*.npz")) and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.01)
-    if victim == "worker":
-        # Beam on one machine waits for it for ever, so a user ends the program too.
-        workers = [pid for pid in session(process.pid) if b"sdk_worker_main" in _arguments(pid)]
-        os.kill(workers[-1], signal.SIGKILL)
-    process.kill()
-    process.wait(timeout=300)
-    deadline = time.monotonic() + 120  # They notice after half a minute.
-    while session(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not session(process.pid), "workers are left"
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
+    arguments = ["embed", f"--model={folder}/encoder.keras", f"--data={folder}/records", f"--output={output}"]
+    kill_and_repeat([*arguments, "--batch_size=1"], lambda: list(tmp_path.glob("*.partial/piece-*.npz")), victim)
     assert output.read_bytes() == expected["records"] and not list(tmp_path.glob("*.partial"))
-
-
-def _arguments(pid):
-    return pathlib.Path("/proc", str(pid), "cmdline").read_bytes()

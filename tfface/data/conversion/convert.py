@@ -246,6 +246,8 @@ def _write(source, shards, write, bar, skip_bad):
             notes[shard.path] = note
             bad = dict(note.bad)
             _refuse(source, [(source.where(i), bad[i.key]) for i in shard.items if i.key in bad], skip_bad)
+    if cut_off := {key for note in notes.values() for key in note.cut_off}:
+        source.cut_off.update(cut_off)
     return notes
 
 

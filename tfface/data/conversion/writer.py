@@ -31,6 +31,7 @@ _NOTE = {
     "sha256": str,
     "sizes": [(POSITIVE, POSITIVE)],
     "landmarks": COUNT,
+    "cut_off": [str],
     "bad": [(str, str)],
 }
 
@@ -45,6 +46,7 @@ class ShardNote:
       sha256: SHA-256 of the file, in hexadecimal.
       sizes: the different [height, width] of its images, at most two.
       landmarks: number of images with landmarks.
+      cut_off: keys of the images that `Source.cut_off` names.
       bad: [key, reason] of the items that were left out.
     """
 
@@ -53,6 +55,7 @@ class ShardNote:
     sha256: str
     sizes: list[list[int]]
     landmarks: int
+    cut_off: list[str]
     bad: list[list[str]]
 
 
@@ -80,7 +83,7 @@ def write_shards(
         contextlib.closing(map_in_threads(lambda entry: _encode(source, *entry), entries, workers)) as records,
     ):
         for shard in shards:
-            stored = _store(shard, itertools.islice(records, len(shard.items)), advance)
+            stored = _store(source, shard, itertools.islice(records, len(shard.items)), advance)
             # Meanwhile the threads continue with the next shard.
             finishing.append(finisher.submit(_finish, shard, *stored))
             while finishing and finishing[0].done():
@@ -103,7 +106,7 @@ def write_shard(source: Source, shard: ShardPlan) -> ShardNote:
       OSError: if the file cannot be written.
     """
     records = (_encode(source, item, shard.labels[item.identity]) for item in shard.items)
-    return _finish(shard, *_store(shard, records, lambda done: None))
+    return _finish(shard, *_store(source, shard, records, lambda done: None))
 
 
 def read_note(shard: ShardPlan) -> ShardNote | None:
@@ -144,7 +147,7 @@ def _serialize(item, label, data):
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
-def _store(shard, records, advance):
+def _store(source, shard, records, advance):
     """Writes records under a temporary name; returns that name and the note's content except plan and checksum."""
     # The name is random, because another process or machine may be writing the same shard.
     temporary = shard.path.with_name(f"{shard.path.name}.{secrets.token_hex(4)}.tmp")
@@ -165,7 +168,9 @@ def _store(shard, records, advance):
     except tf.errors.OpError as error:
         raise OSError(f"{shard.path}: {error.message.split(';')[-1].strip()}.") from error
     images = len(shard.items) - len(bad)
-    return temporary, {"images": images, "sizes": sorted(map(list, sizes)), "landmarks": landmarks, "bad": bad}
+    cut_off = [item.key for item in shard.items if item.key in source.cut_off]
+    content = {"images": images, "sizes": sorted(map(list, sizes)), "landmarks": landmarks}
+    return temporary, {**content, "cut_off": cut_off, "bad": bad}
 
 
 def _finish(shard, temporary, content):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -30,10 +31,6 @@ class AlignedSource(Source):
     An image keeps its key. It is stored as PNG if the key ends in `.png`, else as JPEG without chroma subsampling. The
     landmarks are transformed too; if some of the five are unknown, the aligned image has none. A photograph with a
     landmark outside of it, or with most of the face outside, is bad.
-
-    Attributes:
-      cut_off: set of the keys of the faces read so far that have more than a tenth of their pixels outside of their
-        photographs.
 
     Args:
       source: the `Source` of the photographs.
@@ -81,7 +78,9 @@ class AlignedSource(Source):
                 continue
             moves.update(points.tobytes())
             landmarks = tuple(moved.ravel().tolist()) if np.isfinite(moved).all() else None
-            yield Item(item.key, item.identity, [item.place, points.ravel().tolist()], landmarks)
+            # JSON, which places are written in, has no NaN.
+            place = [item.place, [None if math.isnan(value) else value for value in points.ravel().tolist()]]
+            yield Item(item.key, item.identity, place, landmarks)
         self.skipped.extend(self._source.skipped)
         self.passed_over = self._source.passed_over
         self.fingerprint = f"{self._source.fingerprint} {moves.hexdigest()}"
@@ -90,7 +89,7 @@ class AlignedSource(Source):
         """Returns the encoded aligned face of an item."""
         place, landmarks = item.place
         data = self._source.read(dataclasses.replace(item, place=place))
-        size, points = check_image(data), np.reshape(landmarks, (5, 2)).astype(np.float64)
+        size, points = check_image(data), np.reshape(np.array(landmarks, np.float64), (5, 2))  # None becomes NaN.
         self._check_places(item.key, points, size)
         face = align(decode_pixels(data).numpy(), points, self._size)
         buffer = io.BytesIO()

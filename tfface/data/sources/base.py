@@ -48,6 +48,8 @@ class Source(abc.ABC):
       passed_over: number of entries of the index that are no images, by kind; complete after `items`.
       fingerprint: string that changes when the bytes behind the same items change, such as sizes and times of the
         files; known after `items`. An interrupted conversion continues only if it is unchanged.
+      cut_off: set of the keys of the images read so far that have more than a tenth of their pixels outside of the
+        photographs that they are made from. A conversion adds those that other processes, or interrupted calls, read.
     """
 
     # Typed as Any, because some sources store these and others compute them as properties.
@@ -55,6 +57,7 @@ class Source(abc.ABC):
     fingerprint: Any = ""
     skipped: Any
     passed_over: Any = types.MappingProxyType({})
+    cut_off: Any = frozenset()
 
     def __init__(self):
         self.skipped = []

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from tfface.data.formats.shard_names import check_name
 from tfface.data.records import DatasetInfo
@@ -39,6 +39,10 @@ class Transformed(Source):
     @property
     def passed_over(self) -> Mapping[str, int]:
         return self._source.passed_over
+
+    @property
+    def cut_off(self) -> Set[str]:
+        return self._source.cut_off
 
     def items(self) -> Iterable[Item]:
         """Returns the changed items."""
