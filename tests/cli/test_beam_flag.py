@@ -15,7 +15,12 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize(
-    "words", [("embed", "--model=m", "--data=d", "--output=o.npz"), ("records", "from-list", "--input=d", "--output=o")]
+    "words",
+    [
+        ("embed", "--model=m", "--data=d", "--output=o.npz"),
+        ("records", "from-list", "--input=d", "--output=o"),
+        ("records", "overlap", "--train=d", "--test=e", "--output=o"),
+    ],
 )
 def test_a_sentence_names_the_extra(words, tmp_path):
     command = [sys.executable, "-c", WITHOUT_BEAM, *words, "--beam=--runner=DirectRunner"]

@@ -4,14 +4,18 @@
     tfface records overlap --train=records/casia --test_names=lfw_names.txt --output=overlap.csv
 
 Names are compared without case, accents and punctuation; images by hashes that survive scaling and recompression.
+With --beam, several processes or machines read the images, and the list is the same. If they are interrupted, the same
+command continues from the folder OUTPUT.partial.
 """
 
+import contextlib
+import functools
 import shlex
 
 from absl import flags
 
 from tfface.cli import program
-from tfface.cli.flag_groups import folder_flags
+from tfface.cli.flag_groups import beam_flags, folder_flags
 
 _TRAIN = flags.DEFINE_string("train", None, "Training set: dataset, or folder root/identity/image.", required=True)
 _TEST = flags.DEFINE_list("test", [], "Test sets: datasets, or folders root/identity/image.")
@@ -27,6 +31,7 @@ def main() -> None:
     # Imported here, so that wrong flags are reported without waiting for TensorFlow.
     import tensorflow as tf
 
+    from tfface.data.beam_rows import rows_beside
     from tfface.data.curation import overlap
     from tfface.data.formats import text_lists
     from tfface.data.sources.records_source import open_source
@@ -35,15 +40,18 @@ def main() -> None:
     if not _TEST.value and not _TEST_NAMES.value:
         raise ValueError("--test or --test_names is needed.")
     names = text_lists.read_lines(_TEST_NAMES.value) if _TEST_NAMES.value else []
-    shared = overlap.find_overlap(
-        open_source(_TRAIN.value, folder_flags.DEPTH.value),
-        [open_source(one, folder_flags.DEPTH.value) for one in _TEST.value],
-        names,
-        by_name=_NAMES.value,
-        by_image=_IMAGES.value,
-        progress=True,
-    )
-    overlap.write_exclusions(_OUTPUT.value, shared)
+    machines = beam_flags.made_for_pipeline(functools.partial(rows_beside, _OUTPUT.value))
+    with machines or contextlib.nullcontext() as run:
+        shared = overlap.find_overlap(
+            open_source(_TRAIN.value, folder_flags.DEPTH.value),
+            [open_source(one, folder_flags.DEPTH.value) for one in _TEST.value],
+            names,
+            by_name=_NAMES.value,
+            by_image=_IMAGES.value,
+            progress=True,
+            run=run,
+        )
+        overlap.write_exclusions(_OUTPUT.value, shared)
     whole = sum(not one.key for one in shared)
     print(f"in common: {whole} identities by name, {len(shared) - whole} images")
     print(f"list  {_OUTPUT.value}")

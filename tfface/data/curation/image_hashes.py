@@ -3,18 +3,23 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from tfface import json_files
 from tfface.data.images.decoding import check_image, open_image
-from tfface.data.parallel import map_in_threads
-from tfface.data.sources.base import Source
+from tfface.data.parallel import Run, map_in_threads, run_here
+from tfface.data.sources.base import Item, Source
 from tfface.progress import bar as progress_bar
 
 _SIDE = 64
-_WORDS = 5
+_DIGEST_BYTES, _WORDS = 16, 5
+_PART = 1024  # Images per part of the work.
+# A row is (key, identity, hashes) of a good image, or (place, reason) of a bad one.
+_ROWS = [json_files.Either((str, str, str), (str, str))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +40,10 @@ class ImageHashes:
     bad: list[tuple[str, str]]
 
 
-def digest(data: bytes) -> bytes:
-    """Returns the first 16 bytes of the SHA-256 of encoded bytes."""
-    return hashlib.sha256(data).digest()[:16]
+def hashes_of(data: bytes) -> str:
+    """Returns both hashes of an image that `check_image` accepts, in hexadecimal, for `collect_hashes`."""
+    digest = hashlib.sha256(data).digest()[:_DIGEST_BYTES]
+    return (digest + perceptual_hash(data).astype(">u8").tobytes()).hex()
 
 
 def perceptual_hash(data: bytes) -> np.ndarray:
@@ -68,44 +74,68 @@ def _cosines():
     return np.cos(np.pi * frequencies * (2 * places + 1) / (2 * _SIDE))
 
 
-def hash_images(source: Source, *, workers: int | None = None, progress: bool = False) -> ImageHashes:
+def hash_images(
+    source: Source, *, workers: int | None = None, progress: bool = False, run: Run | None = None
+) -> ImageHashes:
     """Hashes all images of a source; memory holds only the hashes and a few images.
 
     Args:
       source: a `tfface.data.sources.Source`.
       workers: number of threads; default: the number of processors.
       progress: whether to show a progress bar on stderr.
+      run: what does the work, such as that of `tfface.data.beam_rows.rows_beside`; default: this process.
 
     Returns:
       `ImageHashes`, which also lists the bad images.
     """
+    run = run or functools.partial(run_here, workers=workers)
+    good, bad = [], []
+    with progress_bar(desc=f"hash {source.location}", unit=" images", disable=not progress) as bar:
+        # The fingerprint is complete when all items are listed.
+        parts = run(
+            functools.partial(_hasher, source),
+            _parts(source),
+            _ROWS,
+            lambda: ["hash_images", str(source.location), source.fingerprint],
+        )
+        for row in itertools.chain.from_iterable(parts):
+            bar.update()
+            if len(row) == 2:
+                bad.append(tuple(row))
+            else:
+                good.append(row)
+    return collect_hashes(good, [*source.skipped, *bad])
+
+
+def collect_hashes(rows: Sequence[tuple[str, str, str]], bad: list[tuple[str, str]]) -> ImageHashes:
+    """Makes `ImageHashes` from rows (key, identity, `hashes_of` the image) and the list of bad images."""
+    data = np.frombuffer(bytes.fromhex("".join(row[2] for row in rows)), np.uint8)
+    data = data.reshape(len(rows), _DIGEST_BYTES + 8 * _WORDS)
+    return ImageHashes(
+        keys=[row[0] for row in rows],
+        identities=[row[1] for row in rows],
+        digests=data[:, :_DIGEST_BYTES].copy(),
+        perceptual=data[:, _DIGEST_BYTES:].copy().view(">u8").astype(np.uint64),
+        bad=bad,
+    )
+
+
+def _parts(source):
+    """Yields lists of the fields of `Item`s."""
+    items = map(dataclasses.astuple, source.items())
+    while part := list(itertools.islice(items, _PART)):
+        yield part
+
+
+def _hasher(source):
+    """Returns a function of a part that yields its rows."""
 
     def hash_image(item):
         try:
             data = source.read(item)
             check_image(data)
-            return item, digest(data), perceptual_hash(data)
+            return item.key, item.identity, hashes_of(data)
         except (OSError, ValueError) as error:
-            return item, None, str(error)
+            return source.where(item), str(error)
 
-    bad = []
-    with progress_bar(desc=f"hash {source.location}", unit=" images", disable=not progress) as bar:
-        good = []
-        for item, found, look in map_in_threads(hash_image, source.items(), workers):
-            bar.update()
-            if found is None:
-                bad.append((source.where(item), look))
-            else:
-                good.append((item.key, item.identity, found, look))
-    return collect_hashes(good, [*source.skipped, *bad])
-
-
-def collect_hashes(rows: Sequence[tuple[str, str, bytes, np.ndarray]], bad: list[tuple[str, str]]) -> ImageHashes:
-    """Makes `ImageHashes` from rows (key, identity, digest, perceptual hash) and the list of bad images."""
-    return ImageHashes(
-        keys=[row[0] for row in rows],
-        identities=[row[1] for row in rows],
-        digests=np.frombuffer(b"".join(row[2] for row in rows), np.uint8).reshape(-1, 16),
-        perceptual=np.array([row[3] for row in rows], np.uint64).reshape(-1, _WORDS),
-        bad=bad,
-    )
+    return lambda part, workers: map_in_threads(hash_image, itertools.starmap(Item, part), workers)

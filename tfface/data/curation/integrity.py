@@ -1,19 +1,28 @@
 """Verification of a dataset: its files, records, labels and images, and its duplicate images."""
 
 import dataclasses
+import functools
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable
 
-from tfface import csv_files, files
+from tfface import csv_files, files, json_files
 from tfface.data.curation.duplicates import duplicate_groups
-from tfface.data.curation.image_hashes import ImageHashes, collect_hashes, digest, perceptual_hash
+from tfface.data.curation.image_hashes import ImageHashes, collect_hashes, hashes_of
 from tfface.data.formats.tfrecord_files import scan_records
 from tfface.data.images.decoding import check_image
-from tfface.data.parallel import map_in_threads
+from tfface.data.parallel import Run, map_in_threads, run_here
 from tfface.data.records import DATASET_FILE, DatasetInfo
+from tfface.data.sources.base import file_state
 from tfface.data.sources.records_source import parse_record
 from tfface.progress import bar as progress_bar
+
+# A row is (place, key, identity, hashes, size, whether it has landmarks) of a good record, or (place, reason) of a
+# problem.
+_ROWS = [
+    json_files.Either((str, str, str, str, (json_files.POSITIVE, json_files.POSITIVE), bool), (str, str)),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +50,16 @@ class Verification:
         return len({self.hashes.digests[index].tobytes() for index in group}) == 1
 
 
-def verify_dataset(directory: str | os.PathLike, *, workers: int | None = None, progress: bool = False) -> Verification:
+def verify_dataset(
+    directory: str | os.PathLike, *, workers: int | None = None, progress: bool = False, run: Run | None = None
+) -> Verification:
     """Checks a dataset against its description, every record against the schema, and every image by decoding it.
 
     Args:
       directory: directory of the dataset.
       workers: number of threads; default: the number of processors.
       progress: whether to show a progress bar on stderr.
+      run: what reads the shards, such as that of `tfface.data.beam_rows.rows_beside`; default: this process.
 
     Returns:
       A `Verification`.
@@ -60,37 +72,30 @@ def verify_dataset(directory: str | os.PathLike, *, workers: int | None = None, 
     info = DatasetInfo.load(directory)
     present = [shard for shard in info.shards if (directory / shard.file).is_file()]
     problems = [(shard.file, "missing") for shard in info.shards if shard not in present]
-    sums = map_in_threads(lambda shard: files.sha256(directory / shard.file), present, workers)
-    problems += [
-        (shard.file, f"the SHA-256 differs from that in {DATASET_FILE}")
-        for shard, found in zip(present, sums, strict=True)
-        if found != shard.sha256
-    ]
-
-    def records():
-        for shard in present:
-            count = 0
-            for offset, data in scan_records(directory / shard.file):
-                count += 1
-                yield f"{shard.file}:{offset}", data
-            if count != shard.images:
-                problems.append((shard.file, f"{count} records, but {DATASET_FILE} says {shard.images}"))
+    parts = [[shard.file, *file_state(directory / shard.file)] for shard in present]
+    run = run or functools.partial(run_here, workers=workers)
+    rows_of_shards = run(
+        functools.partial(_checker, directory),
+        parts,
+        _ROWS,
+        lambda: ["verify_dataset", os.path.abspath(directory), files.sha256(directory / DATASET_FILE)],
+    )
 
     keys: dict[str, str] = {}
     sizes, landmarks, rows = set(), 0, []
     with progress_bar(total=info.images, desc=f"verify {info.name}", unit=" images", disable=not progress) as bar:
-        for place, result in map_in_threads(lambda one: _check(one, info), records(), workers):
-            bar.update()
-            if isinstance(result, ValueError):
-                problems.append((place, str(result)))
+        for row in itertools.chain.from_iterable(rows_of_shards):
+            if len(row) == 2:
+                problems.append(tuple(row))
                 continue
-            row, size, marked = result
-            if row[0] in keys:
-                problems.append((place, f"key {row[0]!r} also occurs at {keys[row[0]]}"))
-            keys.setdefault(row[0], place)
-            sizes.add(size)
+            bar.update()
+            place, key, identity, hashes, size, marked = row
+            if key in keys:
+                problems.append((place, f"key {key!r} also occurs at {keys[key]}"))
+            keys.setdefault(key, place)
+            sizes.add(tuple(size))
             landmarks += marked
-            rows.append(row)
+            rows.append((key, identity, hashes))
     stated = (info.image_size, info.landmarks, info.identities)
     # The label map of another dataset may name people who have no image in this one.
     people = max(info.identities, len({row[1] for row in rows}))
@@ -98,8 +103,8 @@ def verify_dataset(directory: str | os.PathLike, *, workers: int | None = None, 
     for name, one, other in zip(("image_size", "landmarks", "identities"), stated, found, strict=True):
         if one != other and not problems:  # With damaged records this would only be a consequence.
             problems.append((DATASET_FILE, f"{name} is {one}, but the images have {other}"))
-    hashes = collect_hashes(rows, [])
-    return Verification(len(rows), problems, hashes, duplicate_groups(hashes))
+    found_hashes = collect_hashes(rows, [])
+    return Verification(len(rows), problems, found_hashes, duplicate_groups(found_hashes))
 
 
 def write_report(path: str | os.PathLike, verification: Verification) -> None:
@@ -114,9 +119,31 @@ def write_report(path: str | os.PathLike, verification: Verification) -> None:
     csv_files.write_report(path, ["kind", "group", "place", "identity", "reason"], rows)
 
 
-def _check(entry, info):
-    """Returns (place, (row of hashes, size, whether it has landmarks)), or (place, ValueError)."""
-    place, data = entry
+def _checker(directory):
+    """Returns a function of a part, a shard, that yields its rows."""
+    info = DatasetInfo.load(directory)
+    shards = {shard.file: shard for shard in info.shards}
+
+    def check_shard(part, workers):
+        shard, count = shards[part[0]], 0
+
+        def records():
+            nonlocal count
+            for offset, data in scan_records(directory / shard.file):
+                count += 1
+                yield f"{shard.file}:{offset}", data
+
+        if files.sha256(directory / shard.file) != shard.sha256:
+            yield shard.file, f"the SHA-256 differs from that in {DATASET_FILE}"
+        yield from map_in_threads(lambda entry: _check(*entry, info), records(), workers)
+        if count != shard.images:
+            yield shard.file, f"{count} records, but {DATASET_FILE} says {shard.images}"
+
+    return check_shard
+
+
+def _check(place, data, info):
+    """Returns the row of a record."""
     try:
         if isinstance(data, ValueError):
             raise data
@@ -124,7 +151,6 @@ def _check(entry, info):
         if not 0 <= record.label < info.identities or info.label_map[record.label] != record.identity:
             raise ValueError(f"label {record.label} is not that of {record.identity!r} in the label map")
         size = check_image(record.image)
-        row = record.key, record.identity, digest(record.image), perceptual_hash(record.image)
-        return place, (row, size, record.landmarks is not None)
+        return place, record.key, record.identity, hashes_of(record.image), size, record.landmarks is not None
     except ValueError as error:
-        return place, error
+        return place, str(error)

@@ -10,6 +10,7 @@ import numpy as np
 from tfface import csv_files
 from tfface.data.curation.duplicates import duplicate_groups
 from tfface.data.curation.image_hashes import ImageHashes, hash_images
+from tfface.data.parallel import Run
 from tfface.data.sources.base import Source
 
 
@@ -37,6 +38,7 @@ def find_overlap(
     by_image: bool = True,
     workers: int | None = None,
     progress: bool = False,
+    run: Run | None = None,
 ) -> list[Shared]:
     """Finds identities and images that a training set shares with test sets; bad images are ignored.
 
@@ -48,6 +50,7 @@ def find_overlap(
       by_image: whether to compare images.
       workers: number of threads; default: the number of processors.
       progress: whether to show progress bars on stderr.
+      run: what reads the images, as for `hash_images`.
 
     Returns:
       List of `Shared`: first whole identities, by name, then images.
@@ -57,7 +60,7 @@ def find_overlap(
         names += {item.identity for item in test.items()}
     shared = shared_identities({item.identity for item in train.items()}, names) if names else []
     if by_image and tests:
-        of_train, *of_tests = (hash_images(one, workers=workers, progress=progress) for one in (train, *tests))
+        of_train, *of_tests = (hash_images(one, workers=workers, progress=progress, run=run) for one in (train, *tests))
         shared += shared_images(of_train, of_tests)
     return shared
 
