@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfface.data.conversion.convert import convert
+from tfface.data.conversion.writer import write_shards
 from tfface.data.formats import cfp_fiducials
 from tfface.data.images import alignment
 from tfface.data.sources.aligned_source import AlignedSource
@@ -178,3 +179,19 @@ def test_faces_partly_outside_are_counted(memory_source, picture):
         (item,) = aligned.items()
         aligned.read(item)
         assert aligned.cut_off == ({"a/1.png"} if share > 0.1 else set())
+
+
+def test_a_continued_conversion_counts_what_was_read_before(photographs, tmp_path):
+    points = alignment.reference_landmarks() * 1.4
+    keys = [item.key for item in FolderSource(photographs).items()]
+    table = {key: (points - [0, 30 * (number % 2)]).ravel() for number, key in enumerate(keys)}
+
+    def write(source, shards, advance):
+        yield next(write_shards(source, shards, advance, workers=1))
+        raise OSError("the disk is full.")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        convert(AlignedSource(FolderSource(photographs), table), tmp_path / "out", num_shards=4, write=write)
+    source = AlignedSource(FolderSource(photographs), table)
+    convert(source, tmp_path / "out", num_shards=4)
+    assert source.cut_off == set(keys[1::2])
