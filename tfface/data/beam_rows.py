@@ -65,7 +65,8 @@ def _rows(make_work, parts, form, state, *, folder, options):
     waiting = {path: part for path, part in zip(paths, parts, strict=True) if not path.is_file()}
     for path, part in waiting.items():
         files.write_atomically(_part_path(path), part)
-    make_files(functools.partial(_rows_maker, make_work), list(waiting), options)
+    if waiting:
+        make_files(functools.partial(_rows_maker, make_work), list(waiting), options)
     return (json_files.read(path, form, _MAX_BYTES) for path in paths)
 
 
