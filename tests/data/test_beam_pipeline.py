@@ -5,6 +5,7 @@ import functools
 import os
 
 import pytest
+import tensorflow as tf
 from beam_runs import options
 
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra `beam`)")
@@ -42,7 +43,8 @@ def test_the_direct_runner_downloads_nothing(tmp_path, monkeypatch, runner):
     "error, message",
     [
         (ValueError("a/b.jpg: a damaged image."), r"^a/b\.jpg: a damaged image\.$"),
-        (OSError(errno.EACCES, os.strerror(errno.EACCES), "a/b.jpg"), "Permission denied: 'a/b.jpg'"),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES), "a/b.jpg"), r"^a/b\.jpg: Permission denied\.$"),
+        (tf.errors.DataLossError(None, None, "a/b: truncated record at 12"), "^a/b: truncated record at 12$"),
     ],
 )
 def test_what_a_machine_refuses_is_one_sentence(tmp_path, error, message):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,8 @@ def make_files(make_work: Callable[[], Work], paths: Sequence[pathlib.Path], opt
       options: options of the pipeline; None: those of the command line.
 
     Raises:
-      ValueError: a machine could not make a file, for one of the reasons `ValueError` and `OSError`; the first of
-        them.
+      ValueError: a machine could not make a file, for one of the reasons `ValueError`, `OSError` and
+        `tf.errors.OpError`; the first of them.
       OSError: a file is not there although the pipeline succeeded.
     """
     for path in paths:
@@ -66,10 +67,12 @@ class _MakeFile(beam.DoFn):
             # Not in `setup`, whose errors no file could tell. The attribute keeps it for the next path.
             self._work = self._shared.acquire(self._make_work)
             self._work(path)
-        except (ValueError, OSError) as error:
-            files.write_atomically(_reason_path(path), str(error).encode("utf-8", "replace"))
+        except Exception as error:
+            if (reason := _reason(error)) is None:
+                raise
+            files.write_atomically(_reason_path(path), reason.encode("utf-8", "replace"))
             # A runner may try again what a file system refused; bad input stays bad.
-            if isinstance(error, OSError):
+            if not isinstance(error, ValueError):
                 raise
         else:
             _reason_path(path).unlink(missing_ok=True)
@@ -89,6 +92,20 @@ def _runner(options) -> "PipelineRunner | None":
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     information = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
     return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(information))
+
+
+def _reason(error):
+    """Returns the sentence of an expected failure, or None for any other one, which is a bug."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, ValueError | OSError):
+        return str(error)
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    from tfface import keras_private  # Imported here, because it imports TensorFlow.
+
+    return keras_private.reason_of(error)
 
 
 def _reason_path(path):

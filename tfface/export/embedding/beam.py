@@ -12,9 +12,6 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
-from tfface import keras_private
 from tfface.export.embedding.embedder import Embedder
 from tfface.export.embedding.pieces import PiecePlan, load_plan, piece_path
 
@@ -51,14 +48,7 @@ def _write_pieces(load: Callable[[], Embedder], folder: str, plans: Iterable[Pie
 
 def _piece_maker(load):
     embedder = load()
-
-    def make(path):
-        try:
-            load_plan(_plan_path(path)).write(embedder, path)
-        except tf.errors.OpError as error:
-            raise OSError(keras_private.reason_of(error)) from error
-
-    return make
+    return lambda path: load_plan(_plan_path(path)).write(embedder, path)
 
 
 def _plan_path(path: pathlib.Path) -> pathlib.Path:
