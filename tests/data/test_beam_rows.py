@@ -133,7 +133,7 @@ def test_a_killed_worker_leaves_the_bytes_of_one_process(tmp_path, picture, prog
     photos, pictures = tmp_path / "photos", [picture(number, size=(112, 112)) for number in range(20)]
     for person in range(20):
         (photos / f"p{person:02d}").mkdir(parents=True)
-        for shot in range(150):
+        for shot in range(75):
             (photos / f"p{person:02d}" / f"{shot}.png").write_bytes(pictures[(person + shot * shot) % 20])
     convert(FolderSource(photos), tmp_path / "toy", num_shards=12)
     if program == "from-folder":

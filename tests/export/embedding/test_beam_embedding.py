@@ -78,9 +78,9 @@ def test_every_process_loads_the_model_once(folder, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("victim", ["program", "worker"])
-def test_a_killed_run_is_continued_with_the_same_bytes(folder, expected, tmp_path, victim):
+@pytest.mark.parametrize(("victim", "kind"), [("program", "photos"), ("worker", "records")])
+def test_a_killed_run_is_continued_with_the_same_bytes(folder, expected, tmp_path, victim, kind):
     output = tmp_path / "found.npz"
-    arguments = ["embed", f"--model={folder}/encoder.keras", f"--data={folder}/records", f"--output={output}"]
+    arguments = ["embed", f"--model={folder}/encoder.keras", f"--data={folder}/{kind}", f"--output={output}"]
     kill_and_repeat([*arguments, "--batch_size=1"], lambda: list(tmp_path.glob("*.partial/piece-*.npz")), victim)
-    assert output.read_bytes() == expected["records"] and not list(tmp_path.glob("*.partial"))
+    assert output.read_bytes() == expected[kind] and not list(tmp_path.glob("*.partial"))

@@ -15,7 +15,7 @@ class Item:
     Args:
       key: name of the image, unique in its dataset: a relative path with `/`, printable, without `..`.
       identity: name of the person.
-      place: location of the bytes for the source (offset, path, ...): None, a number, a string or a list of these.
+      place: location of the bytes for the source (offset, path, ...): None, a finite number, text or a list of these.
       landmarks: x1, y1, ..., x5, y5 in pixels, or None.
     """
 
