@@ -1,6 +1,7 @@
 """Batches of P identities with K images each: what they hold, and the laws of the stream."""
 
 import collections
+import shutil
 
 import keras
 import numpy as np
@@ -12,8 +13,8 @@ import tfface
 from tfface import data, heads, losses
 from tfface.data.batches import image_order
 from tfface.data.conversion import convert
-from tfface.data.formats.tfrecord_files import record_offsets
-from tfface.data.identity_index import index_identities
+from tfface.data.formats.tfrecord_files import scan_records
+from tfface.data.identity_index import group_by_identity
 from tfface.distribute.strategies import distribute
 
 COUNTS = (1, 2, 3, 5, 7, 11, 4)  # Images per identity.
@@ -121,29 +122,34 @@ def test_an_epoch_is_the_number_of_images_by_the_batch_size(dataset):
     assert infinite.element_spec["image"].shape == (12, 24, 20, 3)
 
 
-def test_index_takes_8_bytes_per_image_and_finds_every_record(dataset):
-    records = data.open_records(dataset)
-    index = index_identities(records)
-    assert index.places.nbytes == 8 * IMAGES and index.starts.tolist() == [0, *np.cumsum(COUNTS)]
+@pytest.mark.parametrize("indexed", [True, False])
+def test_records_are_grouped_by_their_labels_in_their_order(dataset, tmp_path, indexed):
+    for file in dataset.iterdir():
+        if indexed or file.suffix != ".npz":
+            shutil.copy(file, tmp_path)
+    records = data.open_records(tmp_path)
+    assert records.lengths_checked != indexed
+    numbers, starts = group_by_identity(records)
     stored = [one for path in records.shards for one in tf.data.TFRecordDataset(path).as_numpy_iterator()]
-    read = index.read(range(IMAGES))
-    assert sorted(read) == sorted(stored)
-    labels = [int(data.parse_example(one)["label"]) for one in read]
-    assert labels == sorted(labels)
+    labels = data.parse_example(stored)["label"].numpy()
+    assert starts.tolist() == [0, *np.cumsum(COUNTS)]
+    for label, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
+        assert numbers[start:stop].tolist() == np.flatnonzero(labels == label).tolist()
+    index = records.random_access
+    assert index.places.nbytes + index.lengths.nbytes + numbers.nbytes == 16 * IMAGES
 
 
 def test_bad_records_are_left_out_or_named(dataset, tmp_path):
     shard = sorted(dataset.glob("*.tfrecord"))[2]
-    offset = list(record_offsets(shard))[1]
+    (_, (offset, _), *others) = scan_records(shard)
     damaged = bytearray(shard.read_bytes())
     damaged[offset + 200] ^= 1
     (tmp_path / shard.name.replace("-of-00004", "-of-00001").replace("00002", "00000")).write_bytes(damaged)
     pattern = str(tmp_path / "*.tfrecord")
     with pytest.raises(ValueError, match=f"record 1 at byte {offset}.*checksum"):
         stream(pattern, 1, batches=data.PK(2, 2))
-    count = len(list(record_offsets(shard))) - 1
     records = data.open_records(pattern, skip_bad=True)
-    assert len(index_identities(records).places) == count
+    assert len(group_by_identity(records)[0]) == 1 + len(others)
     batches = stream(records, 6, batches=data.PK(2, 2), mirror=False)
     assert {image.tobytes() for batch in batches for image in batch["image"]} <= set().union(
         *images_by_label(dataset).values()

@@ -69,7 +69,7 @@ def test_description_agrees_with_the_files(write, tmp_path):
     for shard in described["shards"]:
         assert shard["sha256"] == hashlib.sha256((tmp_path / shard["file"]).read_bytes()).hexdigest()
         assert shard["images"] == len(read(tmp_path / shard["file"])) in (3, 4)
-    assert {path.name for path in tmp_path.iterdir()} == {"dataset.json"} | {
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset.json", "index.npz"} | {
         f"toy-{index:05d}-of-00003.tfrecord" for index in range(3)
     }
 

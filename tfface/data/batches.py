@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfface.data.permutations import IDENTITIES, IMAGES, permutation
+
 
 @dataclasses.dataclass(frozen=True)
 class PK:
@@ -56,10 +58,6 @@ def global_batch_size(batch_size: int | None, batches: PK | None) -> int:
     return size
 
 
-# Each random permutation has its own counter: a kind, and two numbers.
-_IDENTITIES, _IMAGES = 0, 1
-
-
 def image_order(starts: np.ndarray, batches: PK, seed: int) -> Callable[[int], np.ndarray]:
     """Returns the function from a step to the images of its batch.
 
@@ -81,12 +79,12 @@ def image_order(starts: np.ndarray, batches: PK, seed: int) -> Callable[[int], n
 
     @functools.lru_cache(maxsize=4)  # Steps at the border of two rounds may be computed at the same time.
     def identities_of_round(number):
-        return _permutation(identities, seed, _IDENTITIES, number, 0)
+        return permutation(identities, seed, IDENTITIES, number, 0)
 
     def images_of(identity, turn):
         start, count = starts[identity], starts[identity + 1] - starts[identity]
         cycle, part = divmod(turn, max(1, count // batches.images))
-        order = _permutation(count, seed, _IMAGES, identity, cycle)
+        order = permutation(count, seed, IMAGES, identity, cycle)
         return start + np.resize(order[part * batches.images :], batches.images)
 
     def images_of_step(step):
@@ -95,9 +93,3 @@ def image_order(starts: np.ndarray, batches: PK, seed: int) -> Callable[[int], n
         return np.concatenate([images_of(identity, turn) for identity in chosen])
 
     return images_of_step
-
-
-def _permutation(count, seed, *counter):
-    # NumPy promises equal bits of a bit generator in every version, unlike equal permutations.
-    bits = np.random.Philox(key=seed, counter=[0, *map(int, counter)]).random_raw(count)
-    return np.argsort(bits, kind="stable")

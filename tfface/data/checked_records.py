@@ -1,8 +1,11 @@
-"""Opening TFRecord datasets: `open_records` comes before every reader of TensorFlow.
+"""Opening TFRecord datasets: `open_records` comes before every reader.
 
-It checks the lengths of all records before TensorFlow sees a file. It does not check their data, because that would
-read every file twice. If damaged data stop a program, `naming_bad_records` finds the record. With `skip_bad` all
-records are checked first, and the bad ones are left out.
+The lengths of all records are checked before TensorFlow sees a file. Their data are not, because that would read every
+file twice. If damaged data stop a program, `naming_bad_records` finds the record. With `skip_bad` all records are
+checked first, and the bad ones are left out.
+
+Where a dataset has an index, `open_records` takes the lengths from it, and only TensorFlow's reader, which trusts the
+lengths in the files, makes `Records` read them there.
 """
 
 import bisect
@@ -11,28 +14,34 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from tfface import files, progress
 from tfface.data.formats.left_out import summary
 from tfface.data.formats.tfrecord_files import RestLost, read_records, scan_records
 from tfface.data.images.decoding import check_image
+from tfface.data.index_file import read_index
 from tfface.data.parallel import map_in_threads
+from tfface.data.record_index import RecordIndex
 from tfface.data.records import (
     DATASET_FILE,
     Pattern,
     check_count,
     count_images,
     parse_example,
+    read_lengths,
     resolve_shards,
     stated_shards,
 )
 from tfface.data.sources.records_source import parse_record
 
 _NAMED = 5  # Bad records to name on stderr.
+_QUIET_SECONDS = 5  # A short reading of lengths needs no note.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +78,27 @@ class Records:
       counts: number of records to read from each shard.
       bad: the `BadRecord`s that are left out.
       good: dict from the path of each shard with bad records to the offsets of its good ones.
+      index: `RecordIndex` of the records to read; None: they can only be read in their order.
+      lengths_checked: whether the lengths in the files have been read; otherwise they are those of an index file.
     """
 
     shards: tuple[str, ...]
     counts: tuple[int, ...]
     bad: tuple[BadRecord, ...] = ()
     good: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    index: RecordIndex | None = dataclasses.field(default=None, compare=False)
+    lengths_checked: bool = dataclasses.field(default=True, compare=False)
 
     def __repr__(self) -> str:
         """Returns one line without the shards, which may be many."""
         return f"Records({sum(self.counts)} in {len(self.shards)} shards, {len(self.bad)} left out)"
+
+    @property
+    def random_access(self) -> RecordIndex:
+        """The index of the records; raises ValueError if there is none."""
+        if self.index is None:
+            raise ValueError(f"{self} have no index: open them with open_records.")
+        return self.index
 
     def left_out(self) -> dict:
         """Returns what reports say of the bad records that are left out: JSON values, nothing where there are none."""
@@ -92,6 +112,7 @@ class Records:
 
     def read(self, path: "str | tf.Tensor") -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
+        self.check_lengths()
         if not self.good:
             return tf.data.TFRecordDataset(path)
         damaged = tf.reduce_any(path == tf.constant(list(self.good)))
@@ -102,6 +123,7 @@ class Records:
 
     def read_all(self) -> tf.data.Dataset:
         """Returns the `tf.data.Dataset` of all serialized records, shard by shard."""
+        self.check_lengths()
         if not self.good:
             return tf.data.TFRecordDataset(list(self.shards))
         return tf.data.Dataset.from_tensor_slices(list(self.shards)).flat_map(self.read)
@@ -120,12 +142,23 @@ class Records:
         Returns:
           (`Records` of these shards, the number of records in them before `start`).
         """
+        self.check_lengths()
         ends = list(itertools.accumulate(self.counts))
         first, last = bisect.bisect_right(ends, start), bisect.bisect_left(ends, stop) + 1
         shards = self.shards[first:last]
         bad = tuple(record for record in self.bad if record.shard in shards)
         good = {shard: self.good[shard] for shard in shards if shard in self.good}
         return Records(shards, self.counts[first:last], bad, good), start - sum(self.counts[:first])
+
+    def check_lengths(self) -> None:
+        """Reads the lengths in the files, unless that has been done: TensorFlow's reader would trust any length.
+
+        Raises:
+          ValueError: one is wrong; the message names the shard.
+        """
+        if not self.lengths_checked:
+            count_images(self.shards)
+            object.__setattr__(self, "lengths_checked", True)
 
     def _read_good(self, path):
         spec = tf.TensorSpec([], tf.string)
@@ -137,16 +170,17 @@ class Records:
 Shards: TypeAlias = Pattern | Records
 
 
-def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
+def open_records(shards: Shards, *, skip_bad: bool = False, by_index: bool = True) -> Records:
     """Finds shards and checks that TensorFlow can read them safely.
 
-    Without `skip_bad` only the lengths of the records are checked. With it every record is read and every image is
-    decoded. Skipped records are counted on stderr, and the first few are named.
+    Without `skip_bad` only the lengths of the records are checked, or taken from the index of the dataset. With it
+    every record is read and every image is decoded. Skipped records are counted on stderr, and the first few are named.
 
     Args:
       shards: dataset directory, glob of TFRecord files, or a list of these; `Records` are returned as they are.
       skip_bad: whether to leave out records that are damaged, violate the schema, or hold an image that cannot be
         decoded.
+      by_index: whether the index of a dataset may take the place of the lengths in its shards.
 
     Returns:
       The `Records`.
@@ -159,16 +193,20 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
         return shards
     paths = resolve_shards(shards)
     if not skip_bad:
-        return Records(tuple(paths), tuple(count_images(paths)))
+        return _open_all(paths, by_index)
     stated = stated_shards(paths)
-    counts, bad, good = [], [], {}
+    counts, bad, good, all_offsets, all_lengths = [], [], {}, [], []
     with progress.bar(
         total=sum(shard.images for shard in stated.values()) or None, desc="check records", unit=" images"
     ) as bar:
         for path in paths:
-            offsets, found = [], []
-            for offset, record in _check_shard(path):
-                offsets.append(offset) if record is None else found.append(record)
+            offsets, lengths, found = [], [], []
+            for offset, length, record in _check_shard(path):
+                if record is None:
+                    offsets.append(offset)
+                    lengths.append(length)
+                else:
+                    found.append(record)
                 bar.update()
             if not (found and found[-1].rest_lost):
                 check_count(path, len(offsets) + len(found), stated.get(path))
@@ -176,10 +214,13 @@ def open_records(shards: Shards, *, skip_bad: bool = False) -> Records:
                 reason = f"{found[-1].reason}, {lost} of the records that {DATASET_FILE} states"
                 found[-1] = dataclasses.replace(found[-1], reason=reason)
             counts.append(len(offsets))
+            all_offsets.append(np.array(offsets, np.int64))
+            all_lengths.append(np.array(lengths, np.uint32))
             bad += found
             if found:
                 good[path] = offsets
-    records = Records(tuple(paths), tuple(counts), tuple(bad), good)
+    index = RecordIndex.of(paths, all_lengths, all_offsets)
+    records = Records(tuple(paths), tuple(counts), tuple(bad), good, index)
     for record in bad[:_NAMED]:
         progress.note(f"left out {record}.")
     if bad:
@@ -213,7 +254,8 @@ def naming_bad_records(shards: Shards | None) -> Iterator[None]:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:
         # Other operations may fail too, for example a head's on a wrong label. That is no reason to read all records.
-        of_input = not isinstance(error, tf.errors.InvalidArgumentError) or "Iterator::" in error.message
+        marks = ("Iterator::", "PyFunc")  # Of transformations of tf.data, and of readers in Python.
+        of_input = not isinstance(error, tf.errors.InvalidArgumentError) or any(mark in error.message for mark in marks)
         if shards is not None and of_input and (record := _first_bad_record(shards)):
             raise ValueError(f"{record} (skip_bad leaves such records out).") from error
         raise
@@ -224,31 +266,62 @@ def _first_bad_record(shards):
     paths = shards.shards if isinstance(shards, Records) else resolve_shards(shards)
     for decode in (False, True):
         for path in paths:
-            for _, record in _check_shard(path, decode):
+            for *_, record in _check_shard(path, decode):
                 if record is not None and record not in known:
                     return record
     return None
 
 
 def _check_shard(path, decode=True):
-    """Yields (offset, None) for every good record of a shard and (offset, `BadRecord`) for the others, in order."""
+    """Yields (offset, length, None) for every good record of a shard and (offset, 0, `BadRecord`) for the others."""
 
     def check(entry):
         number, (offset, data) = entry
         if isinstance(data, ValueError):
-            return offset, BadRecord(path, number, offset, str(data), rest_lost=isinstance(data, RestLost))
+            return offset, 0, BadRecord(path, number, offset, str(data), rest_lost=isinstance(data, RestLost))
         try:
             record = parse_record(data)
         except ValueError as error:
-            return offset, BadRecord(path, number, offset, str(error))
+            return offset, 0, BadRecord(path, number, offset, str(error))
         try:
             if decode:
                 check_image(record.image)
                 parse_example(data)  # TensorFlow and the Python parser may disagree on a forged record.
         except ValueError as error:
-            return offset, BadRecord(path, number, offset, str(error), record.key)
+            return offset, 0, BadRecord(path, number, offset, str(error), record.key)
         except tf.errors.OpError:
-            return offset, BadRecord(path, number, offset, "TensorFlow cannot parse it", record.key)
-        return offset, None
+            return offset, 0, BadRecord(path, number, offset, "TensorFlow cannot parse it", record.key)
+        return offset, len(data), None
 
     return map_in_threads(check, enumerate(scan_records(path)))
+
+
+def _open_all(paths, by_index):
+    """Opens shards with all of their records, by the index files beside them if there are such."""
+    lengths = _indexed_lengths(paths) if by_index else None
+    checked = lengths is None
+    if lengths is None:
+        start = time.monotonic()
+        lengths = read_lengths(paths)
+        if time.monotonic() - start > _QUIET_SECONDS:
+            folder = os.path.dirname(paths[0]) or "."
+            progress.note(
+                f"{folder} has no index, so the length of every record was read from the shards; "
+                f"tfface records index --input={folder} writes one."
+            )
+    counts = tuple(map(len, lengths))
+    return Records(tuple(paths), counts, index=RecordIndex.of(paths, lengths), lengths_checked=checked)
+
+
+def _indexed_lengths(paths):
+    """Returns the lengths of the records of each shard, or None if an index is absent or belongs to other shards."""
+    known = {}
+    for directory in sorted(set(map(os.path.dirname, paths))):
+        try:
+            found = read_index(directory)
+        except ValueError as error:
+            # Without it, nothing but time is lost. If a shard is damaged, reading the shards tells where.
+            progress.note(f"{error} It is not used; tfface records index --input={directory or '.'} writes another.")
+            return None
+        known |= {path: lengths for path, (lengths, _) in (found or {}).items()}
+    return [known[path] for path in paths] if known.keys() >= set(paths) else None

@@ -1,85 +1,81 @@
-"""Random access to the records of a dataset, grouped by identity."""
+"""The records of each identity, and the labels that the index of a dataset holds."""
 
-import dataclasses
-from collections.abc import Iterable
+import os
 
 import numpy as np
 import tensorflow as tf
 
 from tfface import progress
-from tfface.data.checked_records import Records, naming_bad_records
-from tfface.data.formats.tfrecord_files import read_record, record_offsets
+from tfface.data.checked_records import Records, naming_bad_records, open_records
+from tfface.data.index_file import read_index, write_index
 
 _AT_ONCE = 1024  # Records to parse together.
 _QUIET_SECONDS = 5  # A short reading needs no progress bar.
 
 
-@dataclasses.dataclass(frozen=True)
-class IdentityIndex:
-    """Positions of the records of each identity, in 8 bytes per record; made by `index_identities`.
-
-    Args:
-      shards: paths.
-      shard_starts: int64 [shards], place of the first byte of each shard.
-      places: int64 [N], place of every record, the offset in its file plus the start of the shard; grouped by identity.
-      starts: int64 [identities + 1]; identity i has the records starts[i] to starts[i + 1] - 1 of `places`.
-    """
-
-    shards: tuple[str, ...]
-    shard_starts: np.ndarray
-    places: np.ndarray
-    starts: np.ndarray
-
-    def read(self, records: Iterable[int]) -> list[bytes]:
-        """Reads records, given by their positions in `places`.
-
-        Raises:
-          ValueError: a record is damaged; the message names the shard and the offset.
-        """
-        return [self._read(self.places[record]) for record in records]
-
-    def _read(self, place):
-        shard = np.searchsorted(self.shard_starts, place, side="right") - 1
-        path, offset = self.shards[shard], int(place - self.shard_starts[shard])
-        try:
-            return read_record(path, offset)
-        except ValueError as error:
-            raise ValueError(f"{path}: the record at byte {offset}: {error}.") from None
-
-
-def index_identities(records: Records) -> IdentityIndex:
-    """Reads the label of every record; a progress bar shows it if it takes long.
+def group_by_identity(records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """Groups records by their label, by the index files beside the shards if there are such.
 
     Args:
       records: from `open_records`.
 
     Returns:
-      `IdentityIndex`, without the records that are left out.
+      (numbers, starts): uint32 [N], the numbers of all records, grouped by identity and in their order within each;
+      and int64 [identities + 1]: identity i has numbers[starts[i]] to numbers[starts[i + 1] - 1].
 
     Raises:
       ValueError: a record is damaged; the message names it.
     """
-    labels, places, shard_starts, end = [], [], [], 0
-    bar = progress.bar(total=sum(records.counts), desc="index labels", unit=" images", delay=_QUIET_SECONDS)
-    with bar, naming_bad_records(records):
-        for path in records.shards:
-            before = len(labels)
-            for some in records.read(path).batch(_AT_ONCE).map(_labels, tf.data.AUTOTUNE).prefetch(4):
-                labels.append(some.numpy())
-                bar.update(len(labels[-1]))
-            good = records.good.get(path)
-            offsets = np.fromiter(record_offsets(path) if good is None else good, np.int64)
-            if len(offsets) != sum(map(len, labels[before:])):
-                raise ValueError(f"{path} changed while its records were read.")
-            shard_starts.append(end)
-            places.append(offsets + end)
-            end += offsets[-1] + 1 if len(offsets) else 0
-    label_of_record = np.concatenate(labels)
+    labels = None if records.bad else _indexed_labels(records)
+    if labels is None:
+        labels = _read_labels(records)
     # A stable order: records of one identity stay in the order of the dataset.
-    order = np.argsort(label_of_record, kind="stable")
-    _, counts = np.unique(label_of_record, return_counts=True)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    return IdentityIndex(records.shards, np.array(shard_starts), np.concatenate(places)[order], starts)
+    numbers = np.argsort(labels, kind="stable").astype(np.uint32)
+    _, counts = np.unique(labels, return_counts=True)
+    return numbers, np.concatenate([[0], np.cumsum(counts)])
+
+
+def index_dataset(directory: str | os.PathLike) -> int:
+    """Writes the index of a dataset, or replaces it, from the records in its shards; a progress bar shows it.
+
+    Args:
+      directory: of the dataset, on a local disk.
+
+    Returns:
+      Number of records.
+
+    Raises:
+      ValueError: `directory` is not a complete dataset, or a record is damaged; the message names it.
+      OSError: a file cannot be read or written.
+    """
+    records = open_records(os.fspath(directory), by_index=False)
+    write_index(directory, records.random_access.lengths, _read_labels(records))
+    return sum(records.counts)
+
+
+def _indexed_labels(records):
+    """Returns the label of every record, uint32 [N], from the index files beside the shards; None without these."""
+    known = {}
+    for directory in sorted(set(map(os.path.dirname, records.shards))):
+        try:
+            known |= {path: labels for path, (_, labels) in (read_index(directory) or {}).items()}
+        except ValueError:  # As `open_records` told.
+            return None
+    return np.concatenate([known[path] for path in records.shards]) if known.keys() >= {*records.shards} else None
+
+
+def _read_labels(records):
+    """Returns the label of every record, int64 [N]; a progress bar shows it if it takes long."""
+    labels = []
+    bar = progress.bar(total=sum(records.counts), desc="read labels", unit=" images", delay=_QUIET_SECONDS)
+    with bar, naming_bad_records(records):
+        for some in records.read_all().batch(_AT_ONCE).map(_labels, tf.data.AUTOTUNE).prefetch(4):
+            labels.append(some.numpy())
+            bar.update(len(labels[-1]))
+    found = np.concatenate(labels)
+    if len(found) != sum(records.counts):
+        raise ValueError(f"{records.shards[0]} or another shard changed while its records were read.")
+    return found
 
 
 def _labels(serialized):

@@ -21,11 +21,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from tfface import json_files
 from tfface.data.formats.shard_names import parse_shard_name, shard_name
-from tfface.data.formats.tfrecord_files import count_records
+from tfface.data.formats.tfrecord_files import record_lengths
 from tfface.data.parallel import map_in_threads
 from tfface.json_files import COUNT, POSITIVE, Either, Number
 
@@ -224,11 +225,20 @@ def count_images(shards: Sequence[str]) -> list[int]:
       ValueError: if the length of a record is wrong, or `dataset.json` states another number of images; the message
         names the shard.
     """
+    return list(map(len, read_lengths(shards)))
+
+
+def read_lengths(shards: Sequence[str]) -> list[np.ndarray]:
+    """Does the same, and returns the number of bytes in the data of every record, one uint32 array per shard."""
     stated = stated_shards(shards)
-    counts = list(map_in_threads(count_records, shards, min(len(shards), _FILES_AT_ONCE)))
-    for path, count in zip(shards, counts, strict=True):
-        check_count(path, count, stated.get(path))
-    return counts
+    lengths = list(map_in_threads(_lengths, shards, min(len(shards), _FILES_AT_ONCE)))
+    for path, found in zip(shards, lengths, strict=True):
+        check_count(path, len(found), stated.get(path))
+    return lengths
+
+
+def _lengths(path):
+    return np.fromiter(record_lengths(path), np.uint32)
 
 
 def common_labels(shards: Iterable[str]) -> tuple[str, tuple[str, ...]] | None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfface.data.batches import PK, image_order
 from tfface.data.checked_records import Records
-from tfface.data.identity_index import index_identities
+from tfface.data.identity_index import group_by_identity
 
 # This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16
@@ -121,13 +121,14 @@ def shuffled_records(
 
 
 def records_by_identity(records: Records, share: Share, seed: int, batches: PK) -> tf.data.Dataset:
-    """Builds the stream of `PK` batches; reads the label of every record first.
+    """Builds the stream of `PK` batches; reads the label of every record first, or the index that holds them.
 
     Raises:
       ValueError: there are fewer identities than a batch needs, or a record is damaged.
     """
-    index = index_identities(records)
-    images_of_step = image_order(index.starts, batches, seed)
+    index = records.random_access
+    numbers, starts = group_by_identity(records)
+    images_of_step = image_order(starts, batches, seed)
 
     def epoch(number):
         first = number * share.steps + share.steps_seen(number)
@@ -135,7 +136,7 @@ def records_by_identity(records: Records, share: Share, seed: int, batches: PK) 
 
     def read(positions):
         images = images_of_step(int(positions[0]) // share.batch_size)
-        return np.array(index.read(images[positions % share.batch_size]), object)
+        return np.array(index.read(numbers[images[positions % share.batch_size]]), object)
 
     def positions_and_records(number):
         step, part = number // share.parts, number % share.parts

@@ -137,7 +137,7 @@ def test_existing_dataset_is_kept_unless_overwritten(memory_source, images, tmp_
         convert.convert(some, tmp_path / "toy")
     convert.convert(some, tmp_path / "toy", num_shards=2, overwrite=True)
     assert records.DatasetInfo.load(tmp_path / "toy").images == 6
-    assert len(contents(tmp_path / "toy")) == 3
+    assert len(contents(tmp_path / "toy")) == 4
 
 
 class Interruption(Exception):
@@ -202,7 +202,7 @@ def test_note_that_is_damaged_counts_as_none(memory_source, images, tmp_path, da
     assert contents(out) == contents(tmp_path / "whole" / "out")
 
 
-@pytest.mark.parametrize("stop", range(9))
+@pytest.mark.parametrize("stop", range(11))
 def test_publication_is_gone_on_with_from_any_step(memory_source, images, tmp_path, monkeypatch, stop):
     """Two datasets replace two others; the program ends before it publishes the n-th file."""
     options = {"name": "toy", "num_shards": 2, "holdout_identities": 2, "overwrite": True}

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 
 from tfface import json_files
 from tfface.data.formats.shard_names import check_name, find_shards
+from tfface.data.identity_index import index_dataset
+from tfface.data.index_file import INDEX_FILE
 from tfface.data.records import DATASET_FILE, DatasetInfo
 from tfface.files import replacing
 
@@ -86,8 +88,10 @@ class Stage:
         """
         for target, info in datasets.items():
             _write(self.place(target) / DATASET_FILE, info.to_json())
+            index_dataset(self.place(target))
         for target in datasets:
             (target / DATASET_FILE).unlink(missing_ok=True)
+            (target / INDEX_FILE).unlink(missing_ok=True)
             for old in find_shards(target, self.name):
                 old.unlink()
         self._growing.replace(self._publishing)
@@ -102,9 +106,9 @@ class Stage:
         waiting = {target: path for target, path in descriptions.items() if path.exists()}
         for target, path in waiting.items():
             target.mkdir(parents=True, exist_ok=True)
-            for shard in DatasetInfo.load(path).shards:
-                if (path.parent / shard.file).exists():
-                    (path.parent / shard.file).replace(target / shard.file)
+            for file in (*(shard.file for shard in DatasetInfo.load(path).shards), INDEX_FILE):
+                if (path.parent / file).exists():
+                    (path.parent / file).replace(target / file)
         # Descriptions go last, because they mark a dataset as complete.
         for target, path in waiting.items():
             path.replace(target / DATASET_FILE)

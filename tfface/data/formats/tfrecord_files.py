@@ -5,6 +5,8 @@ TensorFlow's own reader stops at the first damaged record of a file. It also all
 states, which can end the process. So `count_records` checks all files before TensorFlow opens them.
 """
 
+import io
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,6 +15,7 @@ import google_crc32c
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+FRAME_BYTES = _HEADER.size + _FOOTER.size  # What a record takes in the file beside its data.
 _MAX_BYTES = 1 << 29  # Twice the largest image.
 # Reading a file in large blocks is faster than seeking to the header of every small record.
 _BUFFER = 1 << 20
@@ -36,17 +39,17 @@ def count_records(path: str | os.PathLike) -> int:
       ValueError: if a length or its checksum is wrong; the message names the file, the record and its offset.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
-    return sum(1 for _ in record_offsets(path))
+    return sum(1 for _ in record_lengths(path))
 
 
-def record_offsets(path: str | os.PathLike) -> Iterator[int]:
-    """Finds the records of a TFRecord file by their lengths, without reading their data.
+def record_lengths(path: str | os.PathLike) -> Iterator[int]:
+    """Reads the lengths of the records of a TFRecord file, without their data.
 
     Args:
       path: as for `count_records`.
 
     Yields:
-      Start of each record in bytes.
+      Number of bytes in the data of each record; it takes `FRAME_BYTES` more in the file.
 
     Raises:
       ValueError, OSError, tf.errors.OpError: as `count_records`.
@@ -58,8 +61,8 @@ def record_offsets(path: str | os.PathLike) -> Iterator[int]:
                 length = _read_length(file, offset, end)
             except ValueError as error:
                 raise ValueError(f"{path}: record {count} at byte {offset}: {error}.") from None
-            yield offset
-            offset += _HEADER.size + length + _FOOTER.size
+            yield length
+            offset += length + FRAME_BYTES
             count += 1
 
 
@@ -88,7 +91,7 @@ def scan_records(path: str | os.PathLike) -> Iterator[tuple[int, bytes | ValueEr
                 yield offset, _read_data(file, length)
             except ValueError as error:
                 yield offset, error
-            offset += _HEADER.size + length + _FOOTER.size
+            offset += length + FRAME_BYTES
 
 
 def read_record(path: str | os.PathLike, offset: int) -> bytes:
@@ -122,6 +125,46 @@ def read_records(path: str | os.PathLike, offsets: Iterable[int]) -> Iterator[by
             yield _read_data(file, _read_length(file, offset, end))
 
 
+def read_run(path: str | os.PathLike, offset: int, lengths: Iterable[int]) -> Iterator[bytes]:
+    """Reads records that follow each other in a TFRecord file, in one piece.
+
+    Args:
+      path: as for `count_records`.
+      offset: start of the first record in bytes.
+      lengths: number of bytes in the data of each record; no other bytes of the file are read.
+
+    Yields:
+      The data of each record.
+
+    Raises:
+      ValueError: if a checksum is wrong or a record has another length; the message names the file and the offset.
+      OSError, tf.errors.OpError: if the file cannot be read.
+    """
+    lengths = list(lengths)
+    run = io.BytesIO(_read_bytes(path, offset, sum(lengths) + len(lengths) * FRAME_BYTES))
+    start = 0
+    for length in lengths:
+        try:
+            if (found := _read_length(run, start, math.inf)) != length:
+                raise ValueError(f"it has {found} bytes, but the index of its dataset states {length}")
+            data = _read_data(run, length)
+        except ValueError as error:
+            raise ValueError(f"{path}: the record at byte {offset + start}: {error}.") from None
+        yield data
+        start += length + FRAME_BYTES
+
+
+def _read_bytes(path, offset, count):
+    # Without a buffer, which would read more than is asked for.
+    with _open(path, 0) as file:
+        file.seek(offset)
+        data = file.read(count)
+        # A network file system may give less at a time.
+        while len(data) < count and (more := file.read(count - len(data))):
+            data += more
+    return data
+
+
 def _open(path, buffering=_BUFFER):
     if "://" not in str(path):
         return open(path, "rb", buffering=buffering)
@@ -146,7 +189,7 @@ def _read_length(file, offset, end):
         raise ValueError("the length of a record does not match its checksum")
     # A forged length can have a valid checksum. So the length must fit in the file, and, because a sparse file may
     # claim any size, stay below a limit.
-    if length > end - offset - _HEADER.size - _FOOTER.size:
+    if length > end - offset - FRAME_BYTES:
         raise ValueError(f"a record of {length} bytes goes beyond the end of the file")
     if length > _MAX_BYTES:
         raise ValueError(f"a record of {length} bytes is longer than {_MAX_BYTES >> 20} MB")

@@ -73,7 +73,7 @@ class PiecePlan:
         """Writes the plan into a file that `load_plan` reads on any machine that sees the images under their path."""
         images: dict[str, Any]
         if isinstance(self.images, data.Records):
-            found = dataclasses.asdict(self.images)
+            found = {name: value for name, value in dataclasses.asdict(self.images).items() if name in _RECORDS}
             shards = {shard: os.path.abspath(shard) for shard in self.images.shards}
             found["shards"] = list(shards.values())
             found["good"] = {shards[shard]: offsets for shard, offsets in self.images.good.items()}
