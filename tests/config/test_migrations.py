@@ -39,7 +39,7 @@ def test_each_migration_is_applied_once_and_in_order(tmp_path, monkeypatch):
 
 def test_later_formats_are_refused(tmp_path):
     path = write(tmp_path / "flags.txt", "# tfface run, format 1000", "--run_dir=r", "--train_data=t", "--new=1")
-    with pytest.raises(ValueError, match="flags.txt: a run of format 1000, of a later release .* up to 2"):
+    with pytest.raises(ValueError, match="flags.txt: a run of format 1000, of a later release .* up to 3"):
         train_config.read_flagfile(path)
 
 
@@ -81,6 +81,13 @@ def test_defaults_of_the_earlier_release_hold(tmp_path):
     settings = train_config.read_flagfile(write(tmp_path / "flags.txt", *lines))
     assert settings.optimizer == "SGD(momentum=0.9, decay_form='decoupled')"
     assert (settings.backbone, settings.head, settings.schedule) == ("MobileFaceNet", "CosFace", "Cosine")
+
+
+@pytest.mark.parametrize("header", ["", "# tfface run, format 1", "# tfface run, format 2"])
+def test_a_run_keeps_the_shuffle_buffer_that_it_began_with(header, tmp_path):
+    lines = "--run_dir=r", "--train_data=t", "--shuffle_buffer=500"
+    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", header, *lines))
+    assert settings == train_config.TrainConfig(run_dir="r", train_data="t", shuffle="Buffer(size=500)")
 
 
 def test_flags_that_cannot_be_brought_forward_are_named(tmp_path):

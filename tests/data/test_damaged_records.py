@@ -15,6 +15,7 @@ from tfface import export
 from tfface.data import checked_records, pipeline, records
 from tfface.data.conversion import convert
 from tfface.data.curation import inspection
+from tfface.data.shuffles import Buffer
 from tfface.data.sources.records_source import RecordsSource
 from tfface.jobs.thumbnails import read_thumbnails
 
@@ -262,7 +263,7 @@ def damaged(dataset, tmp_path):
 
 
 def batches(shards, count, **options):
-    stream = pipeline.train_dataset(shards, BATCH, (24, 20), shuffle_buffer=7, **options)
+    stream = pipeline.train_dataset(shards, BATCH, (24, 20), shuffle=Buffer(size=7), **options)
     return list(stream.take(count).as_numpy_iterator())
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tfface.data import pipeline
 from tfface.data.conversion import convert
+from tfface.data.shuffles import Buffer
 
 IMAGES, BATCH = 30, 4
 STEPS = IMAGES // BATCH
@@ -118,8 +119,9 @@ def test_augmented_stream_resumes_too(dataset):
 
 
 def test_small_shuffle_buffer_resumes_too(dataset):
-    whole = batches(dataset, 2 * STEPS, shuffle_buffer=5)
-    assert_equal(batches(dataset, STEPS, shuffle_buffer=5, start_step=STEPS - 2), whole[STEPS - 2 : 2 * STEPS - 2])
+    whole = batches(dataset, 2 * STEPS, shuffle=Buffer(size=5))
+    resumed = batches(dataset, STEPS, shuffle=Buffer(size=5), start_step=STEPS - 2)
+    assert_equal(resumed, whole[STEPS - 2 : 2 * STEPS - 2])
 
 
 @pytest.mark.parametrize("num_workers, parts", [(2, 1), (3, 1), (1, 4), (2, 3)])
@@ -223,7 +225,7 @@ def test_empty_folder_is_refused(tmp_path):
         ({"worker_index": -1}, "worker_index.* got -1"),
         ({"seed": -1}, "seed.* got -1"),
         ({"start_step": -3}, "start_step.* got -3"),
-        ({"shuffle_buffer": 0}, "shuffle_buffer.* got 0"),
+        ({"shuffle": 10_000}, "`shuffle` must be Blocks or Buffer, .* got 10000"),
         ({"image_size": 0}, "image_size.* got 0"),
         ({"augmentations": ["blur"]}, "augmentation.* got 'blur'"),
     ],

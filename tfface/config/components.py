@@ -48,6 +48,7 @@ KINDS = {
     "schedule": Kind("tfface.optimizers", "SCHEDULES"),
     "augmentation": Kind("tfface.data.images.augment", "AUGMENTATIONS"),
     "batches": Kind("tfface.data", "BATCHES"),
+    "shuffle": Kind("tfface.data", "SHUFFLES"),
     "callback": Kind(
         "tfface.training.callbacks",
         "CALLBACKS",

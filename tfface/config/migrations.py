@@ -8,7 +8,7 @@ from tfface.config.specs import Spec
 from tfface.flagfiles import flags_of
 
 # The format of the whole folder: flags, identities and checkpoints. Release 0.1 wrote no number: its format is 0.
-FORMAT = 2
+FORMAT = 3
 
 # Flags of earlier releases, and what takes their place.
 REPLACED = {
@@ -21,7 +21,9 @@ REPLACED = {
     "momentum": "an argument of the optimizer: --optimizer=SGD(momentum=0.9)",
     "decay_form": "an argument of the optimizer: --optimizer=SGD(decay_form='coupled')",
     "decay_epochs": "an argument of the schedule: --schedule=Steps(epochs=[8, 14])",
+    "shuffle_buffer": "an argument of the shuffle: --shuffle=Buffer(size=10000)",
 }
+_CALLED = REPLACED.keys() - {"shuffle_buffer"}  # Those of format 1.
 
 
 def _calls(flags):
@@ -35,14 +37,12 @@ def _calls(flags):
         name, _, value = flag.removeprefix("--").partition("=")
         if name == "augment":
             kept += [f"--augment={_augmentation(each)}" for each in value.split(",") if each]
-        elif name in REPLACED or name in ("head", "backbone", "optimizer", "schedule"):
+        elif name in _CALLED or name in ("head", "backbone", "optimizer", "schedule"):
             given[name] = value
         elif name.removeprefix("no") != "broadface_compensate":
             kept.append(flag)
 
-    if not given.keys() & REPLACED.keys() and not any(
-        given.get(name, "A")[:1].islower() for name in ("optimizer", "schedule")
-    ):
+    if not given.keys() & _CALLED and not any(given.get(name, "A")[:1].islower() for name in ("optimizer", "schedule")):
         return flags
 
     def call(name, **arguments):
@@ -76,6 +76,12 @@ def _calls(flags):
     return [f"--backbone={backbone}", f"--head={head}", f"--optimizer={optimizer}", f"--schedule={schedule}", *kept]
 
 
+def _shuffle(flags):
+    """Format 2 to 3: a run with a shuffle buffer keeps it, although there are other shuffles now."""
+    old = "--shuffle_buffer="
+    return [f"--shuffle=Buffer(size={flag.removeprefix(old)})" if flag.startswith(old) else flag for flag in flags]
+
+
 def _augmentation(text):
     name, _, probability = text.partition(":")
     name = "".join(part.capitalize() for part in name.split("_"))
@@ -84,7 +90,7 @@ def _augmentation(text):
 
 # Number n: function that turns the flags of format n, a list of str such as "--epochs=20.0", into those of format
 # n + 1. A format that changed no flag, such as 0, has none.
-MIGRATIONS: dict[int, Callable[[list[str]], list[str]]] = {1: _calls}
+MIGRATIONS: dict[int, Callable[[list[str]], list[str]]] = {1: _calls, 2: _shuffle}
 
 _HEADER = re.compile(r"# tfface run, format (\d{1,9})\b.*")
 

@@ -161,7 +161,12 @@ class TrainConfig:
     augment: list = setting(
         (), "Augmentation, such as Crop(probability=0.2); may be given several times.", component="augmentation"
     )
-    shuffle_buffer: int = setting(10_000, "Records in the shuffle buffer.", lower_bound=1)
+    shuffle: str = setting(
+        "Buffer",
+        "Order of the images: Blocks(size=64), of which every worker reads only its own, or Buffer(size=10000), as in "
+        "release 0.1; not used with --batches.",
+        component="shuffle",
+    )
 
     strategy: str = setting(
         "none",

@@ -2,8 +2,9 @@
 
 from tfface import lazy
 
-# What `--batches` names.
+# What `--batches` and `--shuffle` name.
 BATCHES = ("PK",)
+SHUFFLES = ("Blocks", "Buffer")
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
@@ -11,6 +12,7 @@ __getattr__, __dir__ = lazy.exports(
         "images.decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image", "upright"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
         "batches": ("PK",),
+        "shuffles": ("Blocks", "Buffer"),
         "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),
         "checked_folders": ("ImageFolder", "naming_bad_files", "open_folder"),
         "sources.base": ("Item", "Source"),

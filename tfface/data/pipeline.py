@@ -18,8 +18,9 @@ from tfface.data.images.augment.shortcuts import as_augmentations
 from tfface.data.images.decoding import ImageSize, decode_image, ensure_image, size_pair
 from tfface.data.origins import LabelMap, Origin, note_origin
 from tfface.data.records import common_labels, parse_example, resolve_shards
+from tfface.data.shuffles import Blocks, Buffer
 from tfface.data.sources.folders import find_images
-from tfface.data.streams import Share, records_by_identity, shuffled_records
+from tfface.data.streams import Share, block_shuffled_records, records_by_identity, shuffled_records
 
 
 def train_dataset(
@@ -32,7 +33,7 @@ def train_dataset(
     seed: int = 0,
     mirror: bool = True,
     augmentations: Sequence[Augmentation | str] = (),
-    shuffle_buffer: int = 10_000,
+    shuffle: Blocks | Buffer = Buffer(),  # noqa: B008
     start_step: int = 0,
     deterministic: bool = True,
     num_workers: int = 1,
@@ -43,11 +44,11 @@ def train_dataset(
     """Builds the infinite stream of training batches, a pure function of the seed and the step.
 
     Every epoch reads all images once in a new order and drops the last incomplete batch. With `start_step=k` the stream
-    continues with batch k of the uninterrupted stream, bit for bit, augmentation included. Earlier images of the same
-    epoch are read but not decoded.
+    continues with batch k of the uninterrupted stream, bit for bit, augmentation included. With `shuffle=Buffer()`,
+    earlier images of the same epoch are read but not decoded.
 
     With `batches=PK(...)`, an epoch is still the number of images // the batch size, but identities come equally often
-    instead of images. The label of every record is read first, and records are then read one by one.
+    instead of images. Records are read one by one; their labels are read first, unless the dataset has an index.
 
     Args:
       shards: dataset directory, glob of TFRecord files, or a list of these; or the result of `open_records`.
@@ -62,11 +63,11 @@ def train_dataset(
       augmentations: further augmentations of `tfface.data.images.augment`, applied in this order, such as
         `[Crop(), Color(probability=0.3, strength=0.4)]`; also strings `NAME` or `NAME:PROBABILITY`, such as
         `["crop", "color:0.3"]`.
-      shuffle_buffer: number of encoded images from which the next one is drawn; not used with `batches`.
+      shuffle: how the order of an epoch is drawn, `Blocks` or `Buffer`; not used with `batches`.
       start_step: index of the first batch, counted from 0 over all epochs; with `epochs`, the start of an epoch.
       deterministic: False allows parallel reads to overtake each other. This is faster but not reproducible.
       num_workers: number of workers that share every batch equally. Together they see the same images as a single
-        worker. Each reads all records and decodes only its own.
+        worker. Each decodes only its own images; with `shuffle=Buffer()` it reads all records.
       worker_index: index of this worker.
       parts: number of equal batches into which this worker's share is split, one for each of its devices.
       skip_bad: whether to leave bad records out, as `open_records` does; the stream then consists of the good ones.
@@ -79,9 +80,10 @@ def train_dataset(
       ValueError: as for `open_records`; if the shards number identities differently, there are fewer images than a
         batch needs, or an argument is out of range.
     """
-    for argument, value, lowest in (("seed", seed, 0), ("shuffle_buffer", shuffle_buffer, 1)):
-        if value < lowest:
-            raise ValueError(f"`{argument}` must be at least {lowest}, got {value}.")
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0, got {seed}.")
+    if not isinstance(shuffle, Blocks | Buffer):
+        raise ValueError(f"`shuffle` must be Blocks or Buffer, such as Blocks(size=64); got {shuffle!r}.")
     image_size = size_pair(image_size)
     augmentations = as_augmentations(augmentations)
     batch_size = global_batch_size(batch_size, batches)
@@ -89,10 +91,12 @@ def train_dataset(
     labels = common_labels(opened.shards)
     steps = _steps_per_epoch(opened.counts, batch_size)
     share = Share(batch_size, steps, start_step, epochs, num_workers, worker_index, parts)
-    if batches is None:
-        stream = shuffled_records(opened, share, seed, shuffle_buffer, deterministic)
-    else:
+    if batches is not None:
         stream = records_by_identity(opened, share, seed, batches)
+    elif isinstance(shuffle, Blocks):
+        stream = block_shuffled_records(opened, share, seed, shuffle)
+    else:
+        stream = shuffled_records(opened, share, seed, shuffle.size, deterministic)
 
     def batch(positions, serialized):
         record = parse_example(serialized)

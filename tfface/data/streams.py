@@ -4,6 +4,7 @@ Each stream is a `tf.data.Dataset` of (positions int64 [B], serialized records s
 Position p is in batch p // batch_size of the uninterrupted stream over all workers.
 """
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -13,9 +14,12 @@ import tensorflow as tf
 from tfface.data.batches import PK, image_order
 from tfface.data.checked_records import Records
 from tfface.data.identity_index import group_by_identity
+from tfface.data.parallel import map_in_threads
+from tfface.data.shuffles import BlockOrder, Blocks
 
 # This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16
+_READERS = 8  # Threads that read blocks, which wait for network file systems and object stores.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +122,44 @@ def shuffled_records(
         return serialized
 
     return share.numbers_of_epochs().flat_map(epoch).batch(share.of_device, drop_remainder=True)
+
+
+def block_shuffled_records(records: Records, share: Share, seed: int, blocks: Blocks) -> tf.data.Dataset:
+    """Builds the stream of `Blocks`, which reads every record once per epoch and none that is another worker's.
+
+    Raises:
+      ValueError: the records have no index.
+    """
+    index = records.random_access
+    order = BlockOrder(sum(records.counts), share.batch_size, share.steps, blocks.size, seed)
+    images = range(share.worker_index * share.of_worker, (share.worker_index + 1) * share.of_worker)
+
+    def batches(number, first_step):
+        pieces = order.pieces(int(number), images, int(first_step))
+
+        def read(piece):
+            # The last one comes first, so that a record is taken from the end and leaves memory.
+            return index.read(order.numbers(number, piece))[::-1]
+
+        waiting: list[list[bytes]] = [[]] * share.of_worker
+        begun = 0
+        with contextlib.closing(map_in_threads(read, pieces, _READERS)) as reading:
+            for step in range(int(first_step), share.steps):
+                while begun < len(pieces) and pieces[begun].step == step:
+                    waiting[pieces[begun].image - images.start] = next(reading)
+                    begun += 1
+                serialized = np.array([of_image.pop() for of_image in waiting], object)
+                positions = (number * share.steps + step) * share.batch_size + np.arange(images.start, images.stop)
+                yield from zip(*(np.split(one, share.parts) for one in (positions, serialized)), strict=True)
+
+    shape = [share.of_device]
+    signature = (tf.TensorSpec(shape, tf.int64), tf.TensorSpec(shape, tf.string))
+
+    def epoch(number):
+        arguments = [number, share.steps_seen(number)]
+        return tf.data.Dataset.from_generator(batches, output_signature=signature, args=arguments)
+
+    return share.numbers_of_epochs().flat_map(epoch)
 
 
 def records_by_identity(records: Records, share: Share, seed: int, batches: PK) -> tf.data.Dataset:

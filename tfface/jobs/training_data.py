@@ -48,7 +48,9 @@ def sample_images(settings: TrainConfig, records: data.Records) -> tuple[np.ndar
       (images, float32 [N, S, S, 3] in [-1, 1]; labels, int64 [N]), at most `callback_images`.
     """
     count = min(settings.callback_images, sum(records.counts))
-    dataset = data.train_dataset(records, count, settings.image_size, seed=settings.seed, mirror=False)
+    shuffle = components.build("shuffle", settings.shuffle)
+    options = {"seed": settings.seed, "mirror": False, "shuffle": shuffle}
+    dataset = data.train_dataset(records, count, settings.image_size, **options)
     batch = next(dataset.take(1).as_numpy_iterator())
     return batch["image"], batch["label"]
 
@@ -73,7 +75,7 @@ def batch_maker(
             mirror=settings.mirror,
             augmentations=[components.build("augmentation", each) for each in settings.augment],
             batches=components.build("batches", settings.batches) if settings.batches else None,
-            shuffle_buffer=settings.shuffle_buffer,
+            shuffle=components.build("shuffle", settings.shuffle),
             start_step=start_step,
             deterministic=settings.deterministic,
             num_workers=num_workers,

@@ -13,7 +13,7 @@ from tfface.jobs.reproduction.experiments import Experiment, settings_of
 from tfface.jobs.reproduction.tables import Table, evaluations
 
 # Settings that no result depends on, or that each run has its own of.
-_NO_DIFFERENCE = {"run_dir", "seed", "resume", "log_every", "save_every", "verify_every", "keep", "shuffle_buffer"}
+_NO_DIFFERENCE = {"run_dir", "seed", "resume", "log_every", "save_every", "verify_every", "keep", "shuffle"}
 _OF_SMALL_SET = {"train_data", "heldout_data", "heldout_pairs"}  # What the page says of the data and the evaluation.
 
 
