@@ -13,6 +13,7 @@ from tfface.data.formats import tfrecord_files
 from tfface.data.permutations import BLOCKS, RECORDS, permutation
 from tfface.data.shuffles import BlockOrder, Blocks
 from tfface.data.streams import Share, block_shuffled_records
+from tfface.distribute.strategies import distribute
 
 IMAGES, BATCH, SIZE = 215, 24, 7
 STEPS = IMAGES // BATCH
@@ -231,3 +232,17 @@ def test_train_dataset_has_the_labels_and_augmentations_of_their_positions(datas
 def test_a_block_of_nothing_is_refused(size):
     with pytest.raises(ValueError, match=f"size must be an integer of at least 1, got {size}"):
         Blocks(size)
+
+
+def test_replicas_get_the_batches_of_one_device(dataset, mirrored):
+    options = {"image_size": (24, 20), "shuffle": Blocks(SIZE), "mirror": False}
+
+    def make(num_workers, worker_index, parts):
+        share = {"num_workers": num_workers, "worker_index": worker_index, "parts": parts}
+        return data.train_dataset(dataset, BATCH, **options, **share)
+
+    strategy = mirrored(3)
+    distributed = iter(distribute(strategy, make, BATCH))
+    for batch in data.train_dataset(dataset, BATCH, **options).take(3):
+        parts = strategy.experimental_local_results(next(distributed)["image"])
+        np.testing.assert_array_equal(np.concatenate(parts), batch["image"])

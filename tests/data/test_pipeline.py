@@ -32,8 +32,9 @@ def reference(faces):
     }
 
 
-def batches(shards, count, *, batch_size=BATCH, image_size=(24, 20), **options):
-    dataset = pipeline.train_dataset(shards, batch_size, image_size, **options)
+def batches(shards, count, *, batch_size=BATCH, image_size=(24, 20), shuffle=Buffer(), **options):  # noqa: B008
+    """Batches of the stream of release 0.1; `test_block_stream.py` is about the other one."""
+    dataset = pipeline.train_dataset(shards, batch_size, image_size, shuffle=shuffle, **options)
     return list(dataset.take(count).as_numpy_iterator())
 
 

@@ -97,6 +97,16 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
         assert_finished_as_recorded(resumed, run)
 
 
+def test_a_run_keeps_the_shuffle_that_it_began_with(golden, no_export):
+    resumed = shutil.copytree("runs/plain", golden / "resumed" / "other_shuffle")
+    settings = train_config.read_flagfile(resumed / "flags.txt")
+    assert settings.shuffle == "Buffer(size=10000)"
+    settings = dataclasses.replace(settings, run_dir=str(resumed), resume=True, shuffle="Blocks")
+    now = r"--shuffle \(was 'Buffer\(size=10000\)', now 'Blocks\(size=64\)'\)"
+    with pytest.raises(ValueError, match=f"cannot be resumed with other settings: {now}"):
+        jobs.train(settings)
+
+
 @pytest.mark.parametrize("run", ["plain", pytest.param("replicas", marks=pytest.mark.slow)])
 def test_train_script_resumes_from_the_flags_of_a_run_and_exports(run, golden):
     resumed = golden / "resumed" / f"{run}_as_written"

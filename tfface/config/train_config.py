@@ -162,7 +162,7 @@ class TrainConfig:
         (), "Augmentation, such as Crop(probability=0.2); may be given several times.", component="augmentation"
     )
     shuffle: str = setting(
-        "Buffer",
+        "Blocks",
         "Order of the images: Blocks(size=64), of which every worker reads only its own, or Buffer(size=10000), as in "
         "release 0.1; not used with --batches.",
         component="shuffle",

@@ -33,7 +33,7 @@ def train_dataset(
     seed: int = 0,
     mirror: bool = True,
     augmentations: Sequence[Augmentation | str] = (),
-    shuffle: Blocks | Buffer = Buffer(),  # noqa: B008
+    shuffle: Blocks | Buffer = Blocks(),  # noqa: B008
     start_step: int = 0,
     deterministic: bool = True,
     num_workers: int = 1,
