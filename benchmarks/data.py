@@ -53,7 +53,7 @@ def compare_readers(records):
     """Prints a row for each way of reading a dataset."""
     import tensorflow as tf
 
-    from tfface.data import parse_example, resolve_shards
+    from tfface.data import Blocks, Buffer, parse_example, resolve_shards
 
     stored = tf.data.TFRecordDataset(resolve_shards(records)).map(lambda one: parse_example(one)["image"])
     images = list(stored.as_numpy_iterator())
@@ -61,7 +61,8 @@ def compare_readers(records):
     mean = sum(map(len, images)) / len(images)
     print(f"{len(images)} images of {size[1]} x {size[0]}, {mean:.0f} bytes on average, {os.cpu_count()} processors")
     readers = {
-        "train_dataset": tfface_reader(records, size),
+        "train_dataset": tfface_reader(records, size, Blocks()),
+        "train_dataset, Buffer": tfface_reader(records, size, Buffer()),
         "decode_jpeg, threads": eager_reader(images),
         "decode_jpeg, tf.data": graph_reader(images),
     }
@@ -86,12 +87,12 @@ def compare_readers(records):
         print(f"{name:24} {speed:9.0f} {faster:10.2f}{used}")
 
 
-def tfface_reader(records, size):
+def tfface_reader(records, size, shuffle):
     """The pipeline of training, without augmentation."""
     from tfface.data import steps_per_epoch, train_dataset
 
     steps = steps_per_epoch(records, _BATCH.value)
-    batches = train_dataset(records, _BATCH.value, size, mirror=False).take(steps)
+    batches = train_dataset(records, _BATCH.value, size, mirror=False, shuffle=shuffle).take(steps)
     return lambda: sum(len(batch["label"]) for batch in batches)
 
 

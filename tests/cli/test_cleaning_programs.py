@@ -96,6 +96,7 @@ def results(place):
             made / "drop",
         ],
         "inspect": ["inspect_records", *toy, "--output", place / "look"],
+        "index": ["index", *toy],
         "verify": ["verify", *toy],
         "damaged": ["verify", "--input", place / "damaged", "--report", place / "damaged.csv"],
         "overlap": [
@@ -133,6 +134,7 @@ def test_datasets_are_made_of_datasets(place, results):
 def test_datasets_are_looked_at(place, results):
     assert "20 images of 4 identities\nread 20 images, left out 0\n" in results["inspect"][1]
     assert (place / "look" / "index.html").exists()
+    assert results["index"][1] == f"{place / 'toy'}: 20 records in index.npz\n"
     assert "20 good images, 0 problems" in results["verify"][1]
     assert results["damaged"][2].endswith("is damaged: 2 problems.\n")
     assert pd.read_csv(place / "damaged.csv")["kind"].tolist() == ["problem", "problem"]

@@ -111,8 +111,10 @@ class Records:
         return summary(sum(self.counts), [(f"record {bad.number} of {bad.shard}", bad.reason) for bad in self.bad])
 
     def read(self, path: "str | tf.Tensor") -> tf.data.Dataset:
-        """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path."""
-        self.check_lengths()
+        """Returns the `tf.data.Dataset` of the serialized records of one shard; a graph function of its path.
+
+        `check_lengths` must have been called, outside of the graph.
+        """
         if not self.good:
             return tf.data.TFRecordDataset(path)
         damaged = tf.reduce_any(path == tf.constant(list(self.good)))

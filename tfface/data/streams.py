@@ -102,6 +102,7 @@ def shuffled_records(
 ) -> tf.data.Dataset:
     """Builds the stream that reads every record once per epoch, in a new order."""
     batch_size, steps = share.batch_size, share.steps
+    records.check_lengths()
 
     def epoch(number):
         # This sets the seed of this function's graph only. With 0, TensorFlow would compare symbolic seeds.
