@@ -1,6 +1,7 @@
 """Parts of a self-contained HTML page: every text is escaped, every picture is embedded, nothing is fetched."""
 
 import base64
+import hashlib
 import html
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from tfface import files
 
-# No script runs and nothing is loaded, even if a name in the data holds HTML.
+# No script of the data runs and nothing is loaded, even if a name in the data holds HTML.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 _STYLE = """
@@ -57,28 +58,34 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fo
 _KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"<?xml": "image/svg+xml"}
 
 
-def write_page(path: str | os.PathLike, title: str, body: Iterable[str]) -> None:
+def write_page(path: str | os.PathLike, title: str, body: Iterable[str], style: str = "", script: str = "") -> None:
     """Writes a page.
 
     Args:
       path: HTML file to write; a reader sees the old file or the whole new one.
       title: str, title of the page.
       body: list of str, HTML made by the functions of this module.
+      style: str, CSS after that of all pages.
+      script: str, the only script that the page may run; it can load nothing either.
     """
+    policy = _POLICY
+    if script:
+        policy += f"; script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        script = f"<script>{script}</script>\n"
     text = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{_STYLE}</style>
+<style>{_STYLE}{style}</style>
 </head>
 <body>
 <main>
 <h1>{escape(title)}</h1>
 {"".join(body)}</main>
-</body>
+{script}</body>
 </html>
 """
     # Paths may hold bytes that are not valid UTF-8, which Python keeps as surrogates.
