@@ -17,7 +17,7 @@ from tfface.data.synthetic.rendering import write_folder
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONVERTERS = tuple(sorted(path.stem for path in (ROOT / "tfface" / "cli" / "records" / "sources").glob("from_*.py")))
 WRITERS = (*CONVERTERS, "align", "drop_low_shot", "merge", "relabel", "reshard")
-PROGRAMS = (*WRITERS, "detect", "index", "inspect_records", "overlap", "verify")
+PROGRAMS = (*WRITERS, "detect", "index", "inspect_records", "overlap", "refine", "verify")
 
 
 def run(jobs):
