@@ -95,7 +95,8 @@ function takeCsv(text) {
     if (one && DECISIONS.includes(choice)) { decide(one, choice, target); taken++; }
   }
   update();
-  if (lines.length) say(`${taken} decisions read` + (taken < lines.length ? `, ${lines.length - taken} of other cases left out.` : "."));
+  const left = lines.length - taken;
+  if (lines.length) say(`${taken} decisions read` + (left ? `, ${left} of other cases left out.` : "."));
 }
 function update() {
   for (const one of cases) one.classList.toggle("decided", decision(one) !== null);
@@ -188,6 +189,7 @@ def _sheet(number, case, examples, pictures):
     name = f"{case.name} · " if single else ""
     return (
         f'<section class="case" data-kind="{case.kind}" data-name="{escape(case.name)}">\n<h2>{escape(question)}</h2>\n'
-        f'<p class="quiet">{escape(name)}proposal wrong with probability {case.error:.2f}</p>\n<div class="rows">{rows}</div>\n'
+        f'<p class="quiet">{escape(name)}proposal wrong with probability {case.error:.2f}</p>\n'
+        f'<div class="rows">{rows}</div>\n'
         f'<fieldset class="choices"><legend class="quiet">Decision</legend>{choices}{target}</fieldset>\n</section>\n'
     )

@@ -19,7 +19,8 @@ def histogram(scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarr
 def without_impostors(own: np.ndarray, impostor: np.ndarray) -> np.ndarray:
     """Removes the impostors from a histogram of scores that should be genuine.
 
-    Genuine scores below the median of impostors are taken to be so few that all scores there are impostors'.
+    Low scores are impostors'. How many of them there are is told by the threshold, from the 10 % quantile of impostor
+    scores to their median, that allows the fewest: with a standard deviation more, scores below it are their share.
 
     Args:
       own: float [BINS], scores between images and their labels.
@@ -29,13 +30,15 @@ def without_impostors(own: np.ndarray, impostor: np.ndarray) -> np.ndarray:
       float64 [BINS], the genuine scores among `own`.
 
     Reference:
-      Storey, A direct approach to false discovery rates, 2002: the share of nulls, with lambda = 1/2.
+      Storey, A direct approach to false discovery rates, 2002: the share of nulls.
     """
-    share = np.cumsum(impostor) / impostor.sum()
-    middle = int(np.searchsorted(share, 0.5))
-    count = min(own[: middle + 1].sum() / share[middle], own.sum())
+    share, below = np.cumsum(impostor) / impostor.sum(), np.cumsum(own)
+    # A bin may hold more than half of all.
+    use = np.arange(np.searchsorted(share, 0.1), np.searchsorted(share, 0.5) + 1)
+    counts = (below + np.sqrt(below))[use] / share[use]
+    count, lowest = min(counts.min(), own.sum()), use[int(np.argmin(counts))]
     genuine = np.maximum(own - count * impostor / impostor.sum(), 0)
-    genuine[: middle + 1] = 0
+    genuine[: lowest + 1] = 0
     return genuine * (own.sum() - count) / max(genuine.sum(), 1)
 
 
