@@ -51,7 +51,7 @@ def main():
 
 def block_order(size):
     """The records of an epoch of `Blocks`, in the order of the stream."""
-    from tfface.data.shuffles import BlockOrder
+    from tfface.data.order.shuffles import BlockOrder
 
     batch_size, steps = _BATCH.value, _RECORDS.value // _BATCH.value
     order = BlockOrder(_RECORDS.value, batch_size, steps, size, seed=0)
@@ -90,7 +90,7 @@ def measure_first_batch(folder):
     from tfface.data import convert, open_records, train_dataset
     from tfface.data.identity_index import group_by_identity
     from tfface.data.index_file import INDEX_FILE
-    from tfface.data.shuffles import Blocks
+    from tfface.data.order.shuffles import Blocks
 
     copies = 1000
     convert(generated(), folder / "one", name="one", num_shards=1)

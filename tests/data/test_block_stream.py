@@ -10,8 +10,8 @@ import tensorflow as tf
 from tfface import data
 from tfface.data.conversion import convert
 from tfface.data.formats import tfrecord_files
-from tfface.data.permutations import BLOCKS, RECORDS, permutation
-from tfface.data.shuffles import BlockOrder, Blocks
+from tfface.data.order.permutations import BLOCKS, RECORDS, permutation
+from tfface.data.order.shuffles import BlockOrder, Blocks
 from tfface.data.streams import Share, block_shuffled_records
 from tfface.distribute.strategies import distribute
 

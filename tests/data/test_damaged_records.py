@@ -15,7 +15,7 @@ from tfface import export
 from tfface.data import checked_records, pipeline, records
 from tfface.data.conversion import convert
 from tfface.data.curation import inspection
-from tfface.data.shuffles import Buffer
+from tfface.data.order.shuffles import Buffer
 from tfface.data.sources.records_source import RecordsSource
 from tfface.jobs.thumbnails import read_thumbnails
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tfface.data import pipeline
 from tfface.data.conversion import convert
-from tfface.data.shuffles import Buffer
+from tfface.data.order.shuffles import Buffer
 
 IMAGES, BATCH = 30, 4
 STEPS = IMAGES // BATCH

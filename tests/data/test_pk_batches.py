@@ -11,10 +11,10 @@ from test_pipeline import assert_equal
 
 import tfface
 from tfface import data, heads, losses
-from tfface.data.batches import image_order
 from tfface.data.conversion import convert
 from tfface.data.formats.tfrecord_files import scan_records
 from tfface.data.identity_index import group_by_identity
+from tfface.data.order.batches import image_order
 from tfface.distribute.strategies import distribute
 
 COUNTS = (1, 2, 3, 5, 7, 11, 4)  # Images per identity.

@@ -11,8 +11,8 @@ __getattr__, __dir__ = lazy.exports(
     {
         "images.decoding": ("check_image", "decode_image", "decode_pixels", "ensure_image", "upright"),
         "records": ("DatasetInfo", "Shard", "count_images", "parse_example", "resolve_shards"),
-        "batches": ("PK",),
-        "shuffles": ("Blocks", "Buffer"),
+        "order.batches": ("PK",),
+        "order.shuffles": ("Blocks", "Buffer"),
         "checked_records": ("BadRecord", "Records", "naming_bad_records", "open_records", "write_skipped"),
         "checked_folders": ("ImageFolder", "naming_bad_files", "open_folder"),
         "sources.base": ("Item", "Source"),

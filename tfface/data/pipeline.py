@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfface.data.batches import PK, global_batch_size
 from tfface.data.checked_folders import ImageFolder
 from tfface.data.checked_records import Records, Shards, open_records
 from tfface.data.dataset_content import difference_of_identities
@@ -16,9 +15,10 @@ from tfface.data.images.augment.base import Augmentation, augment
 from tfface.data.images.augment.geometry import mirror as mirrored
 from tfface.data.images.augment.shortcuts import as_augmentations
 from tfface.data.images.decoding import ImageSize, decode_image, ensure_image, size_pair
+from tfface.data.order.batches import PK, global_batch_size
+from tfface.data.order.shuffles import Blocks, Buffer
 from tfface.data.origins import LabelMap, Origin, note_origin
 from tfface.data.records import common_labels, parse_example, resolve_shards
-from tfface.data.shuffles import Blocks, Buffer
 from tfface.data.sources.folders import find_images
 from tfface.data.streams import Share, block_shuffled_records, records_by_identity, shuffled_records
 

@@ -11,11 +11,11 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfface.data.batches import PK, image_order
 from tfface.data.checked_records import Records
 from tfface.data.identity_index import group_by_identity
+from tfface.data.order.batches import PK, image_order
+from tfface.data.order.shuffles import BlockOrder, Blocks
 from tfface.data.parallel import map_in_threads
-from tfface.data.shuffles import BlockOrder, Blocks
 
 # This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16

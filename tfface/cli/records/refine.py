@@ -1,15 +1,15 @@
 """Refines a noisy dataset: proposes which images to drop or move, and which identities to divide or join.
 
-    tfface records refine --records=records/web --model=runs/web --output=refinement
-    tfface records refine --records=records/web --output=refinement --decisions=decisions.csv
+    tfface records refine --input=records/web --model=runs/web --output=refinement
+    tfface records refine --input=records/web --output=refinement --decisions=decisions.csv
     tfface records relabel --input=records/web --table=refinement/decided.csv --output=records/web_refined
 
 The first writes proposals.csv, which relabel applies too, and index.html, where people decide the hardest cases and
 save decisions.csv. A model defends the labels that it was trained on. So that none judges what it has seen, --folds=2
 writes fold-0.csv and fold-1.csv; train a model without each (drop-low-shot --exclude), and give both, in this order:
 
-    tfface records refine --records=records/web --output=refinement --folds=2
-    tfface records refine --records=records/web --output=refinement --model=runs/without_0,runs/without_1
+    tfface records refine --input=records/web --output=refinement --folds=2
+    tfface records refine --input=records/web --output=refinement --model=runs/without_0,runs/without_1
 """
 
 import pathlib
@@ -19,7 +19,7 @@ from absl import flags
 
 from tfface.cli import program
 
-_RECORDS = flags.DEFINE_string("records", None, "Dataset: a directory, or a glob of shards.", required=True)
+_INPUT = flags.DEFINE_string("input", None, "Dataset: a directory, or a glob of shards.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "refinement", "Folder for proposals, report and page.")
 _MODEL = flags.DEFINE_list("model", [], "Export, run folder or .keras file; several: one per fold, in their order.")
 _EMBEDDINGS = flags.DEFINE_list("embeddings", [], "Files of `tfface embed` of all images, in place of --model.")
@@ -38,7 +38,7 @@ def main() -> None:
 
     if sum(map(bool, (_MODEL.value or _EMBEDDINGS.value, _FOLDS.value, _DECISIONS.value))) != 1:
         raise ValueError("one of --model or --embeddings, --folds and --decisions is needed.")
-    records, output = _RECORDS.value, pathlib.Path(_OUTPUT.value)
+    records, output = _INPUT.value, pathlib.Path(_OUTPUT.value)
     if _FOLDS.value:
         for path in refinement.write_folds(records, output, _FOLDS.value):
             print(f"next: tfface records drop-low-shot --input={shlex.quote(records)} --exclude={path} --output=...")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfface.data.permutations import BLOCKS, RECORDS, permutation
+from tfface.data.order.permutations import BLOCKS, RECORDS, permutation
 
 
 @dataclasses.dataclass(frozen=True)

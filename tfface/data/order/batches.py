@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfface.data.permutations import IDENTITIES, IMAGES, permutation
+from tfface.data.order.permutations import IDENTITIES, IMAGES, permutation
 
 
 @dataclasses.dataclass(frozen=True)
