@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
@@ -104,6 +105,21 @@ def test_wrong_description_is_found(dataset, name, value):
     (dataset / "dataset.json").write_text(json.dumps({**description, name: value}))
     ((place, reason),) = integrity.verify_dataset(dataset).problems
     assert place == "dataset.json" and reason.startswith(f"{name} is ")
+
+
+@pytest.mark.parametrize(
+    "name, reason", [("labels", "record 0 has label 2, 'p2', but shows 'p"), ("lengths", "it belongs to other records")]
+)
+def test_wrong_index_is_found(dataset, name, reason):
+    with np.load(dataset / "index.npz") as index:
+        arrays = dict(index)
+    if name == "labels":
+        arrays["labels"][:] = 2
+    else:
+        arrays["lengths"][0] += 1
+    np.savez(dataset / "index.npz", **arrays)
+    ((place, found),) = integrity.verify_dataset(dataset).problems
+    assert place == "index.npz" and found.startswith(reason)
 
 
 def test_no_dataset_is_an_error(dataset):

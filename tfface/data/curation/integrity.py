@@ -12,6 +12,7 @@ from tfface.data.curation.duplicates import duplicate_groups
 from tfface.data.curation.image_hashes import ImageHashes, collect_hashes, hashes_of
 from tfface.data.formats.tfrecord_files import scan_records
 from tfface.data.images.decoding import check_image
+from tfface.data.index_file import INDEX_FILE, read_index
 from tfface.data.parallel import Run, map_in_threads, run_here
 from tfface.data.records import DATASET_FILE, DatasetInfo
 from tfface.data.sources.base import file_state
@@ -103,6 +104,8 @@ def verify_dataset(
     for name, one, other in zip(("image_size", "landmarks", "identities"), stated, found, strict=True):
         if one != other and not problems:  # With damaged records this would only be a consequence.
             problems.append((DATASET_FILE, f"{name} is {one}, but the images have {other}"))
+    if not problems:
+        problems += _problems_of_index(directory, info, [row[1] for row in rows])
     found_hashes = collect_hashes(rows, [])
     return Verification(len(rows), problems, found_hashes, duplicate_groups(found_hashes))
 
@@ -117,6 +120,23 @@ def write_report(path: str | os.PathLike, verification: Verification) -> None:
             key, identity = verification.hashes.keys[index], verification.hashes.identities[index]
             rows.append((kind, str(number), key, identity, f"{count} identities" if count > 1 else ""))
     csv_files.write_report(path, ["kind", "group", "place", "identity", "reason"], rows)
+
+
+def _problems_of_index(directory, info, identities):
+    """Compares the index, if there is one, with the identities of all records."""
+    try:
+        index = read_index(str(directory))
+    except files.Unreadable as error:
+        return [(INDEX_FILE, error.reason)]
+    if index is None or info.label_map is None:
+        return []
+    stated = itertools.chain.from_iterable(labels.tolist() for _, labels in index.values())
+    for number, (label, identity) in enumerate(zip(stated, identities, strict=True)):
+        if info.label_map[label] != identity:
+            return [
+                (INDEX_FILE, f"record {number} has label {label}, {info.label_map[label]!r}, but shows {identity!r}")
+            ]
+    return []
 
 
 def _checker(directory):
