@@ -3,6 +3,7 @@
 from tfface import lazy
 
 _HOMES = {
+    "activations": (),
     "batch_norm": (),
     "complexity": (),
     "weights": (),

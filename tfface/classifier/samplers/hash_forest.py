@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfface.checks import check_option
-from tfface.classifier.samplers.uniform import Sample, with_batch
+from tfface.classifier.samplers.uniform import Sample, drawn_classes, with_batch
 from tfface.geometry import unit_rows
 
 
@@ -58,16 +58,22 @@ class HashForestSampler:
         if self._shape not in (None, (num_classes, dimension)):
             raise ValueError(f"the forest is of class weights {self._shape}, got {(num_classes, dimension)}.")
         if self._shape is None:
-            # The smallest number of halvings after which no leaf is too large.
-            self.levels = (-(-num_classes // self.leaf_size) - 1).bit_length()
-            leaves = 2**self.levels
-            capacity = -(-num_classes // leaves)
+            directions, thresholds, leaves = self.shapes(num_classes, dimension)
+            self.levels = directions[1]
             # Outside the graph of the function being traced, so that the next one has it too.
             with tf.init_scope():
-                self.directions = _variable("directions", [self.trees, self.levels, dimension], "float32", 0)
-                self.thresholds = _variable("thresholds", [self.trees, leaves - 1], "float32", 0)
-                self.leaves = _variable("leaves", [self.trees, leaves, capacity], "int32", -1)
+                self.directions = _variable("directions", directions, "float32", 0)
+                self.thresholds = _variable("thresholds", thresholds, "float32", 0)
+                self.leaves = _variable("leaves", leaves, "int32", -1)
             self._shape = (num_classes, dimension)
+
+    def shapes(self, num_classes: int, dimension: int) -> tuple[list[int], list[int], list[int]]:
+        """Returns the shapes of the directions, thresholds and leaves of a forest, whose numbers have four bytes."""
+        # The smallest number of halvings after which no leaf is too large.
+        levels = (-(-num_classes // self.leaf_size) - 1).bit_length()
+        leaves = 2**levels
+        capacity = -(-num_classes // leaves)
+        return [self.trees, levels, dimension], [self.trees, leaves - 1], [self.trees, leaves, capacity]
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -125,7 +131,7 @@ class HashForestSampler:
         scores = tf.tensor_scatter_nd_update(
             tf.concat([scores, [0.0]], axis=0), places[:, None], -tf.ones_like(places, tf.float32)
         )
-        scores, drawn = tf.math.top_k(scores[:num_classes], max(1, int(self.rate * num_classes)))
+        scores, drawn = tf.math.top_k(scores[:num_classes], drawn_classes(self.rate, num_classes))
         in_batch = scores < 0
         return with_batch(drawn, in_batch, ordered, num_classes, self.batch_classes)
 

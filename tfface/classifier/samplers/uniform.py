@@ -56,7 +56,7 @@ class UniformSampler:
         Returns:
           `Sample` with n = max(1, ⌊rate·K⌋) + B places.
         """
-        count = max(1, int(self.rate * num_classes))
+        count = drawn_classes(self.rate, num_classes)
         # Hashed, because permutations of consecutive seeds are similar: some classes came up too often.
         seed = tf.random.stateless_uniform([2], tf.cast(seed, tf.int32), minval=None, maxval=None, dtype=tf.int32)
         drawn = tf.random.experimental.index_shuffle(tf.range(count), seed, num_classes - 1)
@@ -71,6 +71,11 @@ class UniformSampler:
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+def drawn_classes(rate: float, num_classes: int) -> int:
+    """Returns how many classes a sampler draws beside those of the batch."""
+    return max(1, int(rate * num_classes))
 
 
 def with_batch(

@@ -1,0 +1,8 @@
+"""What a training run will take, before it starts."""
+
+from tfface import lazy, needs_tensorflow  # noqa: F401
+
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {"advice": ("advice",), "memory": ("Memory", "Setup", "memory"), "plan": ("Plan", "plan"), "sizes": ("Sizes",)},
+)

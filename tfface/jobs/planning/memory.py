@@ -1,0 +1,178 @@
+"""Memory and messages of a training step: arithmetic on the sizes of a model, for any number of classes and replicas.
+
+A step has its largest memory in one of four moments. Each holds the weights and, after the first, the slots of the
+optimizer:
+
+  initial values   the numbers of all class weights are drawn at once, unless they are partitioned
+  head             the matrices of examples times classes, and the gradient of the class weights
+  backbone         that gradient still, the feature maps, and the gradients of the backbone
+  update           all gradients, and the temporary arrays of the optimizer
+"""
+
+import dataclasses
+
+from tfface.classifier.samplers.uniform import drawn_classes
+from tfface.jobs.planning.sizes import Sizes
+
+# Matrices [examples, classes at once] of the engine beside each other: products, their gradient, one between them.
+_MATRICES = 3
+# Copies of sampled rows in an update of `RowSGD`: rows of weights and of momentum, and the change of each.
+_ROW_COPIES = 4
+# Arrays of the size of a variable in its update.
+_UPDATE_COPIES = {"SGD": 1, "AdamW": 2, "LAMB": 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The settings that memory and messages depend on.
+
+    Attributes:
+      classes: K.
+      replicas: R.
+      partition: "none", "replicas" or "host".
+      batch_size: images per step of all replicas.
+      micro_batches: parts of a replica's batch.
+      rate: share of the classes that are sampled; None: all classes.
+      chunk_size: classes at a time; None: all at once.
+      optimizer: its name.
+      decay: whether weights decay.
+      sync_batch_norm: whether replicas take statistics of batch normalisation together.
+      forest: bytes of the sampler of one shard.
+    """
+
+    classes: int
+    replicas: int = 1
+    partition: str = "none"
+    batch_size: int = 128
+    micro_batches: int = 1
+    rate: float | None = None
+    chunk_size: int | None = None
+    optimizer: str = "SGD"
+    decay: bool = True
+    sync_batch_norm: bool = True
+    forest: int = 0
+
+    @property
+    def shards(self) -> int:
+        """Replicas among which the classes are divided."""
+        return 1 if self.partition == "none" else self.replicas
+
+    @property
+    def part(self) -> int:
+        """Images of a replica that pass through the network at once."""
+        return -(-self.batch_size // (self.replicas * self.micro_batches))
+
+    @property
+    def shard(self) -> int:
+        """Classes of the largest shard."""
+        return -(-self.classes // self.shards)
+
+    @property
+    def places(self) -> int:
+        """Classes of a shard that an example meets: all, or those drawn and those of the batch."""
+        if self.rate is None:
+            return self.shard
+        return drawn_classes(self.rate, self.shard) + self.part * self.replicas
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of one replica.
+
+    Attributes:
+      moments: dict from the name of a moment to a dict from what takes memory to its bytes, on the device.
+      host: rows that `partition="host"` keeps in host memory.
+    """
+
+    moments: dict[str, dict[str, int]]
+    host: int
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the largest moment."""
+        return max(sum(items.values()) for items in self.moments.values())
+
+    @property
+    def peak_moment(self) -> str:
+        """Name of the largest moment."""
+        return max(self.moments, key=lambda name: sum(self.moments[name].values()))
+
+
+def memory(sizes: Sizes, setup: Setup) -> Memory:
+    """Computes the memory of a replica.
+
+    Args:
+      sizes: of the model.
+      setup: the settings.
+    """
+    slots, on_host = sizes.slots, setup.partition == "host"
+    rows = sizes.per_class * setup.shard
+    held = 0 if on_host else rows  # On the device.
+    others = sizes.others + sizes.others_per_class * setup.classes + setup.forest
+    weights = sizes.trained + held + others
+    state = {"weights": weights, "slots": slots * (sizes.trained + held)}
+
+    sampled = setup.rate is not None
+    row_gradient = sizes.per_class * setup.places
+    # Gradients of earlier micro-batches: sampled rows stay rows, one after the other.
+    parts = setup.micro_batches
+    earlier = (row_gradient * (parts - 1) if sampled else rows * min(1, parts - 1)) if rows else 0
+    earlier_backbone = sizes.trained * min(1, parts - 1)
+    examples = (setup.part + sizes.queue) * setup.shards
+    at_once = min(setup.chunk_size or setup.places, setup.places)
+    matrices = _MATRICES * 4 * examples * at_once * sizes.sub_centers if rows else 0
+    # Gathered, of unit length, and the gradient of both.
+    embeddings = 4 * sizes.embedding * examples
+    feature_maps = sizes.kept * setup.part
+
+    gradients = earlier + row_gradient + (row_gradient if sampled and parts > 1 else 0)
+    summed = _summed_over_replicas(sizes, setup, row_gradient * parts)
+    copies = _UPDATE_COPIES.get(setup.optimizer, 2) - (setup.optimizer == "SGD" and not setup.decay)
+    update = _ROW_COPIES * row_gradient * parts if sampled else copies * max(rows, sizes.trained)
+    moments = {
+        "initial values": {"weights": weights, "work": 2 * rows if setup.shards == 1 and not on_host else 0},
+        "head": {
+            **state,
+            "gradients": earlier + earlier_backbone + row_gradient,
+            "activations": feature_maps,
+            "logits": matrices + (row_gradient if sampled else 0),
+            "messages": embeddings,
+        },
+        "backbone": {
+            **state,
+            "gradients": earlier + earlier_backbone + row_gradient + sizes.trained,
+            "activations": feature_maps,
+            "messages": embeddings,
+        },
+        "update": {**state, "gradients": gradients + sizes.trained, "messages": summed, "work": update},
+    }
+    return Memory(moments, (1 + slots) * rows if on_host else 0)
+
+
+def _summed_over_replicas(sizes, setup, row_gradient):
+    """Bytes of the gradients that replicas sum: each receives what all have sent."""
+    if setup.replicas == 1:
+        return 0
+    mirrored = setup.shards == 1
+    if mirrored and setup.rate is not None:
+        return sizes.trained + row_gradient * setup.replicas
+    return sizes.trained + (row_gradient // setup.micro_batches if mirrored else 0)
+
+
+def sent_bytes(sizes: Sizes, setup: Setup) -> int:
+    """Computes the bytes that a replica brings to the messages of a step; without a partner there are none.
+
+    A message that sums counts once, whatever the algorithm that sums it sends over the wire.
+    """
+    if setup.replicas == 1:
+        return 0
+    own = setup.part * setup.micro_batches
+    # Forward, each replica sends its moments beside places for those of the others.
+    moments = 2 * 4 * sizes.batch_norm * (setup.replicas + 1) if setup.sync_batch_norm else 0
+    shared = sizes.trained + moments * setup.micro_batches
+    if setup.shards == 1:
+        rows = sizes.per_class * (setup.classes if setup.rate is None else setup.places * setup.micro_batches)
+        return shared + rows
+    whole = own * setup.replicas
+    # The batch is gathered with labels, replicas and weights; two float64 per example, and the gradient are summed.
+    return shared + own * (sizes.embedding + 12) + 16 * whole + whole * sizes.embedding
