@@ -301,9 +301,10 @@ class _Replaced(flags.ArgumentParser):
         raise ValueError(f"--{self.name} is replaced by {self.successor}.")
 
 
-def from_flags(flag_values=flags.FLAGS):
-    """Makes a `TrainConfig` of parsed flags."""
-    return TrainConfig(**{field.name: flag_values[field.name].value for field in dataclasses.fields(TrainConfig)})
+def from_flags(flag_values=flags.FLAGS, **instead):
+    """Makes a `TrainConfig` of parsed flags, some of whose values `instead` replaces."""
+    values = {field.name: flag_values[field.name].value for field in dataclasses.fields(TrainConfig)}
+    return TrainConfig(**{**values, **instead})
 
 
 def write_flagfile(config, path):

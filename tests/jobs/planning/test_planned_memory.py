@@ -89,7 +89,7 @@ def test_sampling_micro_batches_and_chunks_take_less(planned):
     row = 4 * DIM
     assert sampled["head"]["gradients"] == row * (100_000 + 16)
     assert chunks["head"]["logits"] * 1000 == whole["head"]["logits"]
-    assert parts["backbone"]["activations"] * 4 == whole["backbone"]["activations"]
+    assert parts["head"]["activations"] * 4 == whole["head"]["activations"]
 
 
 def test_a_billion_classes_are_planned_without_being_made():

@@ -1,12 +1,12 @@
 """Memory and messages of a training step: arithmetic on the sizes of a model, for any number of classes and replicas.
 
-A step has its largest memory in one of four moments. Each holds the weights and, after the first, the slots of the
+A step has its largest memory in one of three moments. Each holds the weights and, after the first, the slots of the
 optimizer:
 
   initial values   the numbers of all class weights are drawn at once, unless they are partitioned
-  head             the matrices of examples times classes, and the gradient of the class weights
-  backbone         that gradient still, the feature maps, and the gradients of the backbone
-  update           all gradients, and the temporary arrays of the optimizer
+  head             the feature maps, the matrices of examples times classes, and the gradient of the class weights
+  update           all gradients and the temporary arrays of the optimizer; the feature maps too, because the class
+                   weights may be updated while the backward pass of the backbone runs, unless gradients are clipped
 """
 
 import dataclasses
@@ -14,10 +14,11 @@ import dataclasses
 from tfface.classifier.samplers.uniform import drawn_classes
 from tfface.jobs.planning.sizes import Sizes
 
-# Matrices [examples, classes at once] of the engine beside each other: products, their gradient, one between them.
-_MATRICES = 3
-# Copies of sampled rows in an update of `RowSGD`: rows of weights and of momentum, and the change of each.
-_ROW_COPIES = 4
+# Matrices [examples, classes at once] of the engine beside each other: the products, and what XLA makes of them. With
+# this and the next number, steps of a million classes in docs/benchmarks.md take what is computed here within 8 %.
+_MATRICES = 5
+# Sampled rows in an update of `RowSGD`: those of the head, rows of weights and of momentum, and the change of each.
+_ROW_COPIES = 5
 # Arrays of the size of a variable in its update.
 _UPDATE_COPIES = {"SGD": 1, "AdamW": 2, "LAMB": 3}
 
@@ -36,6 +37,7 @@ class Setup:
       chunk_size: classes at a time; None: all at once.
       optimizer: its name.
       decay: whether weights decay.
+      clips: whether gradients are clipped.
       sync_batch_norm: whether replicas take statistics of batch normalisation together.
       forest: bytes of the sampler of one shard.
     """
@@ -49,6 +51,7 @@ class Setup:
     chunk_size: int | None = None
     optimizer: str = "SGD"
     decay: bool = True
+    clips: bool = False
     sync_batch_norm: bool = True
     forest: int = 0
 
@@ -138,13 +141,13 @@ def memory(sizes: Sizes, setup: Setup) -> Memory:
             "logits": matrices + (row_gradient if sampled else 0),
             "messages": embeddings,
         },
-        "backbone": {
+        "update": {
             **state,
-            "gradients": earlier + earlier_backbone + row_gradient + sizes.trained,
-            "activations": feature_maps,
-            "messages": embeddings,
+            "gradients": gradients + earlier_backbone + sizes.trained,
+            "activations": 0 if setup.clips else feature_maps,
+            "messages": summed,
+            "work": update,
         },
-        "update": {**state, "gradients": gradients + sizes.trained, "messages": summed, "work": update},
     }
     return Memory(moments, (1 + slots) * rows if on_host else 0)
 

@@ -101,6 +101,7 @@ def plan(
         chunk_size=getattr(head, "chunk_size", None),
         optimizer=specs.parse(settings.optimizer).name,
         decay=bool(settings.weight_decay),
+        clips=bool(settings.clip_norm),
         sync_batch_norm=settings.sync_batch_norm,
     )
     forest = sampler_bytes(head.sampler, setup.shard, settings.embedding_dim)

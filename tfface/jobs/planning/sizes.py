@@ -49,7 +49,7 @@ def sizes_of(model: FaceModel) -> Sizes:
       model: compiled, with any number of classes; its optimizer is built.
     """
     encoder, head = model.encoder, model.head
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer: typing.Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     classes, sub_centers = getattr(head, "num_classes", 0), getattr(head, "sub_centers", 1)
     rows = (classes, classes * sub_centers)
 
