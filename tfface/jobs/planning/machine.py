@@ -22,9 +22,9 @@ def host_bytes() -> int:
 
 def peak_bytes() -> int:
     """Returns the largest memory so far: of the tensors on a GPU, the fullest, or else of this process."""
-    gpus = tf.config.list_logical_devices("GPU")
+    gpus = len(tf.config.list_logical_devices("GPU"))
     if gpus:
-        return max(tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus)
+        return max(tf.config.experimental.get_memory_info(f"GPU:{number}")["peak"] for number in range(gpus))
     # In bytes on macOS, in kilobytes elsewhere.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

@@ -14,11 +14,12 @@ def summary(plan: Plan) -> list[str]:
     held = f" and {gigabytes(memory.host)} of host memory" if memory.host else ""
     items = ", ".join(f"{name} {gigabytes(size)}" for name, size in memory.moments[memory.peak_moment].items() if size)
     read = f" ({_megabytes(plan.record_bytes * setup.batch_size)})" if plan.record_bytes else ""
+    sent = f"{_megabytes(plan.sent_bytes)} sent per replica" if setup.replicas > 1 else "nothing sent"
     return [
         f"Plan: {images} of {setup.classes:,} identities, {steps} of {setup.batch_size:,} images{replicas}; "
         f"{plan.weights / 1e6:,.1f} million weights, {of_classes:,.1f} of them of classes.",
         f"Memory per replica: {gigabytes(memory.peak)}{held}, at its peak ({memory.peak_moment}): {items}.",
-        f"Per step: {_megabytes(plan.sent_bytes)} sent per replica, {setup.batch_size:,} images read{read}.",
+        f"Per step: {sent}, {setup.batch_size:,} images read{read}.",
     ]
 
 
