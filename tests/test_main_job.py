@@ -65,7 +65,18 @@ def run(folder):
     (folder / "tiny.flags").write_text(FLAGS)
     result = script("scripts/train.py", f"--flagfile={folder / 'tiny.flags'}", f"--run_dir={folder / 'run'}")
     assert result.returncode == 0, result.stderr
+    assert_planned_and_measured(result.stderr)
     return folder / "run", result.stdout
+
+
+def assert_planned_and_measured(errors):
+    """Three lines of the plan at the start, and the peak at the end."""
+    (first,) = (number for number, line in enumerate(errors.splitlines()) if line.startswith("Plan: "))
+    plan, memory, messages = errors.splitlines()[first : first + 3]
+    assert plan.startswith("Plan: 480 images of 60 identities, 120 steps of 32 images; ")
+    assert memory.startswith("Memory per replica: ") and messages.startswith("Per step: nothing sent, 32 images read (")
+    (measured,) = re.findall(r"^Peak memory: (.*) GB of this process, (.*) GB of it before", errors, re.MULTILINE)
+    assert float(measured[0]) >= float(measured[1]) > 0
 
 
 def test_held_out_accuracy_rises(run):

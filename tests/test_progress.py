@@ -68,6 +68,7 @@ def test_quiet_shows_no_progress_but_notes(capsys, monkeypatch):
     assert list(progress.bar(range(3), desc="search")) == [0, 1, 2]
     with progress.bar(total=3) as bar:
         bar.update(3)
+    progress.detail("A detail.")
     progress.note("3 images are left out.")
     assert capsys.readouterr().err == "3 images are left out.\n"
 
@@ -122,5 +123,6 @@ def test_a_training_in_a_pipe_writes_whole_lines(tmp_path):
     lines = done.stderr.decode().splitlines()
     # One line for each piece of work, and more only where one takes long.
     kinds = list(dict.fromkeys(line.partition(":")[0] for line in lines))
-    assert kinds == ["render", "convert synthetic", "train"]
-    assert re.search(r"train: 100% 10/10 \[.*<00:00, .*steps.*, loss [\d.]+, \d+ images/s\]", lines[-1])
+    planned = ["Plan", "Memory per replica", "Per step"]
+    assert kinds == ["render", "convert synthetic", *planned, "train", "Peak memory"]
+    assert re.search(r"train: 100% 10/10 \[.*<00:00, .*steps.*, loss [\d.]+, \d+ images/s\]", lines[-2])

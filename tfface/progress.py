@@ -41,6 +41,12 @@ def note(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def detail(text: str) -> None:
+    """Writes a line to stderr that the user may like to know; not if `be_quiet`."""
+    if not _quiet:
+        note(text)
+
+
 class _Lines(tqdm):
     """A bar for a log: one line after each interval and one at the end, never a carriage return."""
 

@@ -8,7 +8,7 @@ import shutil
 import keras
 import tensorflow as tf
 
-from tfface import data, evaluation, interrupts
+from tfface import data, evaluation, interrupts, progress
 from tfface.config import components, train_config
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.data.dataset_content import DatasetContent
@@ -19,6 +19,9 @@ from tfface.distribute.strategies import distribute, make_strategy
 from tfface.jobs import provenance
 from tfface.jobs.exports import export_model
 from tfface.jobs.heldout import HeldOut
+from tfface.jobs.planning import inputs, machine
+from tfface.jobs.planning.plan import plan
+from tfface.jobs.planning.report import summary
 from tfface.jobs.protocols import MISSING_FILE
 from tfface.jobs.run_folder import owned_run_folder, write_run
 from tfface.jobs.training_data import batch_maker, prepare_records, sample_images
@@ -100,12 +103,17 @@ def _train(settings, strategy):
     identities = content.identities
     total_steps = settings.steps or max(1, round(settings.epochs * steps_per_epoch))
 
+    before_network = machine.peak_bytes()
     schedule = build_schedule(settings, steps_per_epoch, total_steps)
     encoder = build_encoder(settings)
     head = build_head(settings, len(identities))
     model = FaceModel(encoder, head, settings.micro_batches, settings.ema)
     model.compile(optimizer=build_optimizer(settings, schedule, encoder))
     model.optimizer.build(model.trainable_variables)
+    planned = plan(settings, len(identities), collectives.replica_count(), *inputs.counts(records), model)
+    if is_chief:
+        for line in summary(planned):
+            progress.detail(line)
     if settings.init_from:
         warm_start(model, identities, settings.init_from, settings.init_head)
 
@@ -144,6 +152,8 @@ def _train(settings, strategy):
                 model.fit(batches, steps_per_epoch=total_steps - start_step, shuffle=False, verbose=0, callbacks=steps)
         finally:
             log.close()
+        if is_chief:
+            progress.detail(machine.measured(before_network, planned.process_bytes(inputs.local_replicas(settings))))
 
     after, report = [], None
     if before:
