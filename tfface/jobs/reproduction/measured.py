@@ -109,39 +109,54 @@ def values_of(folders: Sequence[pathlib.Path]) -> dict[str, float]:
 
 
 def orders(plan: Plan, found: Mapping[str, Mapping[str, Cell]]) -> Order | None:
-    """Compares the paper's order of each two rows with the order here.
-
-    A difference exceeds the deviation if it is larger than the root of the sum of both rows' squared deviations.
+    """Compares the paper's order of each two rows with the order here, as `compare_orders` does.
 
     Returns:
       `Order`; None if the paper has no numbers to compare or no two rows have two finished seeds.
     """
     papers = {row.name: plan.table.numbers.get(row.key, {}) for row in plan.chosen}
-    paper_by = _ranked(papers)
     cells = {name: {key: cell for key, cell in row.items() if cell.values} for name, row in found.items()}
-    here_by = [key for key in paper_by if all(key in row for row in cells.values())] or _accuracies(cells)
-    if not paper_by or not here_by:
-        return None
+    here_by = [key for key in ranked_by(papers) if all(key in row for row in cells.values())] or _accuracies(cells)
+    # One training has one number here.
+    rows = {name: row for name, row in cells.items() if name not in plan.same}
+    ours = {name: _mean([row[key] for key in here_by if key in row]) for name, row in rows.items()}
+    return compare_orders({name: papers[name] for name in ours}, ours, here_by, ranked_by(papers)) if here_by else None
+
+
+def compare_orders(
+    papers: Mapping[str, Mapping[str, float]],
+    ours: Mapping[str, Cell],
+    by: Sequence[str],
+    paper_by: Sequence[str],
+) -> Order | None:
+    """Compares the paper's order of each two rows with the order here.
+
+    A difference exceeds the deviation if it is larger than the root of the sum of both rows' squared deviations.
+
+    Args:
+      papers: dict from row to the paper's numbers by measure.
+      ours: dict from row to `Cell`.
+      by: names of the measures in `ours`.
+      paper_by: the measures whose mean orders the paper's rows, from `ranked_by`.
+
+    Returns:
+      `Order`; None if the paper has no numbers to compare or no two rows have two finished seeds.
+    """
     kinds: dict[str, list[tuple[str, str]]] = {"shown": [], "reversed": [], "hidden": []}
-    for pair in itertools.combinations(papers, 2):
-        if pair[0] in plan.same or pair[1] in plan.same:  # One training has one number here.
-            continue
+    for pair in itertools.combinations(papers, 2) if paper_by else ():
         theirs = [statistics.fmean(papers[name][key] for key in paper_by) for name in pair]
-        ours = [_mean([cells[name][key] for key in here_by if key in cells[name]]) for name in pair]
-        if theirs[0] == theirs[1] or any(each is None or math.isnan(each.deviation) for each in ours):
+        first, second = (ours[name] for name in pair)
+        if theirs[0] == theirs[1] or math.isnan(first.deviation) or math.isnan(second.deviation):
             continue
-        first, second = ours
         difference = (first.mean - second.mean) * (1 if theirs[0] > theirs[1] else -1)
         better, worse = pair if theirs[0] > theirs[1] else pair[::-1]
         beyond = abs(difference) > math.hypot(first.deviation, second.deviation)
         kinds["hidden" if not beyond else "shown" if difference > 0 else "reversed"].append((better, worse))
-    if not any(kinds.values()):
-        return None
-    return Order(_named(here_by), _named(paper_by), **kinds)
+    return Order(named(by), named(paper_by), **kinds) if any(kinds.values()) else None
 
 
-def _ranked(papers):
-    """The measures by which the paper's rows are put in order: those that all rows have; a combined one alone."""
+def ranked_by(papers: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Returns the measures by which the paper's rows are put in order: those that all have; a combined one alone."""
     rows = list(papers.values())
     shared = [name for name in rows[0] if all(name in row for row in rows) and not name.endswith(_NOT_RANKED)]
     return [_COMBINED] if _COMBINED in shared else shared
@@ -153,11 +168,9 @@ def _accuracies(cells):
 
 
 def _mean(cells):
-    """The mean of several measures of a row, seed by seed; None if there are none."""
-    if not cells:
-        return None
+    """The mean of several measures of a row, seed by seed."""
     return Cell([statistics.fmean(values) for values in zip(*(cell.values for cell in cells), strict=False)])
 
 
-def _named(measures):
+def named(measures: Sequence[str]) -> str:
     return measures[0] if len(measures) == 1 else f"the mean of {', '.join(measures)}"
