@@ -92,7 +92,7 @@ def _train(variant, seed, training, heldout, epochs, learning_rate, callbacks):
     queue_size, compensate = VARIANTS[variant]
     images, labels = training
     head = ArcFace(int(labels.max()) + 1, scale=32.0, margin=0.3, jit_compile=True)
-    model = FaceModel(encoder(), BroadFace(head, queue_size, compensate))
+    model = FaceModel(build_encoder(), BroadFace(head, queue_size, compensate))
     model.compile(keras.optimizers.SGD(learning_rate, momentum=0.9))
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed)
     batches = batches.batch(BATCH_SIZE, drop_remainder=True).prefetch(2)
@@ -103,8 +103,8 @@ def _train(variant, seed, training, heldout, epochs, learning_rate, callbacks):
     return recalls
 
 
-def encoder(side=IMAGE_SIZE):
-    """Three convolutions, each of half the resolution before it; the embedding ends in batch normalisation."""
+def build_encoder(side=IMAGE_SIZE):
+    """Returns three convolutions, each of half the resolution before it; the embedding ends in batch normalisation."""
     network = keras.Sequential([keras.Input((side, side, 1))])
     for filters in (16, 32, 64):
         network.add(keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False))

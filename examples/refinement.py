@@ -65,7 +65,7 @@ def train(images, labels, seed, epochs):
     """Trains the small network of the Omniglot experiment with ArcFace, and returns it."""
     keras.utils.set_random_seed(seed)
     labels = np.unique(labels, return_inverse=True)[1]
-    encoder = omniglot.encoder(images.shape[1])
+    encoder = omniglot.build_encoder(images.shape[1])
     model = FaceModel(encoder, ArcFace(int(labels.max()) + 1, scale=32.0, margin=0.3))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed)
