@@ -13,7 +13,7 @@ from tfface.jobs.reproduction import measured, pictures, tables
 from tfface.jobs.reproduction.measured import Cell
 
 _RECALL, _TAR = study_runs.MEASURES[:2]
-_ANGLES = [name for name in study_runs.MEASURES if name.endswith("(degrees)")]
+_OF_WEIGHTS = [name for name in study_runs.MEASURES if name.endswith(("(degrees)", "std"))]
 _PAPERS = pathlib.Path(tfface.cli.__file__).with_name("paper_results.csv")
 
 
@@ -43,16 +43,16 @@ def write(studies, folder, steps):
         text = "\n".join(_lines(study, rows, papers, found))
         before, after = page.partition(begin)[0], page.partition(end)[2]
         files.write_atomically(path, f"{before}{begin}\n{text}\n{end}{after}".encode())
-        files.write_atomically(folder / f"{study.name}.svg", plots.to_svg(_picture(rows, papers)))
+        files.write_atomically(folder / f"{study.name}.svg", plots.to_svg(_picture(study, rows, papers)))
 
 
 def _best(row, found):
-    """Returns the head and the cells, dict from measure to `Cell`, of the training with the highest mean recall."""
+    """Returns the settings and the cells, dict from measure to `Cell`, of the training with the highest mean recall."""
     trainings = []
-    for settings, training in row.trainings().items():
+    for settings in row.trainings():
         runs = [measures for (name, _), measures in sorted(found.items()) if name == settings]
         cells = {name: Cell([run[name] for run in runs]) for name in study_runs.MEASURES}
-        trainings.append((training.head, cells))
+        trainings.append((settings, cells))
     return max(trainings, key=lambda training: -math.inf if math.isnan(mean := training[1][_RECALL].mean) else mean)
 
 
@@ -66,41 +66,45 @@ def _of_paper(study, known):
 
 
 def _lines(study, rows, papers, found):
-    shown = _ANGLES + ["cosine std"] if study.angles else [_RECALL, _TAR]
+    shown = _OF_WEIGHTS if study.angles else [_RECALL, _TAR]
     by = measured.ranked_by(papers) if papers else []
-    header = ["row", "head", *shown, *([f"the paper: {measured.named(by)}"] if by else [])]
+    header = ["row", "training", *shown, *([f"the paper: {measured.named(by)}"] if by else [])]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for name, (head, cells) in rows.items():
+    for name, (settings, cells) in rows.items():
         numbers = papers.get(name, {})
-        here = [_text(cells[measure], numbers.get(measure), study.angles) for measure in shown]
+        here = [_text(cells[measure], numbers.get(measure.replace("held-out", "LFW"))) for measure in shown]
         theirs = [f"{statistics.fmean(numbers[key] for key in by):.2f}" if numbers else "–"] if by else []
-        lines.append(f"| {' | '.join([name, f'`{head}`', *here, *theirs])} |")
+        lines.append(f"| {' | '.join([name, f'`{settings}`', *here, *theirs])} |")
     ours = {name: cells[_RECALL] for name, (_, cells) in rows.items()}
     order = measured.compare_orders(papers, ours, [_RECALL], by) if by else None
-    settings = {settings for row in study.rows for settings in row.trainings()}
-    seconds = [measures["seconds"] for (name, _), measures in found.items() if name in settings]
+    trained = {settings for row in study.rows for settings in row.trainings()}
+    seconds = [measures["seconds"] for (settings, _), measures in found.items() if settings in trained]
     lines += ["", f"{len(seconds)} runs, {sum(seconds) / 60:.1f} minutes on one core."]
     if order:
-        lines += ["", str(order)]
         lines += [
-            f"{what}: {'; '.join(' > '.join(pair) for pair in pairs)}."
-            for what, pairs in (("Reversed", order.reversed), ("Within the deviation", order.hidden))
-            if pairs
+            f"{order}",
+            "",
+            *(
+                f"* {what}: {'; '.join(' > '.join(pair) for pair in pairs)}."
+                for what, pairs in (("Reversed", order.reversed), ("Within the deviation", order.hidden))
+                if pairs
+            ),
         ]
-    return [*lines, "", f"![recall@1 of {study.about}]({study.name}.svg)"]
+    return [*lines, "", f"![{study.about}]({study.name}.svg)"]
 
 
-def _text(cell, paper, with_paper):
+def _text(cell, paper):
     if not cell.values or math.isnan(cell.mean):
         return "–"
-    beside = f" ({paper:.2f})" if with_paper and paper is not None else ""
     deviation = "" if math.isnan(cell.deviation) else f" ± {cell.deviation:.2g}"
     seeds = "" if len(cell.values) > 2 else f", {len(cell.values)} of the seeds"
-    return f"{cell.mean:.1f}{deviation}{seeds}{beside}"
+    mean = f"{cell.mean:#.3g}".rstrip(".")
+    return f"{mean}{deviation}{seeds}" + ("" if paper is None else f" ({paper:g})")
 
 
-def _picture(rows, papers):
-    by = measured.ranked_by(papers) if papers else []
+def _picture(study, rows, papers):
+    measure = _OF_WEIGHTS[0] if study.angles else _RECALL
+    by = [measure] if study.angles else measured.ranked_by(papers) if papers else []
     label = measured.named(by) if by else ""
     theirs = {name: {label: statistics.fmean(numbers[key] for key in by)} for name, numbers in papers.items() if by}
-    return pictures.draw_rows({name: cells for name, (_, cells) in rows.items()}, theirs, _RECALL)
+    return pictures.draw_rows({name: cells for name, (_, cells) in rows.items()}, theirs, measure)

@@ -167,8 +167,8 @@ def test_a_table_has_means_and_deviations_and_leaves_the_text_alone(tmp_path):
     assert text.startswith("# Before\n") and text.endswith("\nAfter.\n") and "old" not in text
     head = "SphereFace2(balance=0.99, radius=1, margin=0, adjustment=1, use_bias=False)"
     values = [len(head) + seed for seed in range(3)]
-    cell = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.2g}"
-    assert f"\n| pn | `{head}` | {cell} | {values[1] + 1 / 7:.1f} ± 1 | 78.03 |\n" in text
+    cell = f"{statistics.fmean(values):#.3g} ± {statistics.stdev(values):.2g}"
+    assert f"\n| pn | `{head}` | {cell} | {values[1] + 1 / 7:#.3g} ± 1 | 78.03 |\n" in text
     # The longer its text, the better a head of the stub is; a difference of 2 exceeds the root of 1 + 1.
     lengths = [len(row.head) for row in study[0].rows]
     pairs = [(a, b) for place, a in enumerate(lengths) for b in lengths[place + 1 :]]
