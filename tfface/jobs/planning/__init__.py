@@ -1,4 +1,4 @@
-"""What a training run will take, before it starts."""
+"""Plans of training runs: what they take, before they start."""
 
 from tfface import lazy, needs_tensorflow  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""What a plan is made of beside the settings: the training data, the replicas, and the memory of a device."""
+"""Inputs of a plan beside the settings: the training data, the replicas, and the memory of a device."""
 
 import os
 import re

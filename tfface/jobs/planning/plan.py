@@ -16,7 +16,7 @@ _FEW_CLASSES = 1009
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a training run will take.
+    """The needs of a training run.
 
     Attributes:
       setup: the settings that memory and messages depend on.
