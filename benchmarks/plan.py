@@ -63,7 +63,7 @@ def measure(head, replicas, partition, micro_batches, precision):
     """Trains a model of a row; returns a dict of bytes and, of the plan, those of every moment."""
     from tfface.config.train_config import TrainConfig
     from tfface.distribute.strategies import make_strategy
-    from tfface.jobs.planning.plan import plan
+    from tfface.jobs.planning.plan import plan_training
 
     settings = TrainConfig(
         run_dir="unused",
@@ -84,7 +84,7 @@ def measure(head, replicas, partition, micro_batches, precision):
     before = resident_bytes()
     with strategy.scope():
         model = make_model(settings, _CLASSES.value)
-        planned = plan(settings, _CLASSES.value, replicas, model=model)
+        planned = plan_training(settings, _CLASSES.value, replicas, model=model)
     train(model, strategy, _BATCH.value // replicas, _CLASSES.value, _STEPS.value)
     return {
         "before": before,

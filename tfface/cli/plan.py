@@ -27,7 +27,7 @@ help.hide(migrations.REPLACED)
 
 def main() -> None:
     from tfface.jobs.planning import inputs, report
-    from tfface.jobs.planning.plan import plan
+    from tfface.jobs.planning.plan import plan_training
 
     limit = None if _MEMORY.value is None else inputs.parse_bytes(_MEMORY.value)
     given = flags.FLAGS
@@ -35,7 +35,7 @@ def main() -> None:
     settings = train_config.from_flags(given, **stated)
     data = inputs.training_data(settings, given.train_data, _CLASSES.value, _IMAGES.value)
     replicas = inputs.replicas(settings)
-    found = plan(settings, data.classes, replicas, data.images, data.record_bytes)
+    found = plan_training(settings, data.classes, replicas, data.images, data.record_bytes)
     for line in report.summary(found):
         print(line)
     print(report.reads(found, _STEP_SECONDS.value))

@@ -20,7 +20,7 @@ from tfface.jobs import provenance
 from tfface.jobs.exports import export_model
 from tfface.jobs.heldout import HeldOut
 from tfface.jobs.planning import inputs, machine
-from tfface.jobs.planning.plan import plan
+from tfface.jobs.planning.plan import plan_training
 from tfface.jobs.planning.report import summary
 from tfface.jobs.protocols import MISSING_FILE
 from tfface.jobs.run_folder import owned_run_folder, write_run
@@ -110,7 +110,7 @@ def _train(settings, strategy):
     model = FaceModel(encoder, head, settings.micro_batches, settings.ema)
     model.compile(optimizer=build_optimizer(settings, schedule, encoder))
     model.optimizer.build(model.trainable_variables)
-    planned = plan(settings, len(identities), collectives.replica_count(), *inputs.counts(records), model)
+    planned = plan_training(settings, len(identities), collectives.replica_count(), *inputs.counts(records), model)
     if is_chief:
         for line in summary(planned):
             progress.detail(line)

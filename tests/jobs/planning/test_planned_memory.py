@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tfface.config.build import build_encoder, build_head, build_optimizer
 from tfface.config.train_config import TrainConfig
-from tfface.jobs.planning.advice import advice
-from tfface.jobs.planning.memory import Setup, memory, sent_bytes
-from tfface.jobs.planning.plan import plan
+from tfface.jobs.planning.advice import advise
+from tfface.jobs.planning.memory import Setup, memory_of, sent_bytes
+from tfface.jobs.planning.plan import plan_training
 from tfface.jobs.planning.report import fit, summary
 from tfface.jobs.planning.sizes import Sizes
 from tfface.training.face_model import FaceModel
@@ -29,7 +29,7 @@ def bytes_of(variables):
 
 @pytest.fixture(scope="module")
 def planned():
-    return plan(settings(), classes=1_000_000, replicas=4, images=5_000_000)
+    return plan_training(settings(), classes=1_000_000, replicas=4, images=5_000_000)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_weights_and_slots_are_those_of_the_model_with_so_many_classes(changes, 
     whole = bytes_of(each for each in model.variables if "seed" not in each.path)
     made = bytes_of(each for each in model.optimizer.variables if each.name not in ("iteration", "learning_rate"))
 
-    found = plan(config, classes).memory.moments["head"]
+    found = plan_training(config, classes).memory.moments["head"]
     assert found["slots"] == made == slots * trained
     # Keras' counters of seeds and of the logged loss are a few bytes.
     assert found["weights"] == pytest.approx(whole, abs=64)
@@ -60,7 +60,7 @@ def test_weights_and_slots_are_those_of_the_model_with_so_many_classes(changes, 
 
 def test_partitioned_rows_are_divided_by_the_replicas(planned):
     one, four = (
-        memory(planned.sizes, dataclasses.replace(planned.setup, replicas=count, partition="replicas"))
+        memory_of(planned.sizes, dataclasses.replace(planned.setup, replicas=count, partition="replicas"))
         for count in (1, 4)
     )
     rows = 4 * 1_000_000 * DIM
@@ -83,7 +83,7 @@ def test_messages_are_those_of_the_table_in_the_documentation():
 
 def test_sampling_micro_batches_and_chunks_take_less(planned):
     def peak(**changes):
-        return memory(planned.sizes, dataclasses.replace(planned.setup, replicas=1, **changes)).moments
+        return memory_of(planned.sizes, dataclasses.replace(planned.setup, replicas=1, **changes)).moments
 
     whole, sampled, chunks, parts = peak(), peak(rate=0.1), peak(chunk_size=1000), peak(micro_batches=4)
     row = 4 * DIM
@@ -93,7 +93,7 @@ def test_sampling_micro_batches_and_chunks_take_less(planned):
 
 
 def test_a_billion_classes_are_planned_without_being_made():
-    found = plan(settings(partition="replicas"), classes=10**9, replicas=1024 // 64, images=10**11)
+    found = plan_training(settings(partition="replicas"), classes=10**9, replicas=1024 // 64, images=10**11)
     assert found.memory.moments["head"]["weights"] > 4 * 10**9 * DIM // 16
     assert found.steps == round(20 * (10**11 // 16))
     assert "1,000,000,000 identities" in summary(found)[0]
@@ -101,9 +101,9 @@ def test_a_billion_classes_are_planned_without_being_made():
 
 def test_the_settings_that_are_named_make_it_fit(planned):
     for limit in (planned.memory.peak * 0.9, planned.memory.peak * 0.5, planned.memory.peak * 0.3):
-        found = advice(planned, limit)
+        found = advise(planned, limit)
         assert found and all(changed.memory.peak <= limit for _, changed in found)
-    assert advice(planned, planned.memory.peak) == []
+    assert advise(planned, planned.memory.peak) == []
     assert "does not fit" in fit(planned, 1e6)[0]
 
 
@@ -119,4 +119,4 @@ def test_the_settings_that_are_named_make_it_fit(planned):
 )
 def test_bad_settings_end_in_a_sentence(changes, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        plan(settings(**changes), **arguments)
+        plan_training(settings(**changes), **arguments)

@@ -4,5 +4,10 @@ from tfface import lazy, needs_tensorflow  # noqa: F401
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
-    {"advice": ("advice",), "memory": ("Memory", "Setup", "memory"), "plan": ("Plan", "plan"), "sizes": ("Sizes",)},
+    {
+        "advice": ("advise",),
+        "memory": ("Memory", "Setup", "memory_of"),
+        "plan": ("Plan", "plan_training"),
+        "sizes": ("Sizes",),
+    },
 )

@@ -10,7 +10,7 @@ _CHUNK = 8192
 _RATES = (0.1, 0.01)
 
 
-def advice(plan: Plan, limit: float) -> list[tuple[str, Plan]]:
+def advise(plan: Plan, limit: float) -> list[tuple[str, Plan]]:
     """Looks for settings with which a plan fits a device.
 
     Args:

@@ -104,7 +104,7 @@ class Memory:
         return max(self.moments, key=lambda name: sum(self.moments[name].values()))
 
 
-def memory(sizes: Sizes, setup: Setup) -> Memory:
+def memory_of(sizes: Sizes, setup: Setup) -> Memory:
     """Computes the memory of a replica.
 
     Args:

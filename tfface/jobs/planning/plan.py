@@ -6,7 +6,7 @@ from tfface.config import specs
 from tfface.config.build import build_encoder, build_head, build_optimizer, completed
 from tfface.config.train_config import TrainConfig
 from tfface.distribute.partitioned_variable import class_ranges
-from tfface.jobs.planning.memory import Memory, Setup, memory, sent_bytes
+from tfface.jobs.planning.memory import Memory, Setup, memory_of, sent_bytes
 from tfface.jobs.planning.sizes import Sizes, innermost, sampler_bytes, sizes_of
 from tfface.training.face_model import FaceModel
 
@@ -39,7 +39,7 @@ class Plan:
     @property
     def memory(self) -> Memory:
         """Memory of a replica."""
-        return memory(self.sizes, self.setup)
+        return memory_of(self.sizes, self.setup)
 
     def process_bytes(self, replicas: int) -> int:
         """Returns the memory of a process that has some of the replicas, in tensors."""
@@ -56,7 +56,7 @@ class Plan:
         return (self.sizes.trained + self.sizes.per_class * self.setup.classes) // 4
 
 
-def plan(
+def plan_training(
     settings: TrainConfig,
     classes: int,
     replicas: int = 1,

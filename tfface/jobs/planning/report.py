@@ -1,6 +1,6 @@
 """Words and tables of a plan."""
 
-from tfface.jobs.planning.advice import advice
+from tfface.jobs.planning.advice import advise
 from tfface.jobs.planning.plan import Plan
 
 
@@ -47,7 +47,7 @@ def fit(plan: Plan, limit: float | None) -> list[str]:
         return ["--memory=80G, or whatever a GPU has, says whether it fits."]
     if plan.memory.peak <= limit:
         return [f"It fits {gigabytes(limit)} per replica."]
-    found = advice(plan, limit)
+    found = advise(plan, limit)
     lines = [f"It does not fit {gigabytes(limit)} per replica."]
     if not found:
         return [*lines, "No setting that is tried here makes it fit: a smaller backbone, batch or image size may."]
