@@ -15,6 +15,7 @@ class Row:
       noise: share of the training labels that are shuffled.
       classes: number of training characters with labels; None: all.
       strangers: images of the other training characters in each step, beside its batch, as faces of no class.
+      warmup: whether the learning rate rises within the first ninth of the steps.
       updated: whether the queue of BroadFace keeps the class weights from after the step of its embeddings.
     """
 
@@ -25,6 +26,7 @@ class Row:
     noise: float = 0.0
     classes: int | None = None
     strangers: int = 0
+    warmup: bool = True
     updated: bool = False
 
     def trainings(self) -> dict[str, "Row"]:
@@ -33,9 +35,10 @@ class Row:
         return {row._settings(): row for row in rows}
 
     def _settings(self):
-        names = ("noise", "classes", "strangers", "updated")
-        changed = {name: getattr(self, name) for name in names if getattr(self, name)}
-        return " ".join([self.head, *self.losses, *(f"{name}={value}" for name, value in changed.items())])
+        fields = {field.name: field.default for field in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in ("noise", "classes", "strangers", "warmup", "updated")}
+        changed = [f"{name}={value}" for name, value in values.items() if value != fields[name]]
+        return " ".join([self.head, *self.losses, *changed])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +179,88 @@ STUDIES = [
         ],
     ),
     Study(
+        "no-warmup",
+        "warmup",
+        "losses at the settings of their papers, without a warm-up",
+        [
+            Row(name, _PAPERS[name], warmup=False)
+            for name in ("softmax", "ns", "coco", "sphereface", "cosface", "arcface", "cm1", "circle", "curricularface")
+        ],
+        "sphereface2/6",
+    ),
+    Study(
+        "strangers",
+        "strangers",
+        "faces of no class as negatives",
+        [
+            Row("432 classes", "SphereFace2(loss_weight=10)", classes=432),
+            Row("432 classes and strangers", "SphereFace2(loss_weight=10)", classes=432, strangers=64),
+            Row("864 classes", "SphereFace2(loss_weight=10)"),
+        ],
+    ),
+    Study(
+        "angles",
+        "angles",
+        "angles within and between classes, and cosines between class weights",
+        [
+            Row("ns", "NormSoftmax"),
+            Row("arcface-0.5", "ArcFace(margin=0.5)"),
+            Row("ns-intra", "NormSoftmax", losses=("IntraLoss",)),
+            Row("ns-inter", "NormSoftmax", losses=("InterLoss",)),
+            Row("dsoftmax-0.9", "DSoftmax(termination=0.9)"),
+            Row("sphereface2", "SphereFace2(loss_weight=10)"),
+        ],
+        "arcface/3",
+        angles=True,
+    ),
+    Study(
+        "sphereface2-balance",
+        "sphereface2",
+        "the balance λ of positives and negatives, at t = 1",
+        _rows(
+            {
+                name: f"SphereFace2(balance={name}, adjustment=1, loss_weight=10)"
+                for name in ("0.3", "0.5", "0.7", "0.8", "0.9", "0.99")
+            }
+        ),
+        "sphereface2/4",
+    ),
+    Study(
+        "broadface",
+        "broadface",
+        "the queue of BroadFace: its size, compensation, and when it is filled",
+        [
+            Row("0", "ArcFace(scale=32, margin=0.3)"),
+            Row("2048", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048)"),
+            Row("2048-without", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048, compensate=False)"),
+            Row("2048-updated", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048)", updated=True),
+            Row("8192", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=8192)"),
+            Row("8192-without", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=8192, compensate=False)"),
+        ],
+        "broadface/6a",
+    ),
+    Study(
+        "sphereface2-parameters",
+        "sphereface2",
+        "the radius r, the margin m and the adjustment t",
+        _rows(
+            {
+                "r20": "SphereFace2(radius=20, loss_weight=10)",
+                "r30": "SphereFace2(loss_weight=10)",
+                "r40": "SphereFace2(radius=40, loss_weight=10)",
+                "r50": "SphereFace2(radius=50, loss_weight=10)",
+                "m0.2": "SphereFace2(margin=0.2, loss_weight=10)",
+                "m0.3": "SphereFace2(margin=0.3, loss_weight=10)",
+                "m0.5": "SphereFace2(margin=0.5, loss_weight=10)",
+                "t1": "SphereFace2(adjustment=1, loss_weight=10)",
+                "t2": "SphereFace2(adjustment=2, loss_weight=10)",
+                "t4": "SphereFace2(adjustment=4, loss_weight=10)",
+                "t5": "SphereFace2(adjustment=5, loss_weight=10)",
+            }
+        ),
+        "sphereface2/11",
+    ),
+    Study(
         "margins",
         "losses",
         "margins, and losses beside a head",
@@ -208,78 +293,6 @@ STUDIES = [
         "the best of three settings of each loss",
         [Row(name, head, _CANDIDATES[name]) for name, head in _PAPERS.items()],
         "sphereface2/6",
-    ),
-    Study(
-        "broadface",
-        "broadface",
-        "the queue of BroadFace: its size, compensation, and when it is filled",
-        [
-            Row("0", "ArcFace(scale=32, margin=0.3)"),
-            Row("2048", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048)"),
-            Row("2048-without", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048, compensate=False)"),
-            Row("2048-updated", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=2048)", updated=True),
-            Row("8192", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=8192)"),
-            Row("8192-without", "BroadFace(ArcFace(scale=32, margin=0.3), queue_size=8192, compensate=False)"),
-        ],
-        "broadface/6a",
-    ),
-    Study(
-        "sphereface2-balance",
-        "sphereface2",
-        "the balance λ of positives and negatives, at t = 1",
-        _rows(
-            {
-                name: f"SphereFace2(balance={name}, adjustment=1, loss_weight=10)"
-                for name in ("0.3", "0.5", "0.7", "0.8", "0.9", "0.99")
-            }
-        ),
-        "sphereface2/4",
-    ),
-    Study(
-        "sphereface2-parameters",
-        "sphereface2",
-        "the radius r, the margin m and the adjustment t",
-        _rows(
-            {
-                "r20": "SphereFace2(radius=20, loss_weight=10)",
-                "r30": "SphereFace2(loss_weight=10)",
-                "r40": "SphereFace2(radius=40, loss_weight=10)",
-                "r50": "SphereFace2(radius=50, loss_weight=10)",
-                "m0.2": "SphereFace2(margin=0.2, loss_weight=10)",
-                "m0.3": "SphereFace2(margin=0.3, loss_weight=10)",
-                "m0.5": "SphereFace2(margin=0.5, loss_weight=10)",
-                "t1": "SphereFace2(adjustment=1, loss_weight=10)",
-                "t2": "SphereFace2(adjustment=2, loss_weight=10)",
-                "t4": "SphereFace2(adjustment=4, loss_weight=10)",
-                "t5": "SphereFace2(adjustment=5, loss_weight=10)",
-            }
-        ),
-        "sphereface2/11",
-    ),
-    Study(
-        "strangers",
-        "strangers",
-        "faces of no class as negatives",
-        [
-            Row("432 classes", "SphereFace2(loss_weight=10)", classes=432),
-            Row("432 classes and strangers", "SphereFace2(loss_weight=10)", classes=432, strangers=64),
-            Row("864 classes", "SphereFace2(loss_weight=10)"),
-        ],
-    ),
-    Study(
-        "angles",
-        "angles",
-        "angles within and between classes, and cosines between class weights",
-        [
-            Row("ns", "NormSoftmax"),
-            Row("arcface-0.5", "ArcFace(margin=0.5)"),
-            Row("ns-intra", "NormSoftmax", losses=("IntraLoss",)),
-            Row("ns-inter", "NormSoftmax", losses=("InterLoss",)),
-            Row("dsoftmax-0.9", "DSoftmax(termination=0.9)"),
-            Row("sphereface2", "SphereFace2(loss_weight=10)"),
-        ],
-        "arcface/3",
-        angles=True,
     ),
 ]
 

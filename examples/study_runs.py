@@ -122,7 +122,11 @@ class Trainer:
         if row.losses:
             head = HeadWithLosses(head, [components.build("loss", loss) for loss in row.losses])
         model = FaceModel(omniglot.build_encoder(), head)
-        schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, self.steps)
+        # Without it, the first gradients at a scale of 64 make class weights so long that later ones hardly turn them.
+        warmup = self.steps // 9 if row.warmup else 0
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, self.steps - warmup, warmup_target=LEARNING_RATE, warmup_steps=warmup
+        )
         model.compile(keras.optimizers.SGD(schedule, momentum=0.9))
         model.optimizer.build(model.trainable_variables)
         return model
