@@ -42,7 +42,14 @@ def saved(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("imports", ["keras, tfface", "tfface, keras", "tfface, tensorflow, keras"])
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "keras, tfface",
+        pytest.param("tfface, keras", marks=pytest.mark.slow),
+        pytest.param("tfface, tensorflow, keras", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fresh_process_loads_files(saved, imports):
     code = f"""
 import {imports}

@@ -18,8 +18,9 @@ main(sys.argv[1:])
     "words",
     [
         ("embed", "--model=m", "--data=d", "--output=o.npz"),
-        ("records", "from-list", "--input=d", "--output=o"),
-        ("records", "overlap", "--train=d", "--test=e", "--output=o"),
+        # All programs ask the same function.
+        pytest.param(("records", "from-list", "--input=d", "--output=o"), marks=pytest.mark.slow),
+        pytest.param(("records", "overlap", "--train=d", "--test=e", "--output=o"), marks=pytest.mark.slow),
     ],
 )
 def test_a_sentence_names_the_extra(words, tmp_path):

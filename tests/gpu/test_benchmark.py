@@ -10,7 +10,8 @@ import pytest
 BENCHMARK = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
 
 
-@pytest.mark.parametrize("only, rows", [("head", 3), pytest.param("", 12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("only, rows", [("head", 3), ("", 12)])
 def test_small_mode(only, rows):
     command = [sys.executable, str(BENCHMARK), "--small", "--steps=1", f"--only={only}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)

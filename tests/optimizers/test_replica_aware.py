@@ -45,8 +45,14 @@ OPTIMIZERS = {
 }
 
 
+# Those with another wish of the replicas: sums of gradients, their norm over all, one norm per weight.
+FAST = ("sgd", "global_clipnorm", "coupled", "lamb")
+
+
 @pytest.mark.parametrize("partition", [pytest.param(None, marks=pytest.mark.slow), "replicas"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_replicas_train_as_one_device(name, partition, mirrored):
     expected = trained(OPTIMIZERS[name])
     with mirrored(3).scope():
