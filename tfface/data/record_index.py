@@ -1,11 +1,12 @@
 """Random access to the records of a dataset: where each one is, and reading any of them with few reads."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfface.data.formats.tfrecord_files import FRAME_BYTES, read_run
+from tfface.data.formats.tfrecord_files import FRAME_BYTES, read_runs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -73,13 +74,17 @@ class RecordIndex:
         shards = np.searchsorted(self.shard_starts, places, side="right") - 1
         ends = places[:-1] + lengths[:-1] + FRAME_BYTES
         starts = [0, *np.flatnonzero((places[1:] != ends) | (np.diff(shards) != 0)) + 1]
+        runs = zip(starts, [*starts[1:], len(numbers)], strict=True)
         records = [b""] * len(numbers)
-        for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True):
-            shard = shards[start]
-            offset = int(places[start] - self.shard_starts[shard])
-            run = read_run(self.shards[shard], offset, lengths[start:stop])
-            for position, data in zip(order[start:stop], run, strict=True):
-                records[position] = data
+        positions = iter(order)
+        # A file is opened once, because this takes longer than to read a record.
+        for shard, of_shard in itertools.groupby(runs, lambda run: shards[run[0]]):
+            first = self.shard_starts[shard]
+            found = read_runs(
+                self.shards[shard], ((int(places[start] - first), lengths[start:stop]) for start, stop in of_shard)
+            )
+            for data in found:
+                records[next(positions)] = data
         return records
 
 

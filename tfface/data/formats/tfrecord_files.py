@@ -9,7 +9,7 @@ import io
 import math
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import google_crc32c
 
@@ -125,13 +125,13 @@ def read_records(path: str | os.PathLike, offsets: Iterable[int]) -> Iterator[by
             yield _read_data(file, _read_length(file, offset, end))
 
 
-def read_run(path: str | os.PathLike, offset: int, lengths: Iterable[int]) -> Iterator[bytes]:
-    """Reads records that follow each other in a TFRecord file, in one piece.
+def read_runs(path: str | os.PathLike, runs: Iterable[tuple[int, Sequence[int]]]) -> Iterator[bytes]:
+    """Reads records of a TFRecord file, those that follow each other in one piece.
 
     Args:
       path: as for `count_records`.
-      offset: start of the first record in bytes.
-      lengths: number of bytes in the data of each record; no other bytes of the file are read.
+      runs: pairs of the start of the first record in bytes, and the number of bytes in the data of this and of each
+        record after it; no other bytes of the file are read.
 
     Yields:
       The data of each record.
@@ -140,28 +140,26 @@ def read_run(path: str | os.PathLike, offset: int, lengths: Iterable[int]) -> It
       ValueError: if a checksum is wrong or a record has another length; the message names the file and the offset.
       OSError, tf.errors.OpError: if the file cannot be read.
     """
-    lengths = list(lengths)
-    run = io.BytesIO(_read_bytes(path, offset, sum(lengths) + len(lengths) * FRAME_BYTES))
-    start = 0
-    for length in lengths:
-        try:
-            if (found := _read_length(run, start, math.inf)) != length:
-                raise ValueError(f"it has {found} bytes, but the index of its dataset states {length}")
-            data = _read_data(run, length)
-        except ValueError as error:
-            raise ValueError(f"{path}: the record at byte {offset + start}: {error}.") from None
-        yield data
-        start += length + FRAME_BYTES
+    with _open(path, 0) as file:  # Without a buffer, which would read more than is asked for.
+        for start, lengths in runs:
+            run = io.BytesIO(_read_bytes(file, start, sum(lengths) + len(lengths) * FRAME_BYTES))
+            for length in lengths:
+                try:
+                    if (found := _read_length(run, run.tell(), math.inf)) != length:
+                        raise ValueError(f"it has {found} bytes, but the index of its dataset states {length}")
+                    data = _read_data(run, length)
+                except ValueError as error:
+                    raise ValueError(f"{path}: the record at byte {start}: {error}.") from None
+                yield data
+                start += length + FRAME_BYTES
 
 
-def _read_bytes(path, offset, count):
-    # Without a buffer, which would read more than is asked for.
-    with _open(path, 0) as file:
-        file.seek(offset)
-        data = file.read(count)
-        # A network file system may give less at a time.
-        while len(data) < count and (more := file.read(count - len(data))):
-            data += more
+def _read_bytes(file, offset, count):
+    file.seek(offset)
+    data = file.read(count)
+    # A network file system may give less at a time.
+    while len(data) < count and (more := file.read(count - len(data))):
+        data += more
     return data
 
 
