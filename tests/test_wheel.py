@@ -98,9 +98,9 @@ def test_the_command_of_the_wheel_trains_and_exports_in_an_empty_folder(installe
     assert tfface(installed, tmp_path, "--version").stdout == f"tfface {__version__}\n"
     small = ("--save_every=10", "--verify_every=10", "--warmup_epochs=0")
     done = tfface(installed, tmp_path, "train", "--flagfile=quickstart.flags", *FEW, *small)
-    # Every line of stderr is a progress bar.
+    # Every line of stderr is one of the plan or a progress bar.
     lines = re.split(r"[\r\n]+", done.stderr)
-    assert [line for line in lines if line.strip() and not re.match(r"(render|convert synthetic|train): ", line)] == []
+    assert [line for line in lines if line.strip() and not re.match(r"(render|convert synthetic|train|Plan|Memory per replica|Per step|Peak memory): ", line)] == []
     assert (tmp_path / "runs/quickstart/export/1/saved_model.pb").is_file()
     # The line that it ends with runs as it is.
     *_, last = done.stdout.splitlines()
