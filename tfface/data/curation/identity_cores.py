@@ -19,7 +19,7 @@ class Spaces:
     """
 
     def __init__(self, vectors: list[np.ndarray], labels: np.ndarray, fold: np.ndarray) -> None:
-        self.vectors = [_unit(one) for one in vectors]
+        self.vectors = [unit(one) for one in vectors]
         self.labels, self.fold, self.count = labels, fold, len(fold)
         # Images by label, so that an identity is a range of them.
         self._order = np.argsort(labels, kind="stable")
@@ -104,6 +104,12 @@ def halves(spaces: Spaces, members: np.ndarray, seed: int) -> np.ndarray:
     return scores
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns rows of unit length, float32 [n, D]; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
 def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Returns the cosines of rows of two arrays [n, D], float64 [n]; 0 where a row is zero."""
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
@@ -142,8 +148,3 @@ def _impostor_histogram(spaces, seed):
             vectors = spaces.vectors[model]
             counts += score_ratio.histogram(np.einsum("nd,nd->n", vectors[left[part]], vectors[right[part]]))
     return counts
-
-
-def _unit(vectors):
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from tfface.data.curation import score_ratio
-from tfface.data.curation.identity_cores import Spaces, cosines, find_cores, halves
+from tfface.data.curation.identity_cores import Spaces, cosines, find_cores, halves, unit
 from tfface.evaluation.exact.similarity import same_label_pairs
 
 _NEAREST = 4  # Other identities that an image or identity is compared with in detail; the rest only count as impostors.
@@ -186,7 +186,7 @@ def _scan(spaces, sums, groups, progress):
         for model, here in spaces.judged(np.arange(len(spaces.labels)))
         for start in range(0, len(here), step)
     ]
-    centres = [_unit(one) for one in sums]
+    centres = [unit(one) for one in sums]
     for model, rows in progress(blocks):
         scores = spaces.vectors[model][rows] @ centres[model].T
         _keep_highest(scores, groups[spaces.labels[rows]], groups, rows, counts, best, nearest)
@@ -202,7 +202,7 @@ def _same_pairs(spaces, sums, genuine_scores, progress):
     count, keep = spaces.count, min(_NEAREST, spaces.count)
     impostor, identities = np.zeros(score_ratio.BINS), np.arange(spaces.count)
     best, nearest = np.full([count, keep], _MASKED), np.zeros([count, keep], np.int64)
-    centres = [_unit(one) for one in sums]
+    centres = [unit(one) for one in sums]
     for start in progress(range(0, count, step := max(1, _AT_ONCE // count))):
         rows = identities[start : start + step]
         scores = np.zeros([len(rows), count], np.float32)
@@ -232,7 +232,7 @@ def _nearest_of_seconds(spaces, sums, second_sums, seconds):
         step = max(1, _AT_ONCE // spaces.count)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
-            scores = _unit(second_sums[model][some]) @ _unit(centres).T
+            scores = unit(second_sums[model][some]) @ unit(centres).T
             scores[np.arange(len(some)), some] = _MASKED
             highest[some] = scores.max(1)
     return highest
@@ -320,11 +320,6 @@ def _joined(count, pairs):
         if (groups == before).all():
             break
     return groups
-
-
-def _unit(vectors):
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 def _check(vectors, labels, min_images, most_rounds):
