@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfface.data.conversion.convert import convert
 from tfface.data.sources.base import Item, Source
 
 
@@ -39,6 +40,18 @@ def picture():
         buffer = io.BytesIO()
         image.save(buffer, **{"format": "PNG", **save})
         return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def people_in_turn(memory_source, picture):
+    """Function that makes a dataset of images of so many people, each of the next one, and returns its folder."""
+
+    def make(folder, images, people, shards):
+        pictures = {f"p{number % people}/{number:03d}.png": picture(number) for number in range(images)}
+        convert(memory_source(pictures), folder, num_shards=shards)
+        return folder
 
     return make
 

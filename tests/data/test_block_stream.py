@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from tfface import data
-from tfface.data.conversion import convert
 from tfface.data.formats import tfrecord_files
 from tfface.data.order.permutations import BLOCKS, RECORDS, permutation
 from tfface.data.order.shuffles import BlockOrder, Blocks
@@ -20,12 +19,9 @@ STEPS = IMAGES // BATCH
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory, memory_source, picture):
+def dataset(tmp_path_factory, people_in_turn):
     """Dataset of 215 images of 5 people in 4 shards."""
-    images = {f"p{number % 5}/{number:03d}.png": picture(number) for number in range(IMAGES)}
-    folder = tmp_path_factory.mktemp("blocks") / "toy"
-    convert.convert(memory_source(images), folder, num_shards=4)
-    return folder
+    return people_in_turn(tmp_path_factory.mktemp("blocks") / "toy", IMAGES, people=5, shards=4)
 
 
 @pytest.fixture

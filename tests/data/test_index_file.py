@@ -18,12 +18,9 @@ IMAGES = 40
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, memory_source, picture):
+def made(tmp_path_factory, people_in_turn):
     """Dataset of 40 images of 4 people in 3 shards."""
-    images = {f"p{number % 4}/{number:02d}.png": picture(number) for number in range(IMAGES)}
-    folder = tmp_path_factory.mktemp("indexed") / "toy"
-    convert.convert(memory_source(images), folder, num_shards=3)
-    return folder
+    return people_in_turn(tmp_path_factory.mktemp("indexed") / "toy", IMAGES, people=4, shards=3)
 
 
 @pytest.fixture
