@@ -13,6 +13,7 @@ from tfface.data.images import augment
 from tfface.data.images.augment.base import Augmentation
 from tfface.data.images.augment.base import augment as apply_all
 from tfface.data.images.augment.color import adjust_color
+from tfface.data.images.augment.geometry import move
 from tfface.data.images.augment.quality import rescale
 
 
@@ -72,6 +73,44 @@ def test_rescaling_is_that_of_pillow(face, ratio):
     expected = np.asarray(small.resize((40, 48), Image.Resampling.BILINEAR), np.float32)
     # Pillow rounds four times: after rows and after columns, down and up.
     np.testing.assert_allclose(eight_bit(rescale(unit(face), ratio)), expected, atol=2)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "scale", "down", "right"), [(20, 1, 0, 0), (0, 1.25, 0, 0), (0, 1, 0.25, -0.1), (-15, 0.8, 0.05, 0.1)]
+)
+def test_moves_are_those_of_pillow(face, degrees, scale, down, right):
+    height, width = face.shape[:2]
+    centre = np.array([width, height]) / 2
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cosine, sine], [-sine, cosine]]) / scale
+    offset = centre - turn @ (centre + [right * width, down * height])
+    way = np.c_[turn, offset].ravel().tolist()
+    expected = Image.fromarray(face).transform((width, height), Image.Transform.AFFINE, way, Image.Resampling.BILINEAR)
+    inside = Image.new("L", (width, height), 255).transform((width, height), Image.Transform.AFFINE, way)
+    # Pillow repeats no border, and draws black up to half a pixel inside.
+    inside = np.asarray(inside.point(lambda value: value == 255)) > 0
+    inside[1:-1, 1:-1] &= inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    got = eight_bit(move(unit(face), np.float32(np.radians(degrees)), scale, down, right))
+    np.testing.assert_allclose(got[inside], np.asarray(expected, np.float32)[inside], atol=1.5)
+    assert inside.mean() > 0.5 and got.min() >= face.min() - 1e-3  # no black outside
+
+
+def test_affine_moves_within_its_limits():
+    rows, columns = np.meshgrid(np.linspace(-0.5, 0.5, 65), np.linspace(-0.5, 0.5, 65), indexing="ij")
+    ramp = tf.constant(np.stack([rows, columns, 0 * rows], axis=-1), tf.float32)
+    affine, found = augment.Affine(1, rotation=30, scale=0.2, shift=0.1), []
+    for seed in seeds(0, 300):
+        change = np.asarray(affine(ramp, seed))
+        middle, right = change[32, 32, :2], change[32, 33, :2]
+        down, across = (right - middle) * 64  # of one pixel to the right, in the source
+        found.append([np.degrees(np.arctan2(-down, across)), 1 / np.hypot(down, across), *(-middle)])
+    angle, factor, *_ = np.array(found).T
+    assert -30 <= angle.min() < -28 and 28 < angle.max() <= 30
+    assert 0.8 - 1e-4 <= factor.min() < 0.82 and 1.18 < factor.max() <= 1.2 + 1e-4
+    only_shift = augment.Affine(1, rotation=0, scale=0, shift=0.1)
+    shifts = np.array([only_shift(ramp, seed)[32, 32, :2] for seed in seeds(1, 200)]) * 64 / 65
+    assert (shifts.min(axis=0) >= -0.1 - 1e-4).all() and (shifts.max(axis=0) <= 0.1 + 1e-4).all()
+    assert (shifts.min(axis=0) < -0.095).all() and (shifts.max(axis=0) > 0.095).all()
 
 
 def changed_rectangle(before, after):

@@ -8,14 +8,14 @@ References: Kim et al., "AdaFace", CVPR 2022, section 4.1; Zhong et al., "Random
 
 from tfface import lazy
 
-AUGMENTATIONS = ("Color", "Crop", "Erase", "Jpeg", "LowResolution", "Mirror", "RandomCrop")
+AUGMENTATIONS = ("Affine", "Color", "Crop", "Erase", "Jpeg", "LowResolution", "Mirror", "RandomCrop")
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
         "base": ("Augmentation",),
         "color": ("Color",),
-        "geometry": ("Crop", "Erase", "Mirror", "RandomCrop"),
+        "geometry": ("Affine", "Crop", "Erase", "Mirror", "RandomCrop"),
         "quality": ("Jpeg", "LowResolution"),
         "shortcuts": ("as_augmentations",),
     },

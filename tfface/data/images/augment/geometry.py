@@ -1,10 +1,12 @@
-"""Flips and random rectangles."""
+"""Flips, turns and random rectangles."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfface.checks import check_range
 from tfface.data.images.augment.base import Augmentation, check_limits
 
 
@@ -26,6 +28,65 @@ class Mirror(Augmentation):
 def mirror(image: tf.Tensor) -> tf.Tensor:
     """Flips an image [height, width, 3] left to right."""
     return tf.reverse(image, [1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine(Augmentation):
+    """Turns, scales and shifts by small random amounts, as an alignment by other landmarks would.
+
+    Pixels are interpolated bilinearly; those from outside the image repeat its border.
+
+    Args:
+      probability: float in [0, 1], share of the images that are changed.
+      rotation: float in [0, 180], degrees; the angle is drawn from [-rotation, rotation].
+      scale: float in [0, 0.9]; the factor is drawn from [1 - scale, 1 + scale].
+      shift: float in [0, 1], share of height and width; both shifts are drawn from [-shift, shift].
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+
+    rotation: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.05
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range("rotation", self.rotation, 0, 180)
+        check_range("scale", self.scale, 0, 0.9)
+        check_range("shift", self.shift, 0, 1)
+
+    def change(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        limits = tf.constant([math.radians(self.rotation), self.scale, self.shift, self.shift])
+        angle, factor, down, right = tf.unstack(tf.random.stateless_uniform([4], seed, -1.0, 1.0) * limits)
+        return move(image, angle, 1 + factor, down, right)
+
+
+def move(image: tf.Tensor, angle: tf.Tensor, scale: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Turns an image [height, width, 3] about its centre, scales it and shifts it; its border is repeated outside.
+
+    Args:
+      angle: float32 [], radians, clockwise.
+      scale: float32 [], above 1 the face becomes larger.
+      down, right: float32 [], shares of height and width.
+    """
+    size = tf.shape(image)[:2]
+    height, width = tf.unstack(tf.cast(size, tf.float32))
+    row, column = (height - 1) / 2, (width - 1) / 2
+    # The operation takes the way back, from a pixel of the result to its place in the image.
+    cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
+    y, x = row + down * height, column + right * width
+    to_column = [cosine, sine, column - cosine * x - sine * y]
+    to_row = [-sine, cosine, row + sine * x - cosine * y]
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=tf.stack([*to_column, *to_row, 0.0, 0.0])[None],
+        output_shape=size,
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.ensure_shape(moved[0], image.shape)
 
 
 @dataclasses.dataclass(frozen=True)
