@@ -4,8 +4,9 @@
     python benchmarks/data.py --records=records/train            # reading a dataset
     python benchmarks/data.py --convert=10000,100000,1000000     # conversion of so many generated images
 
-Reading compares `train_dataset` without augmentation with loops that do nothing but decode the same bytes, and with
-PyTorch's DataLoader over Pillow where torch is installed. They take turns, for machines are noisy; the median counts.
+Reading compares `train_dataset` as training uses it, with flips and pixels that the model normalises, with other forms
+of it, with loops that do nothing but decode the same bytes, and with PyTorch's DataLoader over Pillow where torch is
+installed. They take turns, for machines are noisy; the median counts.
 Conversion runs in a process for each number, which tells its peak memory, and writes the same number of bytes plainly.
 """
 
@@ -53,7 +54,7 @@ def compare_readers(records):
     """Prints a row for each way of reading a dataset."""
     import tensorflow as tf
 
-    from tfface.data import Blocks, Buffer, parse_example, resolve_shards
+    from tfface.data import Buffer, parse_example, resolve_shards
 
     stored = tf.data.TFRecordDataset(resolve_shards(records)).map(lambda one: parse_example(one)["image"])
     images = list(stored.as_numpy_iterator())
@@ -61,8 +62,11 @@ def compare_readers(records):
     mean = sum(map(len, images)) / len(images)
     print(f"{len(images)} images of {size[1]} x {size[0]}, {mean:.0f} bytes on average, {os.cpu_count()} processors")
     readers = {
-        "train_dataset": tfface_reader(records, size, Blocks()),
-        "train_dataset, Buffer": tfface_reader(records, size, Buffer()),
+        "train_dataset": tfface_reader(records, size, as_pixels=True),
+        "  without flips": tfface_reader(records, size, as_pixels=True, mirror=False),
+        "  float32": tfface_reader(records, size),
+        "  float32, crop and color": tfface_reader(records, size, augmentations=["crop", "color"]),
+        "  Buffer": tfface_reader(records, size, as_pixels=True, shuffle=Buffer()),
         "decode_jpeg, threads": eager_reader(images),
         "decode_jpeg, tf.data": graph_reader(images),
     }
@@ -76,7 +80,7 @@ def compare_readers(records):
             if turn:  # The first one warms up.
                 speeds[name].append(count / (time.perf_counter() - wall))
                 costs[name].append((processor_seconds() - cpu) / count * 1e6)
-    print(f"{'':24} {'images/s':>9} {'ours / it':>10} {'CPU us':>8} {'it / ours':>10}")
+    print(f"{'':27} {'images/s':>9} {'ours / it':>10} {'CPU us':>8} {'it / ours':>10}")
     for name in readers:
         # Ratios within a turn: what else runs on the machine weighs on both.
         faster = statistics.median(a / b for a, b in zip(speeds["train_dataset"], speeds[name], strict=True))
@@ -84,15 +88,15 @@ def compare_readers(records):
         speed, cost = statistics.median(speeds[name]), statistics.median(costs[name])
         # Work of other processes, those of torch, does not appear in the time of this one.
         used = "" if name.startswith("torch") else f" {cost:8.0f} {cheaper:10.2f}"
-        print(f"{name:24} {speed:9.0f} {faster:10.2f}{used}")
+        print(f"{name:27} {speed:9.0f} {faster:10.2f}{used}")
 
 
-def tfface_reader(records, size, shuffle):
-    """The pipeline of training, without augmentation."""
+def tfface_reader(records, size, **options):
+    """The pipeline of training, over an epoch."""
     from tfface.data import steps_per_epoch, train_dataset
 
     steps = steps_per_epoch(records, _BATCH.value)
-    batches = train_dataset(records, _BATCH.value, size, mirror=False, shuffle=shuffle).take(steps)
+    batches = train_dataset(records, _BATCH.value, size, **options).take(steps)
     return lambda: sum(len(batch["label"]) for batch in batches)
 
 

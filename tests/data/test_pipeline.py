@@ -10,7 +10,8 @@ from PIL import Image
 
 from tfface.data import pipeline
 from tfface.data.conversion import convert
-from tfface.data.order.shuffles import Buffer
+from tfface.data.order.batches import PK
+from tfface.data.order.shuffles import Blocks, Buffer
 
 IMAGES, BATCH = 30, 4
 STEPS = IMAGES // BATCH
@@ -105,6 +106,33 @@ def test_stream_is_a_function_of_seed_and_step(dataset, seed):
     for start in (0, 1, STEPS - 1, STEPS, STEPS + 2, 2 * STEPS):
         tf.random.set_seed(start)
         assert_equal(batches(dataset, 3 * STEPS - start, seed=seed, start_step=start), whole[start:])
+
+
+@pytest.mark.parametrize("batch", [{}, {"mirror": False}, {"shuffle": Blocks(4)}, {"batches": PK(2, 2)}])
+def test_pixels_are_the_images_before_their_normalisation(dataset, batch):
+    images, pixels = batches(dataset, STEPS, **batch), batches(dataset, STEPS, as_pixels=True, **batch)
+    assert pixels[0].keys() == {"pixels", "label"} and pixels[0]["pixels"].dtype == np.uint8
+    for one in pixels:
+        one["image"] = np.asarray((tf.cast(one.pop("pixels"), tf.float32) - 127.5) * (1 / 127.5))
+    assert_equal(pixels, images)
+
+
+@pytest.mark.parametrize("reason", ["resized", "augmented", "of unknown size"])
+def test_images_that_are_computed_are_no_pixels(dataset, reason):
+    options = {"augmentations": ["color"]} if reason == "augmented" else {}
+    size = 12 if reason == "resized" else (24, 20)
+    if reason == "of unknown size":
+        (dataset / "dataset.json").unlink()
+        dataset = f"{dataset}/*.tfrecord"
+    made = batches(dataset, 2, image_size=size, as_pixels=True, **options)
+    assert_equal(made, batches(dataset, 2, image_size=size, **options))
+
+
+def test_images_of_unknown_size_are_the_same(dataset):
+    known, read = batches(dataset, STEPS), read_all(dataset)
+    (dataset / "dataset.json").unlink()
+    assert_equal(batches(f"{dataset}/*.tfrecord", STEPS), known)
+    np.testing.assert_array_equal(read_all(f"{dataset}/*.tfrecord"), read)
 
 
 def test_augmented_stream_resumes_too(dataset):

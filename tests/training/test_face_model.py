@@ -61,6 +61,29 @@ def test_dict_batches_and_pairs_are_the_same():
     assert as_pairs == pytest.approx(as_dict, rel=1e-6)
 
 
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_pixels_train_like_their_images(micro_batches):
+    pixels, labels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), np.uint8), batch()[1]
+    images = (np.float32(pixels) - 127.5) * np.float32(1 / 127.5)
+    losses, embeddings = [], []
+    for name, values in (("pixels", pixels), ("image", images)):
+        model = tfface.FaceModel(small_encoder(), heads.ArcFace(5), micro_batches=micro_batches)
+        model.head.set_class_weights(np.eye(5, 8))
+        model.compile(keras.optimizers.SGD(0.1))
+        dataset = tf.data.Dataset.from_tensors({name: values, "label": labels}).repeat(3)
+        losses.append([*model.fit(dataset, verbose=0).history["loss"], model.evaluate(dataset, verbose=0)])
+        embeddings.append(model.predict(dataset, verbose=0))
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(*embeddings)
+
+
+def test_uint8_images_reach_an_encoder_that_normalises_by_itself():
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    own = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), small_encoder()])
+    model = tfface.FaceModel(own, heads.ArcFace(5))
+    np.testing.assert_allclose(model.predict(pixels, verbose=0), own(np.float32(pixels)), atol=1e-5)
+
+
 def test_predict_is_the_encoder():
     images, _ = batch()
     model = tfface.FaceModel(small_encoder(), heads.ArcFace(5))

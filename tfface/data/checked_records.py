@@ -32,6 +32,7 @@ from tfface.data.records import (
     DATASET_FILE,
     Pattern,
     check_count,
+    common_size,
     count_images,
     parse_example,
     read_lengths,
@@ -196,14 +197,14 @@ def open_records(shards: Shards, *, skip_bad: bool = False, by_index: bool = Tru
     paths = resolve_shards(shards)
     if not skip_bad:
         return _open_all(paths, by_index)
-    stated = stated_shards(paths)
+    stated, size = stated_shards(paths), common_size(paths)
     counts, bad, good, all_offsets, all_lengths = [], [], {}, [], []
     with progress.bar(
         total=sum(shard.images for shard in stated.values()) or None, desc="check records", unit=" images"
     ) as bar:
         for path in paths:
             offsets, lengths, found = [], [], []
-            for offset, length, record in _check_shard(path):
+            for offset, length, record in _check_shard(path, size):
                 if record is None:
                     offsets.append(offset)
                     lengths.append(length)
@@ -266,16 +267,20 @@ def naming_bad_records(shards: Shards | None) -> Iterator[None]:
 def _first_bad_record(shards):
     known = shards.bad if isinstance(shards, Records) else ()
     paths = shards.shards if isinstance(shards, Records) else resolve_shards(shards)
+    size = common_size(paths)
     for decode in (False, True):
         for path in paths:
-            for *_, record in _check_shard(path, decode):
+            for *_, record in _check_shard(path, size, decode):
                 if record is not None and record not in known:
                     return record
     return None
 
 
-def _check_shard(path, decode=True):
-    """Yields (offset, length, None) for every good record of a shard and (offset, 0, `BadRecord`) for the others."""
+def _check_shard(path, size, decode=True):
+    """Yields (offset, length, None) for every good record of a shard and (offset, 0, `BadRecord`) for the others.
+
+    `size` is the (height, width) that the dataset states for all images, or None.
+    """
 
     def check(entry):
         number, (offset, data) = entry
@@ -287,7 +292,10 @@ def _check_shard(path, decode=True):
             return offset, 0, BadRecord(path, number, offset, str(error))
         try:
             if decode:
-                check_image(record.image)
+                found = check_image(record.image)
+                if size not in (None, found):
+                    found, stated = ("{1} x {0}".format(*one) for one in (found, size))
+                    raise ValueError(f"the image has {found} pixels, but {DATASET_FILE} states {stated} for all")
                 parse_example(data)  # TensorFlow and the Python parser may disagree on a forged record.
         except ValueError as error:
             return offset, 0, BadRecord(path, number, offset, str(error), record.key)

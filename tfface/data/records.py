@@ -261,6 +261,14 @@ def common_labels(shards: Iterable[str]) -> tuple[str, tuple[str, ...]] | None:
     return first or ".", info.label_map
 
 
+def common_size(shards: Iterable[str]) -> tuple[int, int] | None:
+    """Returns (height, width) in pixels if a `dataset.json` states it for the images of every shard, else None."""
+    described = _descriptions(shards)
+    listed = {os.path.join(directory, shard.file) for directory, info in described.items() for shard in info.shards}
+    sizes = {info.image_size for info in described.values()}
+    return sizes.pop() if len(sizes) == 1 and listed.issuperset(shards) else None
+
+
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses one record or a batch of records; a graph function. A batch is many times faster.
 

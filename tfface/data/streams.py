@@ -20,6 +20,9 @@ from tfface.data.parallel import map_in_threads
 # This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16
 _READERS = 8  # Threads that read blocks, which wait for network file systems and object stores.
+_PER_TASK = (
+    4  # Pieces of blocks that a thread reads in turn, as handing over each one would take as long as reading it.
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +141,15 @@ def block_shuffled_records(records: Records, share: Share, seed: int, blocks: Bl
     def batches(number, first_step):
         pieces = order.pieces(int(number), images, int(first_step))
 
-        def read(piece):
+        def read(some):
             # The last one comes first, so that a record is taken from the end and leaves memory.
-            return index.read(order.numbers(number, piece))[::-1]
+            return [index.read(order.numbers(number, piece))[::-1] for piece in some]
 
         waiting: list[list[bytes]] = [[]] * share.of_worker
         begun = 0
-        with contextlib.closing(map_in_threads(read, pieces, _READERS)) as reading:
+        tasks = [pieces[first : first + _PER_TASK] for first in range(0, len(pieces), _PER_TASK)]
+        with contextlib.closing(map_in_threads(read, tasks, _READERS)) as results:
+            reading = itertools.chain.from_iterable(results)
             for step in range(int(first_step), share.steps):
                 while begun < len(pieces) and pieces[begun].step == step:
                     waiting[pieces[begun].image - images.start] = next(reading)

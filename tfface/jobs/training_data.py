@@ -81,6 +81,7 @@ def batch_maker(
             num_workers=num_workers,
             worker_index=worker_index,
             parts=parts,
+            as_pixels=True,
         )
 
     return make

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfface import keras_private
 from tfface.data import origins
+from tfface.data.images.decoding import normalize
 from tfface.distribute import collectives
 from tfface.optimizers.replica_aware import make_replica_aware
 from tfface.training import keras_options
@@ -20,9 +21,10 @@ class FaceModel(keras.Model):
     """An encoder trained through a classification head; as a function it is the encoder alone.
 
     `fit` and `evaluate` take batches `{"image": ..., "label": ...}` as `tfface.data` makes them, or pairs
-    (images, labels). `compile` needs an optimizer only: the loss is the batch mean of the head's per-example losses
-    plus the layers' regularisation. Under a `tf.distribute` strategy the mean is that of the batches of all replicas,
-    whatever their sizes.
+    (images, labels). "pixels" in place of "image" are 8-bit values, which become float32 in [-1, 1] here. `compile`
+    needs an optimizer only: the loss is the batch mean of the head's per-example losses plus the layers'
+    regularisation. Under a `tf.distribute` strategy the mean is that of the batches of all replicas, whatever their
+    sizes.
 
     Metrics given to `compile` get the labels and the head's plain logits [B, K] of all classes.
 
@@ -87,8 +89,11 @@ class FaceModel(keras.Model):
         return self.encoder if self.ema_encoder is None else self.ema_encoder
 
     def call(self, inputs, training: bool | None = None):
-        """Returns the embeddings [B, d] of a batch of images, or of the "image" of a batch with labels."""
-        images = inputs["image"] if isinstance(inputs, dict) else inputs
+        """Returns the embeddings [B, d] of a batch of images, or of those of a batch with labels."""
+        images = keras_options.images_of(inputs)
+        # By name, not by type: an encoder may take uint8 and normalise by itself.
+        if isinstance(inputs, dict) and "image" not in inputs:
+            images = normalize(images)
         return self.encoder(images, training=training)
 
     def compile(
@@ -247,7 +252,7 @@ class FaceModel(keras.Model):
 
     def train_step(self, batch):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        size = self._examples(x["image"] if isinstance(x, dict) else x)
+        size = self._examples(keras_options.images_of(x))
         filled, share, own = fill((x, y, sample_weight), self.micro_batches)
         gradients, outputs = None, []
         for part in split_batch(filled, self.micro_batches):

@@ -103,6 +103,11 @@ def computes_in_float16(encoder: keras.Model) -> bool:
     return any(layer.compute_dtype == "float16" for layer in encoder.layers)
 
 
+def images_of(x):
+    """Returns the images of what `fit` takes: of a batch with labels its "image", or its "pixels" in [0, 255]."""
+    return x.get("image", x.get("pixels")) if isinstance(x, dict) else x
+
+
 def check_examples(encoder: keras.Model, x, y=None) -> None:
     """Checks the shape of images and the type of labels where they are known before the first step.
 
@@ -116,7 +121,7 @@ def check_examples(encoder: keras.Model, x, y=None) -> None:
     """
     if isinstance(x, tf.data.Dataset):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(x.element_spec)
-    images, labels = (x.get("image"), x.get("label", y)) if isinstance(x, dict) else (x, y)
+    images, labels = images_of(x), x.get("label", y) if isinstance(x, dict) else y
     shape, expected = getattr(images, "shape", None), encoder.input_shape[1:]
     if shape is not None and not tf.TensorShape(shape)[1:].is_compatible_with(expected):
         remedy = f"datasets of tfface.data take image_size={expected[:2]}"

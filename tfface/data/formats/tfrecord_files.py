@@ -20,6 +20,7 @@ _MAX_BYTES = 1 << 29  # Twice the largest image.
 # Reading a file in large blocks is faster than seeking to the header of every small record.
 _BUFFER = 1 << 20
 _SMALL_BUFFER = 1 << 13  # For a single record.
+_WRONG_DATA = "the data of a record do not match their checksum"
 
 
 class RestLost(ValueError):
@@ -142,16 +143,26 @@ def read_runs(path: str | os.PathLike, runs: Iterable[tuple[int, Sequence[int]]]
     """
     with _open(path, 0) as file:  # Without a buffer, which would read more than is asked for.
         for start, lengths in runs:
-            run = io.BytesIO(_read_bytes(file, start, sum(lengths) + len(lengths) * FRAME_BYTES))
+            run = _read_bytes(file, start, sum(lengths) + len(lengths) * FRAME_BYTES)
+            begin = 0
             for length in lengths:
-                try:
-                    if (found := _read_length(run, run.tell(), math.inf)) != length:
-                        raise ValueError(f"it has {found} bytes, but the index of its dataset states {length}")
-                    data = _read_data(run, length)
-                except ValueError as error:
-                    raise ValueError(f"{path}: the record at byte {start}: {error}.") from None
+                # This runs for every image of a training, so what is wrong is asked only where something is.
+                end = begin + _HEADER.size + length
+                data = run[begin + _HEADER.size : end]
+                stated, checksum = run[begin : begin + _HEADER.size], run[end : end + _FOOTER.size]
+                if stated != _header(length) or checksum != _footer(data):
+                    raise ValueError(f"{path}: the record at byte {start + begin}: {_reason(stated, length)}.")
                 yield data
-                start += length + FRAME_BYTES
+                begin = end + _FOOTER.size
+
+
+def _reason(header, length):
+    """Says what is wrong with a record that has this header and should have this length."""
+    try:
+        found = _read_length(io.BytesIO(header), 0, math.inf)
+    except ValueError as error:
+        return error
+    return _WRONG_DATA if found == length else f"it has {found} bytes, but the index of its dataset states {length}"
 
 
 def _read_bytes(file, offset, count):
@@ -196,9 +207,18 @@ def _read_length(file, offset, end):
 
 def _read_data(file, length):
     data, checksum = file.read(length), file.read(_FOOTER.size)
-    if checksum != _FOOTER.pack(_masked_checksum(data)):
-        raise ValueError("the data of a record do not match their checksum")
+    if checksum != _footer(data):
+        raise ValueError(_WRONG_DATA)
     return data
+
+
+def _header(length):
+    stated = length.to_bytes(8, "little")
+    return stated + _footer(stated)
+
+
+def _footer(data):
+    return _FOOTER.pack(_masked_checksum(data))
 
 
 def _masked_checksum(data):

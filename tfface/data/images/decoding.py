@@ -177,8 +177,13 @@ def network_input(pixels: tf.Tensor, image_size: ImageSize) -> tf.Tensor:
         lambda: tf.image.resize(pixels, [height, width], antialias=True),
     )
     image.set_shape([height, width, 3])
+    return normalize(image)
+
+
+def normalize(pixels: tf.Tensor) -> tf.Tensor:
+    """Maps pixels in [0, 255], of any shape and type, to float32 in [-1, 1]; a graph function."""
     # Graph optimisation turns a division into a product, which would then differ from eager mode by a rounding.
-    return (image - 127.5) * (1 / 127.5)
+    return (tf.cast(pixels, tf.float32) - 127.5) * (1 / 127.5)
 
 
 def size_pair(image_size: ImageSize) -> tuple[int, int]:
