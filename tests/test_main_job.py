@@ -30,12 +30,12 @@ FLAGS = """
 --backbone=SFNet(units=[0,0,0,0], with_batch_norm=True)
 --embedding_dim=64
 --head=ArcFace(scale=16, margin=0.2)
---batch_size=32
+--batch_size=16
 --learning_rate=0.1
 --exclude_from_decay=norm,prelu
 --clip_norm=20
 --ema=0.5
---epochs=8
+--epochs=4
 --warmup_epochs=1
 --heldout_pairs=1000
 --log_every=1
@@ -73,8 +73,8 @@ def assert_planned_and_measured(errors):
     """Three lines of the plan at the start, and the peak at the end."""
     (first,) = (number for number, line in enumerate(errors.splitlines()) if line.startswith("Plan: "))
     plan, memory, messages = errors.splitlines()[first : first + 3]
-    assert plan.startswith("Plan: 480 images of 60 identities, 120 steps of 32 images; ")
-    assert memory.startswith("Memory per replica: ") and messages.startswith("Per step: nothing sent, 32 images read (")
+    assert plan.startswith("Plan: 480 images of 60 identities, 120 steps of 16 images; ")
+    assert memory.startswith("Memory per replica: ") and messages.startswith("Per step: nothing sent, 16 images read (")
     (measured,) = re.findall(r"^Peak memory: (.*) GB of this process, (.*) GB of it before", errors, re.MULTILINE)
     assert float(measured[0]) >= float(measured[1]) > 0
 
@@ -336,7 +336,7 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"run_dir": "RUN", "resume": True, "batch_size": 16}, "other settings: --batch_size (was 32, now 16)"),
+        ({"run_dir": "RUN", "resume": True, "batch_size": 8}, "other settings: --batch_size (was 16, now 8)"),
         ({"train_data": "nowhere/*.tfrecord"}, "nowhere/*.tfrecord"),
         ({"batch_size": 4000}, "480 images do not fill one batch of batch_size 4000"),
         ({"head": "NormSoftmax(margin=0.2)"}, "head NormSoftmax has no argument 'margin'"),

@@ -70,7 +70,7 @@ def test_gradient_reaches_every_weight(name):
         assert gradient is not None and np.any(gradient), weight.path
 
 
-@every_backbone
+@over_backbones(slow=("resnet50",))
 def test_save_and_load(name, tmp_path):
     model = shared(name)
     model.save(tmp_path / "encoder.keras")
@@ -86,7 +86,7 @@ def policy():
     keras.config.set_dtype_policy(before)
 
 
-@every_backbone
+@over_backbones(slow=("resnet50",))
 def test_bfloat16_trains_and_agrees_with_float32(name, policy):
     model = shared(name)
     policy("mixed_bfloat16")
@@ -101,7 +101,7 @@ def test_bfloat16_trains_and_agrees_with_float32(name, policy):
     assert all(gradient.dtype == tf.float32 and np.all(np.isfinite(gradient)) for gradient in of_weights)
 
 
-@every_backbone
+@over_backbones(slow=("resnet50",))
 def test_float16_embeds_like_float32(name, policy):
     model = shared(name)
     policy("mixed_float16")
@@ -114,7 +114,7 @@ def cosines(a, b):
     return np.asarray(keras.losses.cosine_similarity(a, b)) * -1
 
 
-@over_backbones(slow=("insightface_mobilefacenet", "iresnet_se", "mobilefacenet", "resnet50"))
+@over_backbones(slow=("insightface_mobilefacenet", "iresnet", "iresnet_se", "mobilefacenet", "resnet50"))
 def test_two_replicas_with_synchronised_statistics_equal_one_device(name, mirrored, policy):
     # In float64, because gradients through the statistics of four images magnify rounding.
     policy("float64")

@@ -14,6 +14,10 @@ torch = pytest.importorskip("torch")
 NAMES = ["sfnet20", "iresnet", "iresnet_se", "mobilefacenet", "insightface_mobilefacenet", "vit"]
 
 
+def slow(case):
+    return pytest.param(case, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def network():
     return build_torch("iresnet")
@@ -38,7 +42,8 @@ def test_state_dict_goes_through_and_comes_back_bit_by_bit(name, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("folded", [True, False], ids=["normalisation_folded", "normalisation_kept"])
-@pytest.mark.parametrize("name", NAMES)
+# A network with everything: the others are read by the same steps, and in the tests of newer exporters.
+@pytest.mark.parametrize("name", [name if name == "iresnet_se" else slow(name) for name in NAMES])
 def test_onnx_file_gives_the_embeddings_of_its_network(name, folded, tmp_path):
     pytest.importorskip("onnx")
     network, model = build_torch(name), build(name)

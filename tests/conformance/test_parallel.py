@@ -114,7 +114,7 @@ SAMPLED = {"CurricularFace", "DSoftmaxB", "DSoftmaxK", "RandArcFace", "Softmax",
 
 
 # Heads that do what ArcFace does with another u and F: nothing in them knows of replicas.
-ALIKE = {"CoCo", "CombinedMargin", "CosFace", "CircleLoss", "MagFace", "NormSoftmax"}
+ALIKE = {"CoCo", "CombinedMargin", "CosFace", "CircleLoss", "DSoftmax", "MagFace", "NormSoftmax", "SphereFace"}
 
 
 def grid():

@@ -189,6 +189,7 @@ def test_an_example_is_written_as_the_library_is(copy):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_source_is_converted(outputs):
     folder = outputs[0] / "records" / "photos"
     parts = [json.loads((folder / part / "dataset.json").read_text()) for part in ("train", "heldout")]
@@ -199,6 +200,7 @@ def test_a_source_is_converted(outputs):
     assert "person_0/damaged.png" in skipped and "../person_7/outside.png" in skipped
 
 
+@pytest.mark.slow
 def test_a_head_and_a_backbone_are_trained(outputs):
     folder = outputs[0] / "runs" / "vgg"
     flags = (folder / "flags.txt").read_text()
@@ -208,10 +210,12 @@ def test_a_head_and_a_backbone_are_trained(outputs):
     assert (folder / "export" / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.slow
 def test_arguments_of_a_component_are_listed(outputs):
     assert "  LiArcFace(scale=64.0, margin=0.45, class_weights_initializer=None, chunk_size=None, " in outputs[1]
 
 
+@pytest.mark.slow
 def test_an_export_is_read(outputs):
     work, printed = outputs
     (difference,) = map(float, re.findall(r"Wrote exported/face.pb\n.*differ by up to (\S+) from", printed))
@@ -223,6 +227,7 @@ def test_an_export_is_read(outputs):
     assert vectors.shape == (16, 16)
 
 
+@pytest.mark.slow
 def test_a_protocol_is_evaluated(outputs):
     (result,) = json.loads((outputs[0] / "evaluation" / "results.json").read_text())["results"]
     assert (result["name"], result["genuine_pairs"], result["impostor_pairs"]) == ("Trial", 36, 240)

@@ -79,7 +79,7 @@ def test_there_are_artefacts_of_releases():
     assert "0.1" in VERSIONS
 
 
-@pytest.mark.parametrize("run", ["broadface", "average", "replicas"])
+@pytest.mark.parametrize("run", ["broadface", pytest.param("average", marks=pytest.mark.slow), "replicas"])
 def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
     # One device continues a checkpoint of several replicas.
     resumed = golden / "resumed" / run

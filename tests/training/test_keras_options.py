@@ -39,8 +39,9 @@ def right(model):
     return np.mean(np.argmax(model.head.logits(model.predict(IMAGES, verbose=0)), axis=1) == LABELS)
 
 
-@pytest.mark.parametrize("form", ["dict", "pair"])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(
+    ("form", "replicas"), [("dict", 1), ("pair", 1), ("dict", 2), pytest.param("pair", 2, marks=pytest.mark.slow)]
+)
 def test_metrics_get_the_plain_logits(form, replicas, mirrored):
     with mirrored(replicas).scope() if replicas > 1 else tf.distribute.get_strategy().scope():
         keras.utils.set_random_seed(1)
