@@ -2,7 +2,7 @@
 
 Example:
   python examples/experiment_refinement.py --data=omniglot_background.zip --output=runs/refinement
-  python examples/experiment_refinement.py --data=cfp112/Data/Images --output=runs/refinement_cfp --epochs=30
+  python examples/experiment_refinement.py --data=cfp112/Data/Images --output=runs/refinement_cfp --epochs=20
 """
 
 import os

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -22,10 +23,25 @@ ERROR_RATES, FOLDS = (0.05, 0.2), 2
 _COLUMNS = ["noise", "seed", "labels", "measure", "value"]
 
 
+class Training(NamedTuple):
+    """How a network is trained: of the head, scale and margin; whether images are flipped at random."""
+
+    scale: float
+    margin: float
+    mirror: bool
+
+
+CHARACTERS, FACES = Training(32.0, 0.3, mirror=False), Training(16.0, 0.2, mirror=True)
+
+
 def load(path):
-    """Reads Omniglot's archive, or the folder of CFP's aligned images: (training, held-out) pairs (images, labels)."""
+    """Reads Omniglot's archive, or the folder of CFP's aligned images, whose last 100 people are held out.
+
+    Returns:
+      (images and labels to train on, those held out, `Training`).
+    """
     if pathlib.Path(path).suffix == ".zip":
-        return omniglot.load(path)
+        return *omniglot.load(path), CHARACTERS
     source, side = FolderSource(path), 32
     images, names = [], []
     for item in source.items():
@@ -34,7 +50,7 @@ def load(path):
         names.append(item.identity)
     people, labels = np.unique(names, return_inverse=True)
     images, train = np.stack(images)[..., None], labels < len(people) - 100
-    return (images[train], labels[train]), (images[~train], labels[~train])
+    return (images[train], labels[train]), (images[~train], labels[~train]), FACES
 
 
 def plant(person, noise, seed):
@@ -61,14 +77,17 @@ def plant(person, noise, seed):
     return labels, right, split, set(np.searchsorted(names, pairs[:, 0]).tolist())
 
 
-def train(images, labels, seed, epochs):
-    """Trains the small network of the Omniglot experiment with ArcFace, and returns it."""
+def train(images, labels, seed, epochs, how):
+    """Trains the small network of the Omniglot experiment with ArcFace as a `Training` says, and returns it."""
     keras.utils.set_random_seed(seed)
     labels = np.unique(labels, return_inverse=True)[1]
     encoder = omniglot.build_encoder(images.shape[1])
-    model = FaceModel(encoder, ArcFace(int(labels.max()) + 1, scale=32.0, margin=0.3))
+    model = FaceModel(encoder, ArcFace(int(labels.max()) + 1, scale=how.scale, margin=how.margin))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed)
+    if how.mirror:
+        # Drawn anew in every epoch, as the order is.
+        batches = batches.map(lambda image, label: (tf.image.random_flip_left_right(image, seed=seed), label))
     batches = batches.batch(omniglot.BATCH_SIZE, drop_remainder=True).prefetch(2)
     model.fit(batches, epochs=epochs, verbose=0)
     keras.backend.clear_session()
@@ -129,7 +148,7 @@ def measure(found, planted, person, error_rate):
 
 def run(path, folder, noises=(5, 20, 40), seeds=3, epochs=8):
     """Runs all noises and seeds, and writes `results.csv`, a row a measure; what is in it is left alone."""
-    training, heldout = load(path)
+    training, heldout, how = load(path)
     results = pathlib.Path(folder) / "results.csv"
     rows = pd.read_csv(results).values.tolist() if results.is_file() else []
     done = {(int(noise), int(seed)) for noise, seed, labels, *_ in rows if labels == "refined, cross-fitted"}
@@ -139,25 +158,25 @@ def run(path, folder, noises=(5, 20, 40), seeds=3, epochs=8):
             continue
         rows = [row for row in rows if (int(row[0]), int(row[1])) != (noise, seed)]
         if not any((int(row[0]), int(row[1])) == (0, seed) for row in rows):
-            clean = recall(train(*training, seed, epochs), heldout)
+            clean = recall(train(*training, seed, epochs, how), heldout)
             rows.append([0, seed, "clean", "held-out recall@1", clean])
-        rows += [[noise, seed, *row] for row in _run(training, heldout, noise, seed, epochs)]
+        rows += [[noise, seed, *row] for row in _run(training, heldout, how, noise, seed, epochs)]
         csv_files.write_table(results, _COLUMNS, ((*row[:4], f"{float(row[4]):.2f}") for row in rows))
     return pd.read_csv(results)
 
 
-def _run(training, heldout, noise, seed, epochs):
+def _run(training, heldout, how, noise, seed, epochs):
     """Yields rows (labels, measure, value) of one noise and seed."""
     images, person = training
     planted = plant(person, noise / 100, seed)
     labels = planted[0]
-    noisy = train(images, labels, seed, epochs)
+    noisy = train(images, labels, seed, epochs, how)
     yield "noisy", "held-out recall@1", recall(noisy, heldout)
     fold = np.random.default_rng(seed).permutation(int(labels.max()) + 1) % FOLDS
     spaces = []
     for number in range(FOLDS):
         seen = fold[labels] != number
-        spaces.append(embed(train(images[seen], labels[seen], seed, FOLDS * epochs), images))
+        spaces.append(embed(train(images[seen], labels[seen], seed, FOLDS * epochs, how), images))
     for name, arguments in (
         ("refined, one model", ([embed(noisy, images)], labels)),
         ("refined, cross-fitted", (spaces, labels, fold)),
@@ -167,7 +186,8 @@ def _run(training, heldout, noise, seed, epochs):
             after, values = measure(found, planted, person, rate)
             for measured, value in values.items():
                 yield name, f"{measured}, error rate {rate:g}", value
-        yield name, "held-out recall@1", recall(train(images[after >= 0], after[after >= 0], seed, epochs), heldout)
+        again = train(images[after >= 0], after[after >= 0], seed, epochs, how)
+        yield name, "held-out recall@1", recall(again, heldout)
 
 
 def table(results):
