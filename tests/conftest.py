@@ -10,12 +10,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # On a GPU this process would take all of its memory, and those that tests start would find none.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-# Before TensorFlow counts the processors: threads of one worker would wait for those of the others, at every step.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    processors = sorted(os.sched_getaffinity(0))
-    if own := processors[int(worker[2:]) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])]:
-        os.sched_setaffinity(0, own)
-
 import tensorflow as tf  # noqa: E402
 
 # Before anything uses TensorFlow: the replicas of tests of tf.distribute are logical devices of the CPU.
