@@ -6,7 +6,7 @@
 Every row runs in a process of its own. Its time is divided by that of the floor: the three matrix products that any
 such step needs, and one update that reads and writes weights and momentum. Step, products and update are measured
 alternately in the same process, since machines differ and are noisy. Peak memory is that of the step beyond what
-TensorFlow or PyTorch needs to start, and is compared with weights + gradient + momentum.
+TensorFlow with XLA, or PyTorch, needs to start, and is compared with weights + gradient + momentum.
 """
 
 import json
@@ -98,7 +98,7 @@ def measure(name):
     from tfface.optimizers.row_sgd import RowSGD
 
     kind, options, classes = ROWS[name]
-    tf.matmul(tf.ones([8, 8]), tf.ones([8, 8]))
+    tf.function(tf.matmul, jit_compile=True)(tf.ones([8, 8]), tf.ones([8, 8]))
     base = resident_gb()
     x = tf.random.normal([BATCH, DIM])
     labels = tf.random.uniform([BATCH], 0, classes, tf.int64)

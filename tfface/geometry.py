@@ -34,9 +34,15 @@ def unit_rows(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return x * scale, scale / peak
 
 
-def inverse_norms(x: tf.Tensor) -> tf.Tensor:
-    """Returns 1/‖row‖ [N, 1] of x [N, d], and 0 for rows of zeros."""
-    squares = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
+def inverse_norms(x: tf.Tensor, in_xla: bool = False) -> tf.Tensor:
+    """Returns 1/‖row‖ [N, 1] of x [N, d], and 0 for rows of zeros; `in_xla`: in a function that XLA compiles."""
+    squares = tf.square(x)
+    if in_xla and not tf.config.list_physical_devices("GPU"):
+        # On a CPU, XLA writes what it sums to memory, here as much as the class weights, but not what it multiplies. On
+        # a GPU, a product may have 10 bits of mantissa.
+        squares = tf.linalg.matvec(squares, tf.ones(tf.shape(x)[-1:], x.dtype))[:, None]
+    else:
+        squares = tf.reduce_sum(squares, axis=-1, keepdims=True)
     return tf.math.divide_no_nan(tf.ones_like(squares), tf.sqrt(squares))
 
 

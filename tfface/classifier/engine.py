@@ -16,6 +16,7 @@ With classes partitioned into shards, t_i and a_i are summed over the shards bet
 F(t, a) = f(t) + a, so its gradients need no other shard and do not wait.
 """
 
+import functools
 import typing
 
 import tensorflow as tf
@@ -88,10 +89,11 @@ class Engine:
         self.compute_dtype = tf.as_dtype(compute_dtype)
         self.jit_compile = jit_compile
         self._compiled = {
-            jit: [
-                tf.function(part, jit_compile=jit, autograph=False) for part in (self._sums_part, self._gradients_part)
+            in_xla: [
+                tf.function(part, jit_compile=in_xla, autograph=False)
+                for part in (functools.partial(self._sums_part, in_xla=in_xla), self._gradients_part)
             ]
-            for jit in (False, True)
+            for in_xla in (False, True)
         }
 
     def __call__(
@@ -148,7 +150,7 @@ class Engine:
             context = dict(zip(names, values, strict=True))
             x, x_scale = unit_rows(embeddings) if self.normalize else (embeddings, None)
             operands = Operands(x, weights, bias, context, labels, classes, counts)
-            target, total, known = self._sums(operands)
+            target, total, products, scale = self._sums(operands)
             whole = (target, total) if shard_sum is None else self._over_shards(target, total, shard_sum)
             target, total = whole if self.log else (target, total)
             with tf.GradientTape() as tape:
@@ -165,7 +167,7 @@ class Engine:
             def gradient(upstream):
                 upstream = tf.convert_to_tensor(upstream)
                 by_x, by_weights, by_bias, by_context = self._gradients(
-                    operands, known, total, by_target, by_total, upstream, reach
+                    operands, products, scale, total, by_target, by_total, upstream, reach
                 )
                 if self.normalize and by_x is not None:
                     by_x = (by_x - tf.reduce_sum(by_x * x, axis=1, keepdims=True) * x) * x_scale
@@ -179,40 +181,45 @@ class Engine:
         return differentiable(embeddings, weights, bias, *values)
 
     def _sums(self, operands):
-        """Phase 1: target cosines [B], sums a [B], and the products unless they were made in chunks."""
+        """Phase 1: target cosines [B], sums a [B]; products, None if they were made in chunks; factors 1/‖w‖."""
         sums_part, _ = self._parts(operands)
         whole = not self._chunked(operands)
-        known = []
+        kept = []
 
         def add(state, start, size):
-            target, peak, total = state
-            part_target, part_peak, part_total, products = sums_part(operands.part(start, size), keep=whole)
+            target, peak, total, scale = state
+            part_target, part_peak, part_total, products, part_scale = sums_part(operands.part(start, size), keep=whole)
             if whole:
-                known.append(products)
+                kept.append(products)
+            if self.normalize:
+                rows = None if size is None else size * self.sub_centers
+                scale = chunks.write(scale, part_scale, start * self.sub_centers, rows)
             if not self.log:
-                return target + part_target, peak, total + part_total
+                return target + part_target, peak, total + part_total, scale
             higher = tf.maximum(peak, part_peak)
             total = total * tf.exp(peak - higher) + part_total * tf.exp(part_peak - higher)
-            return target + part_target, higher, total
+            return target + part_target, higher, total, scale
 
         zeros = tf.zeros_like(operands.x[:, 0])
-        start = zeros, zeros + zeros.dtype.min, zeros
-        target, peak, total = chunks.walk(add, start, operands.classes.shape[0], self.chunk_size)
-        return target, (peak + tf.math.log(total) if self.log else total), known[0] if whole else None
+        factors = operands.weights[:, 0] if self.normalize else tf.zeros([0])
+        start = zeros, zeros + zeros.dtype.min, zeros, factors if whole else chunks.buffer(factors)
+        target, peak, total, scale = chunks.walk(add, start, operands.classes.shape[0], self.chunk_size)
+        return target, (peak + tf.math.log(total) if self.log else total), kept[0] if whole else None, scale
 
-    def _sums_part(self, operands, keep):
-        products, scale = self._products(operands)
+    def _sums_part(self, operands, keep, in_xla):
+        scale = inverse_norms(operands.weights, in_xla)[:, 0] if self.normalize else tf.zeros([0])
+        products = self._products(operands, scale)
         z = self._pool(products)
         is_target, is_negative = _masks(operands)
         u = self.negative(z, _as_columns(operands.context))
         target = tf.reduce_sum(tf.where(is_target, z, 0.0), axis=1)
-        known = (products, scale) if keep else None
+        products = products if keep else None
         if not self.log:
             total = tf.reduce_sum(tf.where(is_negative, u, 0.0), axis=1)
-            return target, tf.zeros_like(total), total, known
+            return target, tf.zeros_like(total), total, products, scale
         peak = tf.reduce_max(tf.where(is_negative, u, u.dtype.min), axis=1)
         total = tf.reduce_sum(tf.where(is_negative, tf.exp(u - peak[:, None]), 0.0), axis=1)
-        return target, peak, total, known
+        return target, peak, total, products, scale
 
     def _over_shards(self, target, total, shard_sum):
         """Target cosines and a over all shards from those of this shard, in a single sum of [2, B]."""
@@ -223,20 +230,21 @@ class Engine:
         total = tf.math.log(tf.maximum(total, _SMALLEST)) if self.log else total
         return tf.cast(target, tf.float32), tf.cast(total, tf.float32)
 
-    def _gradients(self, operands, known, total, by_target, by_total, upstream, reach):
+    def _gradients(self, operands, products, scale, total, by_target, by_total, upstream, reach):
         """Phase 2: gradients of Σ upstream·L to x̂ (or x), weights, bias and each context; None if not asked for."""
         _, gradients_part = self._parts(operands)
         to_x, to_weights = reach in ("both", "embeddings"), reach in ("both", "weights")
 
         def add(state, start, size):
             by_x, by_weights, by_bias, by_context = state
+            rows = None if size is None else size * self.sub_centers
+            part_scale = chunks.take(scale, start * self.sub_centers, rows) if self.normalize else scale
             part_x, part_weights, part_bias, part_context = gradients_part(
-                operands.part(start, size), known, total, by_target, by_total, upstream, to_x, to_weights
+                operands.part(start, size), products, part_scale, total, by_target, by_total, upstream, to_x, to_weights
             )
             if to_x:
                 by_x += part_x
             if to_weights:
-                rows = None if size is None else size * self.sub_centers
                 by_weights = chunks.write(by_weights, part_weights, start * self.sub_centers, rows)
             if to_weights and operands.bias.shape[0]:
                 by_bias = chunks.write(by_bias, part_bias, start, size)
@@ -248,8 +256,8 @@ class Engine:
         by_x, by_weights, by_bias, by_context = chunks.walk(add, state, operands.classes.shape[0], self.chunk_size)
         return by_x if to_x else None, *((by_weights, by_bias) if to_weights else (None, None)), by_context
 
-    def _gradients_part(self, operands, known, total, by_target, by_total, upstream, to_x, to_weights):
-        products, scale = self._products(operands) if known is None else known
+    def _gradients_part(self, operands, products, scale, total, by_target, by_total, upstream, to_x, to_weights):
+        products = self._products(operands, scale) if products is None else products
         is_target, is_negative = _masks(operands)
         context = _as_columns(operands.context)
         with tf.GradientTape() as tape:
@@ -286,15 +294,14 @@ class Engine:
         at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0] or 0
         return self._compiled[at_once >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
 
-    def _products(self, operands):
-        """Products [B, n · sub_centers], and the factors 1/‖w‖ [n · sub_centers] in them."""
+    def _products(self, operands, scale):
+        """Products [B, n · sub_centers], with the factors 1/‖w‖ [n · sub_centers] where cosines are wanted."""
         products = self._matmul(operands.x, operands.weights, transpose_b=True)
-        scale = inverse_norms(operands.weights)[:, 0] if self.normalize else tf.zeros([0])
         if self.normalize:
             products *= scale
         if operands.bias.shape[0]:
             products += operands.bias
-        return products, scale
+        return products
 
     def _pool(self, products):
         """Cosines [B, n] of the classes from products [B, n · sub_centers]."""
