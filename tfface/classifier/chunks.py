@@ -1,5 +1,6 @@
 """Chunks of classes, all of the same size but the last."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -48,8 +49,13 @@ def write(buffer: tf.Tensor, block: tf.Tensor, start: int | tf.Tensor, size: int
     """Returns `buffer` with `size` rows from `start` replaced by `block`.
 
     The buffer is changed in place, whatever else refers to it: TensorFlow's other updates copy a loop's state, which
-    for the gradient of all class weights would be a copy of [K, d] for every chunk.
+    for the gradient of all class weights would be a copy of [K, d] for every chunk. `start` is a multiple of `size`, or
+    the block is the last one.
     """
     if size == buffer.shape[0]:
         return block
-    return keras_private.replace_rows(buffer, start + tf.range(size), block)
+    # As few and as long rows as both arrays can be seen to have: each is copied by a call of its own.
+    longer = math.gcd(buffer.shape[0], size)
+    rows, block = (tf.reshape(array, [array.shape[0] // longer, -1]) for array in (buffer, block))
+    rows = keras_private.replace_rows(rows, start // longer + tf.range(size // longer), block)
+    return tf.reshape(rows, buffer.shape)
