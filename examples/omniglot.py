@@ -103,7 +103,7 @@ def _train(variant, seed, training, heldout, epochs, learning_rate, callbacks):
     return recalls
 
 
-def build_encoder(side=IMAGE_SIZE):
+def build_encoder(side=IMAGE_SIZE, embedding_dim=EMBEDDING_DIM):
     """Returns three convolutions, each of half the resolution before it; the embedding ends in batch normalisation."""
     network = keras.Sequential([keras.Input((side, side, 1))])
     for filters in (16, 32, 64):
@@ -111,7 +111,7 @@ def build_encoder(side=IMAGE_SIZE):
         network.add(keras.layers.BatchNormalization())
         network.add(keras.layers.ReLU())
     network.add(keras.layers.Flatten())
-    network.add(keras.layers.Dense(EMBEDDING_DIM, use_bias=False))
+    network.add(keras.layers.Dense(embedding_dim, use_bias=False))
     network.add(keras.layers.BatchNormalization(scale=False))
     return network
 

@@ -10,6 +10,7 @@ import pytest
 import studies
 import study_pages
 import study_runs
+import toys
 
 from tfface import heads
 from tfface.config import components
@@ -153,6 +154,17 @@ def test_strangers_are_the_other_characters_and_have_no_class(characters):
     assert (labels[:128] >= 0).numpy().all() and (labels[128:] == -1).numpy().all() and len(labels) == 144
     known = {image.tobytes() for image in characters[0][0][:140]}
     assert [image.numpy().tobytes() in known for image in images] == [True] * 128 + [False] * 16
+
+
+@pytest.mark.slow
+def test_toys_and_cosines_are_drawn(characters):
+    figures = toys.draw(*characters[0], epochs=1)
+    titles = [[axes.get_title() or axes.get_title(loc="left") for axes in figure.axes] for figure in figures]
+    assert titles == [list(toys.TOYS), list(toys.COSINES)]
+    # A dot an image, and a line a class.
+    panel = figures[0].axes[2]
+    assert [len(dots.get_offsets()) for dots in panel.collections] == [20] * toys.CHARACTERS == [20] * len(panel.lines)
+    assert np.allclose(np.linalg.norm(panel.collections[0].get_offsets(), axis=1), 1, atol=1e-5)
 
 
 def test_a_table_has_means_and_deviations_and_leaves_the_text_alone(tmp_path):
