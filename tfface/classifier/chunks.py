@@ -52,7 +52,7 @@ def write(buffer: tf.Tensor, block: tf.Tensor, start: int | tf.Tensor, size: int
     for the gradient of all class weights would be a copy of [K, d] for every chunk. `start` is a multiple of `size`, or
     the block is the last one.
     """
-    if size == buffer.shape[0]:
+    if size is None or size == buffer.shape[0]:
         return block
     # As few and as long rows as both arrays can be seen to have: each is copied by a call of its own.
     longer = math.gcd(buffer.shape[0], size)

@@ -112,11 +112,8 @@ def train_dataset(
         flips = chances < 0.5 if mirror else None
         if as_pixels:
             return {"pixels": _pixels(record["image"], image_size, flips), "label": record["label"]}
-        if augmentations:
-            keys = tf.stack([tf.fill(tf.shape(positions), tf.constant(seed, tf.int64)), positions], axis=1)
-            images = _augmented(record["image"], image_size, flips, keys, augmentations, stored=stored)
-        else:
-            images = _images(record["image"], image_size, flips, stored=stored)
+        keys = tf.stack([tf.fill(tf.shape(positions), tf.constant(seed, tf.int64)), positions], axis=1)
+        images = _images(record["image"], image_size, stored, flips, keys, augmentations)
         return {"image": images, "label": record["label"]}
 
     # Decoding stays outside the epochs, so that it does not pause between them.
@@ -182,7 +179,7 @@ def eval_dataset(
 
     def batch(serialized):
         record = parse_example(serialized)
-        images = _images(record["image"], image_size, stored=stored)
+        images = _images(record["image"], image_size, stored)
         label = record["label"] if numbers is None else tf.gather(numbers, record["label"])
         return {"image": images, "label": label, "key": record["key"], "identity": record["identity"]}
 
@@ -221,13 +218,13 @@ def folder_dataset(
         if os.path.isabs(key) or ".." in key.split("/") or not (root / key).is_file():
             raise ValueError(f"{key!r} does not name an image in {root}.")
 
-    def image(key):
+    def image(data):
         # The decoder would also take GIF and WebP.
-        encoded = ensure_image(tf.io.read_file(tf.strings.join([str(root), "/", key])))
+        encoded = ensure_image(tf.io.read_file(tf.strings.join([str(root), "/", data])))
         return decode_image(encoded, image_size, upright=True)
 
     def batch(keys):
-        return {"image": _each(image, image_size, keys), "key": keys}
+        return {"image": _each(image, image_size, data=keys), "key": keys}
 
     dataset = _decoded(tf.data.Dataset.from_tensor_slices(keys).batch(batch_size), batch)
     return note_origin(dataset, Origin(ImageFolder(root, tuple(keys))))
@@ -262,56 +259,52 @@ def _stored_in_size(records, image_size):
     return common_size(records.shards) == image_size
 
 
-def _images(encoded, image_size, flips=None, *, stored):
-    """Decodes a batch to float32 [B, height, width, 3] in [-1, 1]; flips images where `flips`, bool [B], is True."""
-    if stored:
+def _images(encoded, image_size, stored, flips=None, keys=None, augmentations=()):
+    """Decodes a batch to float32 [B, height, width, 3] in [-1, 1], and flips and augments its images.
+
+    Args:
+      encoded: string [B].
+      image_size: (height, width) in pixels.
+      stored: whether all images have this size.
+      flips: bool [B], which are flipped; None: none.
+      keys: int64 [B, 2], for the augmentations.
+      augmentations: list of `Augmentation`.
+    """
+    if stored and not augmentations:
         # A batch is normalised as a whole, which takes a third of the time.
         return normalize(_pixels(encoded, image_size, flips))
-    return _each(_flipping(_decoder(image_size, stored)), image_size, encoded, flips)
 
+    def image(data, flip=None, key=None):
+        # Where the size is known, no image is asked for it.
+        made = normalize(_pixels_of(data, image_size)) if stored else decode_image(data, image_size)
+        return augment(_flipped(made, flip), key, augmentations)
 
-def _augmented(encoded, image_size, flips, keys, augmentations, *, stored):
-    """Does the same, and augments each image by its key, int64 [B, 2]."""
-    flipping = _flipping(_decoder(image_size, stored))
-
-    def image(data, key, flip=None):
-        return augment(flipping(data, flip), key, augmentations)
-
-    return _each(image, image_size, encoded, keys, flips)
+    return _each(image, image_size, data=encoded, flip=flips, key=keys if augmentations else None)
 
 
 def _pixels(encoded, image_size, flips=None):
-    """Decodes images of this size to uint8 [B, height, width, 3]; flips as `_images` does."""
-    return _each(_flipping(_pixel_decoder(image_size)), image_size, encoded, flips, dtype=tf.uint8)
+    """Decodes a batch of images of this size to uint8 [B, height, width, 3], and flips them as `_images` does."""
+
+    def pixels(data, flip=None):
+        return _flipped(_pixels_of(data, image_size), flip)
+
+    return _each(pixels, image_size, tf.uint8, data=encoded, flip=flips)
 
 
-def _decoder(image_size, stored):
-    """Returns the function from an encoded image to what `decode_image` makes of it."""
-    if not stored:
-        return lambda data: decode_image(data, image_size)
-    # Without asking each image for its size.
-    pixels = _pixel_decoder(image_size)
-    return lambda data: normalize(pixels(data))
+def _pixels_of(data, image_size):
+    return tf.ensure_shape(decode_pixels(data), [*image_size, 3])
 
 
-def _pixel_decoder(image_size):
-    return lambda data: tf.ensure_shape(decode_pixels(data), [*image_size, 3])
+def _flipped(image, flip):
+    return image if flip is None else tf.cond(flip, lambda: mirrored(image), lambda: image)
 
 
-def _flipping(decode):
-    def image(data, flip=None):
-        made = decode(data)
-        return made if flip is None else tf.cond(flip, lambda: mirrored(made), lambda: made)
-
-    return image
-
-
-def _each(function, image_size, *columns, dtype=tf.float32):
-    """Makes the images of a batch, [B, height, width, 3], one after the other; columns [B, ...] may be None."""
+def _each(function, image_size, dtype=tf.float32, **columns):
+    """Makes the images of a batch, [B, height, width, 3], one after the other, from columns [B, ...] or None."""
     # `Dataset.map` over single images would have an overhead per image that is a good part of the time of decoding.
     output = tf.TensorSpec([*image_size, 3], dtype)
-    given = [column for column in columns if column is not None]
-    return tf.map_fn(lambda one: function(*one), given, fn_output_signature=output, parallel_iterations=1)
+    given = {name: column for name, column in columns.items() if column is not None}
+    return tf.map_fn(lambda one: function(**one), given, fn_output_signature=output, parallel_iterations=1)
 
 
 def _decoded(batches, decode, *, deterministic=True):

@@ -20,9 +20,8 @@ from tfface.data.parallel import map_in_threads
 # This number determines the order of the stream, so it must not depend on the number of processors.
 _FILES_AT_ONCE = 16
 _READERS = 8  # Threads that read blocks, which wait for network file systems and object stores.
-_PER_TASK = (
-    4  # Pieces of blocks that a thread reads in turn, as handing over each one would take as long as reading it.
-)
+# Pieces of blocks that a thread reads in turn: to hand over each one would take as long as to read it.
+_PER_TASK = 4
 
 
 @dataclasses.dataclass(frozen=True)
