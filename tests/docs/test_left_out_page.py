@@ -16,7 +16,7 @@ MODULES = (
     *("sources/recordio_source", "sources/records_source", "sources/tfrecord_source", "sources/zip_folders"),
     "../files",
 )
-CONSTANTS = ("BAD_NAME", "NO_IMAGES", "NOT_IN_FOLDER")
+CONSTANTS = ("BAD_NAME", "NO_IMAGES", "NOT_IN_FOLDER", "WRONG_DATA")
 # Functions in them that refuse a whole file or an argument.
 OF_WHOLE = {
     *("_check", "_check_fields", "_check_outputs", "_decompress", "_mtcnn", "_not_utf8", "_split", "convert"),

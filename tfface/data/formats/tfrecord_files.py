@@ -20,7 +20,7 @@ _MAX_BYTES = 1 << 29  # Twice the largest image.
 # Reading a file in large blocks is faster than seeking to the header of every small record.
 _BUFFER = 1 << 20
 _SMALL_BUFFER = 1 << 13  # For a single record.
-_WRONG_DATA = "the data of a record do not match their checksum"
+WRONG_DATA = "the data of a record do not match their checksum"
 
 
 class RestLost(ValueError):
@@ -151,18 +151,20 @@ def read_runs(path: str | os.PathLike, runs: Iterable[tuple[int, Sequence[int]]]
                 data = run[begin + _HEADER.size : end]
                 stated, checksum = run[begin : begin + _HEADER.size], run[end : end + _FOOTER.size]
                 if stated != _header(length) or checksum != _footer(data):
-                    raise ValueError(f"{path}: the record at byte {start + begin}: {_reason(stated, length)}.")
+                    raise ValueError(f"{path}: the record at byte {start + begin}: {_fault(stated, length)}.")
                 yield data
                 begin = end + _FOOTER.size
 
 
-def _reason(header, length):
+def _fault(header, length):
     """Says what is wrong with a record that has this header and should have this length."""
     try:
         found = _read_length(io.BytesIO(header), 0, math.inf)
     except ValueError as error:
         return error
-    return _WRONG_DATA if found == length else f"it has {found} bytes, but the index of its dataset states {length}"
+    if found == length:
+        return WRONG_DATA
+    return f"it has {found} bytes, but the index of its dataset states {length}"
 
 
 def _read_bytes(file, offset, count):
@@ -208,7 +210,7 @@ def _read_length(file, offset, end):
 def _read_data(file, length):
     data, checksum = file.read(length), file.read(_FOOTER.size)
     if checksum != _footer(data):
-        raise ValueError(_WRONG_DATA)
+        raise ValueError(WRONG_DATA)
     return data
 
 
