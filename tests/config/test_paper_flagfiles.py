@@ -130,7 +130,7 @@ def small(settings):
     )
 
 
-HANDFUL = ("arcface/table2_triplet.flags", "broadface/table1.flags", "dsoftmax/table3.flags")
+HANDFUL = ("arcface/table2_triplet.flags", "broadface/table1.flags")
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_no_space_left_is_named_as_such(memory_source, images, tmp_path, monkeyp
     assert visible(tmp_path) == {}
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(300, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_run_again_gives_the_same_bytes(faces, tmp_path, kills):
     (faces / "person_1" / "bad.jpg").write_text("no image")
     command = [
