@@ -119,13 +119,11 @@ def test_what_two_workers_began_goes_on_anywhere(strategy, interrupted, uninterr
     assert (run_dir / "export/1/saved_model.pb").is_file()
 
 
+@pytest.mark.slow  # CI runs the first case beside the notebooks.
 @pytest.mark.parametrize(
     "signum, status, told, resumed_by",
-    [
-        (signal.SIGTERM, 143, [0, 1], 1),
-        pytest.param(signal.SIGINT, 130, [1], 2, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, [0], 3, marks=pytest.mark.slow),
-    ],
+    [(signal.SIGTERM, 143, [0, 1], 1), (signal.SIGINT, 130, [1], 2), (signal.SIGTERM, 143, [0], 3)],
+    ids=["both", "second", "first"],
 )
 def test_workers_save_the_same_step_when_asked_to_end(
     signum, status, told, resumed_by, folder, uninterrupted, tmp_path

@@ -50,7 +50,8 @@ def test_each_face_of_no_class_repels_all_classes():
     np.testing.assert_allclose(np.sum(after - before), np.sum(steps * steps) / 1e-3, rtol=0.05)
 
 
-def test_on_replicas_and_in_a_queue(mirrored):
+@pytest.mark.parametrize("queue_size", [pytest.param(0, marks=pytest.mark.slow), 60])
+def test_on_replicas_and_in_a_queue(queue_size, mirrored):
     def trained(partition, queue_size):
         keras.utils.set_random_seed(1)
         encoder = keras.Sequential([keras.Input((DIM,)), keras.layers.Dense(DIM)])
@@ -60,8 +61,7 @@ def test_on_replicas_and_in_a_queue(mirrored):
         model.fit(X, LABELS, batch_size=12, epochs=4, shuffle=False, verbose=0)
         return [variable.numpy() for variable in model.trainable_variables]
 
-    for queue_size in (0, 60):
-        one = trained(None, queue_size)
-        with mirrored(3).scope():
-            for ours, theirs in zip(trained("replicas", queue_size), one, strict=True):
-                np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    one = trained(None, queue_size)
+    with mirrored(3).scope():
+        for ours, theirs in zip(trained("replicas", queue_size), one, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
