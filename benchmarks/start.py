@@ -31,9 +31,9 @@ def measure():
     """Returns the seconds from the start to the end of rendering, and from there to the first line of the log."""
     with tempfile.TemporaryDirectory() as folder:
         run = pathlib.Path(folder) / "run"
-        command = f"{sys.executable} -m tfface train --flagfile=quickstart.flags --quiet --log_every={_STEPS}"
+        arguments = ["--flagfile=quickstart.flags", "--quiet", f"--log_every={_STEPS}", f"--run_dir={run}"]
         start = time.time()
-        training = subprocess.Popen([*command.split(), f"--run_dir={run}"], stdout=subprocess.DEVNULL)
+        training = subprocess.Popen([sys.executable, "-m", "tfface", "train", *arguments], stdout=subprocess.DEVNULL)
         try:
             log = run / "log.csv"
             # The first line is the header.

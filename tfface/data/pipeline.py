@@ -218,13 +218,13 @@ def folder_dataset(
         if os.path.isabs(key) or ".." in key.split("/") or not (root / key).is_file():
             raise ValueError(f"{key!r} does not name an image in {root}.")
 
-    def image(data):
+    def image(key):
         # The decoder would also take GIF and WebP.
-        encoded = ensure_image(tf.io.read_file(tf.strings.join([str(root), "/", data])))
+        encoded = ensure_image(tf.io.read_file(tf.strings.join([str(root), "/", key])))
         return decode_image(encoded, image_size, upright=True)
 
     def batch(keys):
-        return {"image": _each(image, image_size, data=keys), "key": keys}
+        return {"image": _each(image, image_size, key=keys), "key": keys}
 
     dataset = _decoded(tf.data.Dataset.from_tensor_slices(keys).batch(batch_size), batch)
     return note_origin(dataset, Origin(ImageFolder(root, tuple(keys))))
