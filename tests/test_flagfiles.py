@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 
 from tfface import flagfiles
-from tfface.config import train_config
+from tfface.config import train_flags
 
 PROGRAM = """
 from absl import flags
@@ -125,21 +125,21 @@ def test_a_program_takes_the_flags_of_its_file(tmp_path):
 def test_the_flags_of_a_run_include_nothing(tmp_path, line):
     path = tmp_path / "flags.txt"
     path.write_text("--run_dir=r\n--train_data=t\n--epochs=3\n")
-    assert train_config.read_flagfile(path).epochs == 3
+    assert train_flags.read_flagfile(path).epochs == 3
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ValueError, match=r"flags\.txt: expected a setting of a run.* got '"):
-        train_config.read_flagfile(path)
+        train_flags.read_flagfile(path)
 
 
 def test_the_flags_of_a_run_are_a_regular_file_of_bounded_size(tmp_path):
     path = tmp_path / "flags.txt"
     path.write_text("--run_dir=r\n--train_data=t\n" + "#" * (1 << 20))
     with pytest.raises(ValueError, match=r"flags\.txt: expected at most 1 MB"):
-        train_config.read_flagfile(path)
+        train_flags.read_flagfile(path)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ValueError, match=r"flags\.txt: not a regular file"):
-        train_config.read_flagfile(path)
+        train_flags.read_flagfile(path)
 
 
 def test_a_flagfile_that_names_none_is_named(tmp_path):

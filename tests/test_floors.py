@@ -192,7 +192,7 @@ def run_without_tensorflow(code):
 
 def test_what_needs_no_tensorflow_works_without(found):
     needed = [m for m in found if m.startswith(("tfface.evaluation", "tfface.data.formats", "tfface.data.protocols"))]
-    needed += ["tfface.serving.rest", "tfface.serving.client", "tfface.config.train_config"]
+    needed += ["tfface.serving.rest", "tfface.serving.client", "tfface.config.train_flags"]
     needed += [f"tfface.data.sources.{name}" for name in ("folders", "zip_folders", "image_lists", "recordio_source")]
     assert len(needed) > 40
     code = f"""

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from programs import curve, start, wait_until
 
-from tfface.config import train_config
+from tfface.config import train_flags
 from tfface.jobs.embedding import embed_images
 from tfface.jobs.run_folder import owned_run_folder
 from tfface.jobs.training import train
@@ -188,7 +188,7 @@ def test_a_run_folder_has_one_training(run, folder, tmp_path):
     assert second.returncode == 1
     assert re.search(in_use, second.stderr)
     assert "Traceback" not in second.stderr
-    settings = train_config.read_flagfile(uninterrupted / "flags.txt")
+    settings = train_flags.read_flagfile(uninterrupted / "flags.txt")
     for more in ({}, {"resume": True}, {"overwrite": True}):
         settings = dataclasses.replace(settings, run_dir=str(tmp_path / "run"), **more)
         with pytest.raises(ValueError, match=in_use), owned_run_folder(settings):
@@ -345,7 +345,7 @@ def test_bad_flags_end_in_one_sentence(run, folder, arguments, message):
 )
 def test_bad_settings_are_refused(run, tmp_path, undetermined, changes, message):
     run_dir, _ = run
-    settings = train_config.read_flagfile(run_dir / "flags.txt")
+    settings = train_flags.read_flagfile(run_dir / "flags.txt")
     places = {"run_dir": str(tmp_path / "new"), "train_data": f"{run_dir}/records/train", "heldout_data": ""}
     if "resume" in changes:
         places, changes = {}, {**changes, "run_dir": str(run_dir)}
@@ -391,7 +391,7 @@ def test_records_with_more_labels_than_their_description_are_named(run, folder, 
     description.update(identities=10, label_map=description["label_map"][:10])
     (folder / "damaged/dataset.json").write_text(json.dumps(description))
     settings = dataclasses.replace(
-        train_config.read_flagfile(run_dir / "flags.txt"),
+        train_flags.read_flagfile(run_dir / "flags.txt"),
         run_dir=str(folder / "outside"),
         train_data=str(folder / "damaged"),
         heldout_data="",
@@ -409,7 +409,7 @@ def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_pat
         content[len(content) // 2] ^= 1
         shard.write_bytes(content)
     settings = dataclasses.replace(
-        train_config.read_flagfile(run_dir / "flags.txt"),
+        train_flags.read_flagfile(run_dir / "flags.txt"),
         run_dir=str(tmp_path / "run"),
         epochs=0.2,
         warmup_epochs=0,

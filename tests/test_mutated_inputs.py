@@ -120,7 +120,7 @@ def expand(path):
 
 def formats():
     from tfface import npz_files
-    from tfface.config import train_config
+    from tfface.config import train_flags
     from tfface.data import DatasetInfo, read_landmarks
     from tfface.evaluation.metrics import groups
     from tfface.evaluation.protocols.resume import Checkpoint
@@ -138,7 +138,7 @@ def formats():
                 "results.json": comparison.read_run,
             },
         ),
-        "flagfiles": (flagfiles_of, {"flags.txt": train_config.read_flagfile, "a.flags": expand, "b.flags": expand}),
+        "flagfiles": (flagfiles_of, {"flags.txt": train_flags.read_flagfile, "a.flags": expand, "b.flags": expand}),
         "arrays": (
             arrays,
             {

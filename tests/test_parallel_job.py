@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from programs import curve, finish, free_ports, start, start_workers, wait_until
 
-from tfface.config import train_config
+from tfface.config import train_flags
 from tfface.jobs.training import train as train_in_this_process
 
 STEPS, SAVED = 12, 6
@@ -299,6 +299,6 @@ def test_bad_settings_are_refused(changes, message, uninterrupted, tmp_path, mon
     # Once on, it stays on, and other tests of this process draw random numbers without a seed.
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    settings = train_config.read_flagfile(uninterrupted / "flags.txt")
+    settings = train_flags.read_flagfile(uninterrupted / "flags.txt")
     with pytest.raises(ValueError, match=message):
         train_in_this_process(dataclasses.replace(settings, run_dir=str(tmp_path / "bad"), **changes))

@@ -9,7 +9,7 @@ import pytest
 
 from tfface import __version__
 from tfface.cli import main
-from tfface.config import train_config
+from tfface.config import train_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The words after `tfface` that start each program, and those that the launchers give.
@@ -100,7 +100,7 @@ def test_settings_of_a_training_are_listed_by_topic():
     sections = {part.partition(":\n")[0]: flags_of(part) for part in text.split("\n\n") if flags_of(part)}
     # Every program has --quiet; it is not a setting.
     assert {title: sorted(names) for title, names in sections.items()} == {
-        **{title: sorted(names) for title, names in train_config.topics().items()},
+        **{title: sorted(names) for title, names in train_flags.topics().items()},
         "flags": ["quiet"],
     }
     assert len(sections) > 5 and "epochs" in sections["optimisation"] and "replicas" in sections["devices and machines"]

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tfface
 from tfface import heads
 from tfface.config.build import build_encoder, build_optimizer, load_encoder
-from tfface.config.train_config import FLAGFILE, TrainConfig, write_flagfile
+from tfface.config.train_config import TrainConfig
+from tfface.config.train_flags import FLAGFILE, write_flagfile
 from tfface.optimizers.kinds import weights_of_kinds
 from tfface.training.checkpoints.saving import Checkpoints
 from tfface.training.checkpoints.warm_start import warm_start

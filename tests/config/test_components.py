@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from tfface.config import components, train_config
+from tfface.config import components, train_flags
 from tfface.config.build import build_encoder, build_head, build_schedule, completed
 
 OTHERS = ("augmentation", "initializer", "protocol", "figure", "pooling")  # Not flags of a training by these names.
@@ -20,9 +20,9 @@ VALUES = {"rate": 0.5, "units": [1, 1, 1, 1], "width": 16, "depth": 1, "epochs":
 
 def parsed(*arguments):
     values = flags.FlagValues()
-    train_config.define_flags(values)
+    train_flags.define_flags(values)
     values(["train", "--run_dir=r", "--train_data=t", *arguments])
-    return train_config.from_flags(values)
+    return train_flags.from_flags(values)
 
 
 def required(kind, name):

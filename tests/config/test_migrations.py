@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfface.config import migrations, train_config
+from tfface.config import migrations, train_config, train_flags
 
 
 def write(path, *lines):
@@ -12,9 +12,9 @@ def write(path, *lines):
 
 def test_format_is_written_and_read(tmp_path):
     settings = train_config.TrainConfig(run_dir="r", train_data="t")
-    train_config.write_flagfile(settings, tmp_path / "flags.txt")
+    train_flags.write_flagfile(settings, tmp_path / "flags.txt")
     assert (tmp_path / "flags.txt").read_text().startswith(f"# tfface run, format {migrations.FORMAT}\n--run_dir=r\n")
-    assert train_config.read_flagfile(tmp_path / "flags.txt") == settings
+    assert train_flags.read_flagfile(tmp_path / "flags.txt") == settings
 
 
 def test_each_migration_is_applied_once_and_in_order(tmp_path, monkeypatch):
@@ -34,13 +34,13 @@ def test_each_migration_is_applied_once_and_in_order(tmp_path, monkeypatch):
         "# tfface run, format 3": "--batch_size=4000",
     }.items():
         path = write(tmp_path / "flags.txt", header, "--run_dir=r", "", "--train_data=t", flag)
-        assert train_config.read_flagfile(path).batch_size == 4000
+        assert train_flags.read_flagfile(path).batch_size == 4000
 
 
 def test_later_formats_are_refused(tmp_path):
     path = write(tmp_path / "flags.txt", "# tfface run, format 1000", "--run_dir=r", "--train_data=t", "--new=1")
     with pytest.raises(ValueError, match="flags.txt: a run of format 1000, of a later release .* up to 3"):
-        train_config.read_flagfile(path)
+        train_flags.read_flagfile(path)
 
 
 OLD = [
@@ -63,7 +63,7 @@ OLD = [
 
 @pytest.mark.parametrize("header", ["", "# tfface run, format 1"])
 def test_arguments_of_components_become_calls(header, tmp_path):
-    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", header, "--run_dir=r", "--train_data=t", *OLD))
+    settings = train_flags.read_flagfile(write(tmp_path / "flags.txt", header, "--run_dir=r", "--train_data=t", *OLD))
     assert settings == train_config.TrainConfig(
         run_dir="r",
         train_data="t",
@@ -78,7 +78,7 @@ def test_arguments_of_components_become_calls(header, tmp_path):
 
 def test_defaults_of_the_earlier_release_hold(tmp_path):
     lines = "# tfface run, format 1", "--run_dir=r", "--train_data=t", "--head=CosFace", "--broadface_queue=0"
-    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", *lines))
+    settings = train_flags.read_flagfile(write(tmp_path / "flags.txt", *lines))
     assert settings.optimizer == "SGD(momentum=0.9, decay_form='decoupled')"
     assert (settings.backbone, settings.head, settings.schedule) == ("MobileFaceNet", "CosFace", "Cosine")
 
@@ -86,11 +86,11 @@ def test_defaults_of_the_earlier_release_hold(tmp_path):
 @pytest.mark.parametrize("header", ["", "# tfface run, format 1", "# tfface run, format 2"])
 def test_a_run_keeps_the_shuffle_buffer_that_it_began_with(header, tmp_path):
     lines = "--run_dir=r", "--train_data=t", "--shuffle_buffer=500"
-    settings = train_config.read_flagfile(write(tmp_path / "flags.txt", header, *lines))
+    settings = train_flags.read_flagfile(write(tmp_path / "flags.txt", header, *lines))
     assert settings == train_config.TrainConfig(run_dir="r", train_data="t", shuffle="Buffer(size=500)")
 
 
 def test_flags_that_cannot_be_brought_forward_are_named(tmp_path):
     path = write(tmp_path / "flags.txt", "# tfface run, format 1", "--run_dir=r", "--train_data=t", "--scale=much")
     with pytest.raises(ValueError, match="flags.txt: a flag of an earlier release cannot be read: .*much"):
-        train_config.read_flagfile(path)
+        train_flags.read_flagfile(path)

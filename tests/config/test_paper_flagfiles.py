@@ -15,7 +15,7 @@ from absl import flags
 
 import tfface
 from tfface import flagfiles
-from tfface.config import components, specs, train_config
+from tfface.config import components, specs, train_config, train_flags
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.jobs.reproduction.experiments import comment, read_experiments
 
@@ -50,9 +50,9 @@ def commands(name, program="train"):
 @functools.cache
 def parsed(*arguments):
     values = flags.FlagValues()
-    train_config.define_flags(values)
+    train_flags.define_flags(values)
     assert values(flagfiles.expand(["train", *arguments]))[1:] == []
-    return train_config.from_flags(values)
+    return train_flags.from_flags(values)
 
 
 TRAININGS = {tuple(command): name for name in FILES for command in commands(name)}

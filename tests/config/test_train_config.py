@@ -3,7 +3,7 @@
 import pytest
 from absl import flags
 
-from tfface.config import migrations, train_config
+from tfface.config import migrations, train_flags
 from tfface.config.train_config import TrainConfig
 
 
@@ -20,20 +20,20 @@ def test_flagfile_round_trip(tmp_path):
         schedule="Steps(epochs=[1.5, 3])",
         heldout_data="h",
     )
-    train_config.write_flagfile(before, tmp_path / "flags.txt")
-    assert train_config.read_flagfile(tmp_path / "flags.txt") == before
+    train_flags.write_flagfile(before, tmp_path / "flags.txt")
+    assert train_flags.read_flagfile(tmp_path / "flags.txt") == before
 
 
 def test_flags_have_the_defaults_of_the_dataclass():
     values = flags.FlagValues()
-    train_config.define_flags(values)
+    train_flags.define_flags(values)
     values(["train", "--run_dir=runs/x", "--train_data=synthetic"])
-    assert train_config.from_flags(values) == settings()
+    assert train_flags.from_flags(values) == settings()
 
 
 def test_flags_of_earlier_releases_name_their_successor():
     values = flags.FlagValues()
-    train_config.define_flags(values)
+    train_flags.define_flags(values)
     for name in migrations.REPLACED:
         with pytest.raises(flags.IllegalFlagValueError, match=f"--{name} is replaced by .*--[a-z]+=[A-Z]"):
             values(["train", f"--{name}=1"])
@@ -58,7 +58,7 @@ def test_senseless_settings_are_refused(changes, message):
 
 def test_bad_flagfiles_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="nowhere.txt: no such flagfile"):
-        train_config.read_flagfile(tmp_path / "nowhere.txt")
+        train_flags.read_flagfile(tmp_path / "nowhere.txt")
     (tmp_path / "flags.txt").write_text("--run_dir=r\n--train_data=t\n--no_such_flag=1\n")
     with pytest.raises(ValueError, match="flags.txt: .*no_such_flag"):
-        train_config.read_flagfile(tmp_path / "flags.txt")
+        train_flags.read_flagfile(tmp_path / "flags.txt")

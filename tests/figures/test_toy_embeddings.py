@@ -6,7 +6,7 @@ import pytest
 
 import tfface
 from tfface import export, heads
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.figures import ToyEmbeddings
 from tfface.figures.toy_embeddings import decision_boundaries
 from tfface.training.checkpoints.saving import Checkpoints
@@ -87,7 +87,7 @@ def run(tmp_path_factory):
     settings = train_config.TrainConfig(
         run_dir=str(folder), train_data="records", head="SphereFace2(margin=0.2)", embedding_dim=2
     )
-    train_config.write_flagfile(settings, folder / train_config.FLAGFILE)
+    train_flags.write_flagfile(settings, folder / train_flags.FLAGFILE)
     write_identities(folder, ["a", "b", "c"])
     encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model = tfface.FaceModel(encoder, heads.SphereFace2(3, margin=0.2))

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tfface import data, export, jobs, training
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.evaluation.reports import comparison
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -84,7 +84,7 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
     # One device continues a checkpoint of several replicas.
     resumed = golden / "resumed" / run
     shutil.copytree(f"runs/{run}", resumed)
-    settings = train_config.read_flagfile(resumed / "flags.txt")
+    settings = train_flags.read_flagfile(resumed / "flags.txt")
     settings = dataclasses.replace(settings, run_dir=str(resumed), resume=True, strategy="none", replicas=0)
     assert curve(resumed / "log.csv")[0] == list(range(1, 10))
     jobs.train(settings)
@@ -99,7 +99,7 @@ def test_interrupted_run_ends_as_the_uninterrupted_one(run, golden, no_export):
 
 def test_a_run_keeps_the_shuffle_that_it_began_with(golden, no_export):
     resumed = shutil.copytree("runs/plain", golden / "resumed" / "other_shuffle")
-    settings = train_config.read_flagfile(resumed / "flags.txt")
+    settings = train_flags.read_flagfile(resumed / "flags.txt")
     assert settings.shuffle == "Buffer(size=10000)"
     settings = dataclasses.replace(settings, run_dir=str(resumed), resume=True, shuffle="Blocks")
     now = r"--shuffle \(was 'Buffer\(size=10000\)', now 'Blocks\(size=64\)'\)"

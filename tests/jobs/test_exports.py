@@ -9,7 +9,7 @@ import pytest
 
 import tfface
 from tfface import config, data, evaluation, export, jobs
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.config.build import build_encoder, build_head
 from tfface.data.synthetic.rendering import write_folder
 from tfface.jobs import exports, provenance
@@ -36,7 +36,7 @@ def run_dir(tmp_path_factory):
     model.compile(optimizer="sgd")
     model.optimizer.build(model.trainable_variables)
     Checkpoints(root / "run" / "checkpoints", model).save(7)
-    train_config.write_flagfile(settings, root / "run" / train_config.FLAGFILE)
+    train_flags.write_flagfile(settings, root / "run" / train_flags.FLAGFILE)
     write_identities(root / "run", data.DatasetInfo.load(root / "records").label_map)
     jobs.verify_model(root / "run", root / "records", max_pairs=200, output=root / "run")
     return root / "run"

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.data.dataset_content import DatasetContent
 from tfface.data.records import DatasetInfo, Shard
 from tfface.jobs.run_folder import owned_run_folder, write_run
@@ -133,6 +133,6 @@ def test_overwriting_removes_the_old_run(settings, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir()
     with owned_run_folder(dataclasses.replace(settings, overwrite=True)):
         assert not (tmp_path / "run" / "checkpoints").exists()
-        assert not (tmp_path / "run" / train_config.FLAGFILE).exists()
+        assert not (tmp_path / "run" / train_flags.FLAGFILE).exists()
         with pytest.raises(ValueError, match="run"), owned_run_folder(settings):
             pass

@@ -9,7 +9,7 @@ It takes the flags of `tfface train`. Nothing of the size of the classes is made
 from absl import flags
 
 from tfface.cli import help, program
-from tfface.config import migrations, train_config
+from tfface.config import migrations, train_flags
 
 _CLASSES = flags.DEFINE_integer(
     "classes", None, "Identities. Default: those of the training data.", lower_bound=2, upper_bound=10**12
@@ -19,8 +19,8 @@ _MEMORY = flags.DEFINE_string(
     "memory", None, "Memory of the device of a replica, such as 80G. Default: that of this machine, if it has no GPU."
 )
 _STEP_SECONDS = flags.DEFINE_float("step_seconds", 1.0, "Seconds per step that reads must keep up with.", 1e-6)
-train_config.define_flags()
-for title, names in train_config.topics().items():
+train_flags.define_flags()
+for title, names in train_flags.topics().items():
     help.topic(title, names)
 help.hide(migrations.REPLACED)
 
@@ -32,7 +32,7 @@ def main() -> None:
     limit = None if _MEMORY.value is None else inputs.parse_bytes(_MEMORY.value)
     given = flags.FLAGS
     stated = {"run_dir": given.run_dir or "unused", "train_data": given.train_data or "unused"}
-    settings = train_config.from_flags(given, **stated)
+    settings = train_flags.from_flags(given, **stated)
     data = inputs.training_data(settings, given.train_data, _CLASSES.value, _IMAGES.value)
     replicas = inputs.replicas(settings)
     found = plan_training(settings, data.classes, replicas, data.images, data.record_bytes)

@@ -6,10 +6,10 @@ tfface train --flagfile=quickstart.flags
 from absl import flags
 
 from tfface.cli import help, program
-from tfface.config import migrations, train_config
+from tfface.config import migrations, train_flags
 
-train_config.define_flags()
-for title, names in train_config.topics().items():
+train_flags.define_flags()
+for title, names in train_flags.topics().items():
     help.topic(title, names)
 help.hide(migrations.REPLACED)
 
@@ -17,7 +17,7 @@ help.hide(migrations.REPLACED)
 def main() -> None:
     from tfface import evaluation, jobs
 
-    settings = train_config.from_flags(flags.FLAGS)
+    settings = train_flags.from_flags(flags.FLAGS)
     result = jobs.train(settings)
     print()
     if result.after:

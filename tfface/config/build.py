@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import keras
 
 from tfface import backbones, heads
-from tfface.config import components, train_config
+from tfface.config import components, train_config, train_flags
 from tfface.distribute import collectives
 from tfface.export.embedding.embedder import encoder_image_size
 from tfface.export.formats import FILES
@@ -191,11 +191,11 @@ def load_encoder(path: str | os.PathLike) -> keras.Model:
         except ValueError as error:
             raise ValueError(f"{path} holds another network: {error}") from None
         return encoder
-    if not (path / train_config.FLAGFILE).is_file():
+    if not (path / train_flags.FLAGFILE).is_file():
         raise ValueError(
-            f"{path}: neither a run folder (it has no {train_config.FLAGFILE}) nor a .keras file.{_hint(path)}"
+            f"{path}: neither a run folder (it has no {train_flags.FLAGFILE}) nor a .keras file.{_hint(path)}"
         )
-    encoder = build_encoder(train_config.read_flagfile(path / train_config.FLAGFILE), precision="float32")
+    encoder = build_encoder(train_flags.read_flagfile(path / train_flags.FLAGFILE), precision="float32")
     restore_encoder(encoder, path / "checkpoints")
     return encoder
 
@@ -208,7 +208,7 @@ def load_head(run_dir: str | os.PathLike) -> keras.layers.Layer:
       OSError: its settings cannot be read.
     """
     run_dir = pathlib.Path(run_dir)
-    settings = dataclasses.replace(train_config.read_flagfile(run_dir / train_config.FLAGFILE), partition="none")
+    settings = dataclasses.replace(train_flags.read_flagfile(run_dir / train_flags.FLAGFILE), partition="none")
     head = build_head(settings, len(read_identities(run_dir)))
     head.build((None, settings.embedding_dim))
     restore_head(head, run_dir / "checkpoints")

@@ -10,7 +10,7 @@ import keras
 
 import tfface
 from tfface import data
-from tfface.config import train_config
+from tfface.config import train_flags
 from tfface.config.build import build_head
 from tfface.evaluation.metrics.verification import allowed_impostors
 from tfface.evaluation.reports.tables import read_results
@@ -69,7 +69,7 @@ def model_card(
     if not 0 < far <= 1:
         raise ValueError(f"a FAR must be in (0, 1], got {far}.")
     model = pathlib.Path(model)
-    known = _of_run(model) if (model / train_config.FLAGFILE).is_file() else _of_keras_file(model)
+    known = _of_run(model) if (model / train_flags.FLAGFILE).is_file() else _of_keras_file(model)
     sha256 = provenance.model_sha256(model)
     verification, curves, missing = _verification(model, sha256, results)
     threshold, reason = (None, missing) if missing else _threshold(verification, curves, flip, far, protocol)
@@ -92,14 +92,14 @@ def model_card(
 
 
 def _of_run(run_dir):
-    settings = train_config.read_flagfile(run_dir / train_config.FLAGFILE)
+    settings = train_flags.read_flagfile(run_dir / train_flags.FLAGFILE)
     identities = read_identities(run_dir)
     return {
         "data": _training_data(settings, run_dir, identities),
         "backbone": settings.backbone,
         "head": _plain(keras.saving.serialize_keras_object(build_head(settings, len(identities)))),
         "steps": checkpoint_step(latest_checkpoint(run_dir / "checkpoints")),
-        "flags": (run_dir / train_config.FLAGFILE).read_text(encoding="utf-8"),
+        "flags": (run_dir / train_flags.FLAGFILE).read_text(encoding="utf-8"),
     }
 
 

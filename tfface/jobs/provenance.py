@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfface
 from tfface import data, files
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.data.dataset_content import content_sha256
 from tfface.jobs.image_folders import is_image_folder
 from tfface.training.checkpoints.saving import latest_checkpoint
@@ -89,7 +89,7 @@ def model_sha256(model: str | os.PathLike) -> str:
     """Hashes a SavedModel folder, a file, or the settings and the newest checkpoint of a run folder."""
     model = pathlib.Path(model)
     checkpoint = latest_checkpoint(model / "checkpoints")
-    return sha256(model) if checkpoint is None else sha256(model / train_config.FLAGFILE, checkpoint)
+    return sha256(model) if checkpoint is None else sha256(model / train_flags.FLAGFILE, checkpoint)
 
 
 def images_sha256(images: str | os.PathLike) -> str:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from tfface import files, json_files, ownership
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.config.build import completed
 from tfface.config.train_config import TrainConfig
 from tfface.data.dataset_content import DatasetContent
@@ -31,7 +31,7 @@ def owned_run_folder(settings: TrainConfig) -> Iterator[None]:
     """
     run_dir = pathlib.Path(settings.run_dir)
     with ownership.owned(run_dir, steal=settings.steal_lock, remedy="--steal_lock takes it over"):
-        flagfile = run_dir / train_config.FLAGFILE
+        flagfile = run_dir / train_flags.FLAGFILE
         if settings.overwrite and not settings.resume and flagfile.is_file():
             _empty(run_dir)
         if flagfile.is_file():
@@ -52,7 +52,7 @@ def write_run(settings: TrainConfig, content: DatasetContent) -> None:
     run_dir = pathlib.Path(settings.run_dir)
     write_identities(run_dir, content.identities)
     files.write_atomically(run_dir / _CONTENT, json.dumps({"shards": content.shards}).encode())
-    train_config.write_flagfile(settings, run_dir / train_config.FLAGFILE)
+    train_flags.write_flagfile(settings, run_dir / train_flags.FLAGFILE)
 
 
 def _empty(run_dir):
@@ -63,7 +63,7 @@ def _empty(run_dir):
 
 def _check_settings(settings, flagfile):
     """Raises ValueError if a setting differs from that of the run and is not free to."""
-    old, settings = completed(train_config.read_flagfile(flagfile)), completed(settings)
+    old, settings = completed(train_flags.read_flagfile(flagfile)), completed(settings)
     free = train_config.marked("free")
     changed = [
         f"--{field.name} (was {getattr(old, field.name)!r}, now {getattr(settings, field.name)!r})"

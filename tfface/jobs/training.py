@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfface import data, evaluation, interrupts, progress
-from tfface.config import components, train_config
+from tfface.config import components, train_config, train_flags
 from tfface.config.build import build_encoder, build_head, build_optimizer, build_schedule, completed
 from tfface.data.dataset_content import DatasetContent
 from tfface.distribute import collectives
@@ -159,7 +159,7 @@ def _train(settings, strategy):
     if before:
         report = run_dir / "report.html"
         context = {
-            "command": f"tfface train --flagfile={run_dir / train_config.FLAGFILE}",
+            "command": f"tfface train --flagfile={run_dir / train_flags.FLAGFILE}",
             **provenance.provenance(run_dir, heldout_data, verified.lists),
             "checkpoint": checkpoints.latest,
             "pairs": verified.described,

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfface import data, files, progress
-from tfface.config import components, train_config
+from tfface.config import components, train_flags
 from tfface.config.train_config import TrainConfig
 from tfface.data.synthetic import rendering
 from tfface.distribute import collectives
@@ -89,7 +89,7 @@ def batch_maker(
 
 def _render(settings, run_dir, records):
     # Without the settings of a run, records are those of an attempt that failed, perhaps with other settings.
-    if (run_dir / train_config.FLAGFILE).is_file():
+    if (run_dir / train_flags.FLAGFILE).is_file():
         return
     identities, images = settings.synthetic_identities + settings.synthetic_heldout, settings.synthetic_images
     with files.temporary_folder(beside=run_dir / "faces") as temporary:

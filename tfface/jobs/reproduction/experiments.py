@@ -7,7 +7,7 @@ import shlex
 from absl import flags
 
 from tfface import flagfiles
-from tfface.config import migrations, train_config
+from tfface.config import migrations, train_config, train_flags
 
 _ROWS = re.compile(r"^#   ROW.* FLAGS\n((?:#   .+\n)+)", re.MULTILINE)
 _PROTOCOLS = re.compile(r"--flagfile=(protocols/\w+\.flags)")
@@ -79,14 +79,14 @@ def settings_of(arguments: list[str]) -> train_config.TrainConfig:
       ValueError: a flag is unknown or has a bad value.
     """
     values = flags.FlagValues()
-    train_config.define_flags(values)
+    train_flags.define_flags(values)
     try:
         rest = values(flagfiles.expand(["train", *arguments], migrations.upgrade))[1:]
     except flags.Error as error:
         raise ValueError(f"{error}.") from None
     if rest:
         raise ValueError(f"expected flags of tfface train, such as --micro_batches=2; got {rest[0]!r}.")
-    return train_config.from_flags(values)
+    return train_flags.from_flags(values)
 
 
 def comment(flagfile: str) -> str:

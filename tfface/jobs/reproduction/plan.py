@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from tfface import flagfiles
-from tfface.config import train_config
+from tfface.config import train_config, train_flags
 from tfface.jobs.reproduction import small
 from tfface.jobs.reproduction.experiments import Experiment, settings_of
 from tfface.jobs.reproduction.tables import Table, evaluations
@@ -84,7 +84,7 @@ class Run:
 
     def commands(self) -> list[list[str]]:
         """Returns the commands that are left to run, each as arguments of `tfface`."""
-        resume = ["--resume"] if (self.folder / train_config.FLAGFILE).is_file() else []
+        resume = ["--resume"] if (self.folder / train_flags.FLAGFILE).is_file() else []
         left = [] if self.trained else [[*self.train, *resume]]
         return left + [[*arguments] for folder, arguments in self.evaluate.items() if not _evaluated(folder)]
 
