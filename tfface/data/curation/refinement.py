@@ -13,12 +13,11 @@ import numpy as np
 
 from tfface.data.curation import score_ratio
 from tfface.data.curation.identity_cores import Spaces, cosines, find_cores, halves, unit
+from tfface.data.curation.image_cases import MASKED, fit_cases
 from tfface.evaluation.exact.similarity import same_label_pairs
 
 _NEAREST = 4  # Other identities that an image or identity is compared with in detail; the rest only count as impostors.
 _AT_ONCE = 1 << 22  # Scores in memory.
-_MOST_STEPS, _STEADY = 200, 1e-4  # Of expectation maximisation: steps, and change of a probability at its end.
-_MASKED = -2.0  # Below every cosine.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _judge(spaces, first, second, min_images, seed, progress):
     with_second[chosen] = _own_scores(spaces, second_sums, second, chosen)
     groups = _joined(count, pairs[same >= 0.5])
     impostor, scores, nearest = _scan(spaces, sums, groups, progress)
-    shares, ratio, probabilities = _expectation(own, with_second, scores, impostor, count)
+    shares, ratio, probabilities = fit_cases(own, with_second, scores, impostor, count)
     best = np.argmax(probabilities["others"], axis=1)
     rows = np.arange(len(labels))
     return Refinement(
@@ -178,7 +177,7 @@ def _scan(spaces, sums, groups, progress):
     """
     keep = min(_NEAREST, spaces.count)
     counts = np.zeros(score_ratio.BINS)
-    best = np.full([len(spaces.labels), keep], _MASKED)
+    best = np.full([len(spaces.labels), keep], MASKED)
     nearest = np.zeros([len(spaces.labels), keep], np.int64)
     step = max(1, _AT_ONCE // spaces.count)
     blocks = [
@@ -201,7 +200,7 @@ def _same_pairs(spaces, sums, genuine_scores, progress):
     """
     count, keep = spaces.count, min(_NEAREST, spaces.count)
     impostor, identities = np.zeros(score_ratio.BINS), np.arange(spaces.count)
-    best, nearest = np.full([count, keep], _MASKED), np.zeros([count, keep], np.int64)
+    best, nearest = np.full([count, keep], MASKED), np.zeros([count, keep], np.int64)
     centres = [unit(one) for one in sums]
     for start in progress(range(0, count, step := max(1, _AT_ONCE // count))):
         rows = identities[start : start + step]
@@ -213,7 +212,7 @@ def _same_pairs(spaces, sums, genuine_scores, progress):
         _keep_highest(scores, rows, identities, rows, impostor, best, nearest)
     impostor /= 2  # Every pair was met from both sides.
     left, right = np.repeat(identities, keep), nearest.ravel()
-    met = best.ravel() > _MASKED
+    met = best.ravel() > MASKED
     one, other = np.minimum(left, right)[met], np.maximum(left, right)[met]
     pairs, where = np.unique(np.stack([one, other], 1), axis=0, return_index=True)
     bins = score_ratio.bins_of(best.ravel()[met][where])
@@ -226,14 +225,14 @@ def _same_pairs(spaces, sums, genuine_scores, progress):
 
 def _nearest_of_seconds(spaces, sums, second_sums, seconds):
     """Returns the highest cosine of each second centre to the centres of other identities, float64 [K]."""
-    highest = np.full(spaces.count, _MASKED)
+    highest = np.full(spaces.count, MASKED)
     for model, centres in enumerate(sums):
         rows = np.flatnonzero(seconds & (spaces.fold == model))
         step = max(1, _AT_ONCE // spaces.count)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
             scores = unit(second_sums[model][some]) @ unit(centres).T
-            scores[np.arange(len(some)), some] = _MASKED
+            scores[np.arange(len(some)), some] = MASKED
             highest[some] = scores.max(1)
     return highest
 
@@ -241,73 +240,12 @@ def _nearest_of_seconds(spaces, sums, second_sums, seconds):
 def _keep_highest(scores, query_groups, groups, rows, counts, best, nearest):
     """Counts the scores of queries with other groups, and keeps the highest of each query."""
     masked = same_label_pairs(query_groups, groups)
-    scores[masked] = _MASKED
+    scores[masked] = MASKED
     counts += score_ratio.histogram(scores)
     counts[0] -= len(masked[0])
     keep = best.shape[1]
     columns = np.argpartition(scores, -keep, axis=1)[:, -keep:]
     best[rows], nearest[rows] = np.take_along_axis(scores, columns, 1), columns
-
-
-def _expectation(own, second, others, impostor, count):
-    """Fits the shares of the four cases and the two densities of scores, by expectation maximisation.
-
-    Args:
-      own, second: float [N], scores with the centres of the label; NaN: there is none.
-      others: float [N, M], the highest scores with others.
-      impostor: float [BINS], histogram of all scores with others.
-      count: K.
-
-    Returns:
-      (shares, likelihood ratio, probabilities of every image).
-    """
-    known, doubled, met = np.isfinite(own), np.isfinite(second), others > _MASKED
-    if not known.any():
-        raise ValueError("no identity has two images that agree: nothing tells which scores are genuine.")
-    bins = [score_ratio.bins_of(np.nan_to_num(scores)) for scores in (own, second, others)]
-    seen = score_ratio.histogram(own[known])
-    genuine = score_ratio.without_impostors(seen, impostor)
-    if not genuine.sum():
-        raise ValueError(
-            "images resemble their own identity no more than others: the embeddings do not tell people apart, or "
-            "belong to other images."
-        )
-    right = genuine.sum() / seen.sum()
-    shares = {"own": right, "second": 0.5, "other": (1 - right) / 2, "nobody": (1 - right) / 2}
-    impostors = impostor
-    probability: dict[str, np.ndarray] = {"own": np.zeros(len(own))}
-    for _ in range(_MOST_STEPS):
-        ratio = score_ratio.likelihood_ratio(genuine, impostors)
-        weights = {
-            # Without another image of the label, its score is no evidence.
-            "own": shares["own"] * np.where(known, ratio[bins[0]], 1),
-            "second": shares["second"] * np.where(doubled, ratio[bins[1]], 0),
-            "others": shares["other"] / max(count - 1, 1) * np.where(met, ratio[bins[2]], 0),
-            "nobody": np.full(len(own), shares["nobody"]),
-        }
-        total = weights["own"] + weights["second"] + weights["others"].sum(1) + weights["nobody"]
-        before = probability["own"]
-        probability = {name: (weight.T / total).T for name, weight in weights.items()}
-        # An image is nobody's if neither another identity nor a genuine score explains it.
-        elsewhere = probability["others"].sum(1) + probability["second"]
-        seen = np.bincount(bins[0][known], 1 - elsewhere[known], score_ratio.BINS)
-        genuine = score_ratio.without_impostors(seen, impostor)
-        # One image more of each kind, so that what was not seen stays possible.
-        sums = {
-            "own": genuine.sum() + 1,
-            "other": probability["others"].sum() + 1,
-            "nobody": seen.sum() - genuine.sum() + 1,
-        }
-        shares = {name: value / sum(sums.values()) for name, value in sums.items()}
-        shares["second"] = (probability["second"].sum() + 1) / (doubled.sum() + 2)
-        matches = np.bincount(bins[2][met], probability["others"][met], score_ratio.BINS)
-        genuine += matches
-        impostors = np.maximum(impostor - matches, 0)
-        if np.abs(probability["own"] - before).max() < _STEADY:
-            break
-    size = len(own)
-    shares = {name: float(probability[name].sum() / size) for name in ("own", "second", "others", "nobody")}
-    return shares, ratio, probability
 
 
 def _joined(count, pairs):
