@@ -1,7 +1,7 @@
 """Blocks of float32 scores in bins, and exact scores in the few bins around a threshold."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +9,13 @@ import numpy as np
 from tfface.evaluation.exact.similarity import UnitVectors, listed_scores, tolerance
 
 BLOCK = 4096
+# Rows of a block that are looked through at a time: few enough for the processor's cache.
+_STRIP = 256
 # Narrower bins are not worth the time that they take; with 512 coordinates they cannot be narrower.
 _NARROWEST = 2.0**-14
 _MOST_VALUES = 1 << 26
 _BATCH = 1 << 20
+_MOST_KEPT = 1 << 22
 
 
 class Band(NamedTuple):
@@ -76,13 +79,75 @@ class Blocks:
                 scores[index[:, None] >= index] = -np.inf
         return scores
 
-    def scores_above(self, number: int, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns rows, columns and values of all scores of a block at or above the floor."""
+    def strips(self, number: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yields (first row, first column, scores) of some rows of a block at a time."""
         scores = self.scores(number)
-        promising = np.flatnonzero(scores.max(axis=1) >= floor)
-        row, column = np.divmod(np.flatnonzero(scores[promising] >= floor), scores.shape[1])
-        row = promising[row]
-        return self.corners[number][0] + row, self.corners[number][1] + column, scores[row, column]
+        row, column = self.corners[number]
+        for start in range(0, len(scores), _STRIP):
+            yield row + start, column, scores[start : start + _STRIP]
+
+
+class Pairs(NamedTuple):
+    """Pairs and their float32 scores."""
+
+    row: np.ndarray
+    column: np.ndarray
+    scores: np.ndarray
+
+    def above(self, floor: float) -> "Pairs":
+        """Returns the pairs with a score at or above the floor."""
+        return Pairs(*(values[self.scores >= floor] for values in self))
+
+
+def pairs_above(strip: tuple[int, int, np.ndarray], floor: float) -> tuple[Pairs, float]:
+    """Returns the pairs of a strip at or above the floor, and the highest score of the strip."""
+    first_row, first_column, scores = strip
+    highest = scores.max(axis=1)
+    promising = np.flatnonzero(highest >= floor)
+    # Most rows have nothing above the floor; if all have, they need not be copied.
+    looked_at = scores if len(promising) == len(scores) else scores[promising]
+    row, column = np.divmod(np.flatnonzero(looked_at >= floor), scores.shape[1])
+    found = looked_at[row, column]
+    return Pairs(first_row + promising[row], first_column + column, found), highest.max()
+
+
+class Kept:
+    """The pairs above a rising floor, as long as there are few enough to be held in memory.
+
+    Args:
+      saved: dict of arrays that `arrays` returned; None: of a pass over no blocks.
+    """
+
+    def __init__(self, saved: Mapping[str, np.ndarray] | None = None) -> None:
+        none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+        self._parts: list[Pairs] | None = [none]
+        if saved is not None:
+            # Checkpoints of earlier releases, and those of too many pairs, have none.
+            known = all(f"kept_{name}" in saved for name in Pairs._fields)
+            self._parts = [Pairs(*(saved[f"kept_{name}"] for name in Pairs._fields))] if known else None
+
+    def add(self, pairs: Pairs, floor: float) -> None:
+        """Adds pairs above the floor, below which no pair is needed any more."""
+        if self._parts is None:
+            return
+        self._parts.append(pairs)
+        if sum(len(part.scores) for part in self._parts) > _MOST_KEPT:
+            self._parts = [self._joined().above(floor)]
+            if len(self._parts[0].scores) > _MOST_KEPT // 2:
+                self._parts = None
+
+    def pairs(self) -> Pairs | None:
+        """Returns all pairs above the last floor and some below; None: they are too many to be held."""
+        return None if self._parts is None else self._joined()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the pairs for a checkpoint."""
+        pairs = self.pairs()
+        return {} if pairs is None else {f"kept_{name}": values for name, values in pairs._asdict().items()}
+
+    def _joined(self):
+        self._parts = [Pairs(*map(np.concatenate, zip(*self._parts, strict=True)))]
+        return self._parts[0]
 
 
 class Near:
@@ -95,14 +160,14 @@ class Near:
         # Outside these bounds, the float32 score alone decides.
         self._unsure = blocks.edge(band.low - 1), blocks.edge(band.high + 1)
         self.values, self.times, self.above = np.array(values, float), np.array(times, np.int64), int(above)
-        self._waiting = []
+        self._waiting: list[Pairs] = []
 
-    def add(self, row: np.ndarray, column: np.ndarray, scores: np.ndarray) -> None:
-        """Adds float32 scores of the pairs (row, column)."""
-        self.above += int(np.sum(scores >= self._unsure[1]))
-        unsure = (scores >= self._unsure[0]) & (scores < self._unsure[1])
-        self._waiting.append((row[unsure], column[unsure], scores[unsure]))
-        if sum(len(scores) for _, _, scores in self._waiting) > _BATCH:
+    def add(self, pairs: Pairs) -> None:
+        """Adds pairs with float32 scores."""
+        self.above += int(np.sum(pairs.scores >= self._unsure[1]))
+        unsure = (pairs.scores >= self._unsure[0]) & (pairs.scores < self._unsure[1])
+        self._waiting.append(Pairs(*(values[unsure] for values in pairs)))
+        if sum(len(part.scores) for part in self._waiting) > _BATCH:
             self.settle()
 
     def settle(self) -> None:
@@ -124,6 +189,13 @@ class Near:
                 f"more than {_MOST_VALUES} different scores lie within {self._bounds}, near the threshold of a FAR; "
                 "ask for lower FARs."
             )
+
+
+def lowest_needed(counts: np.ndarray, allowed: int) -> int:
+    """Returns the lowest bin that `find_band` may need, from the counts of some of the scores."""
+    # More than `allowed` lie above the highest such bin already; the band and its neighbours end two bins below it.
+    above = np.cumsum(counts[::-1])[::-1]
+    return max(int(np.sum(above > allowed)) - 3, 0)
 
 
 def find_band(counts: np.ndarray, allowed: int) -> Band:

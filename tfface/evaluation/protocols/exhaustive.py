@@ -1,11 +1,11 @@
 """Exact TAR@FAR over all pairs of a large set, up to 10^12 of them, in bounded memory.
 
-A first pass counts float32 scores of impostors in narrow bins. An exact score lies within the float32 error of its
-float32 score, and the bins are wider than that error, so a few bins certainly hold the threshold of a FAR. The second
-pass computes exact scores in those bins and counts the scores above them. Threshold and TAR are then those of the exact
-scores, for any blocks, machine or device of the products, even if the two passes used different ones. Both passes skip
-scores below a floor, which rises as soon as enough higher scores are known, and the second pass skips blocks without a
-score of interest.
+A pass counts float32 scores of impostors in narrow bins. An exact score lies within the float32 error of its float32
+score, and the bins are wider than that error, so a few bins certainly hold the threshold of a FAR. Exact scores are
+computed in those bins, and the scores above them are counted. Threshold and TAR are then those of the exact scores, for
+any blocks, machine or device of the products. The pass skips scores below a floor, which rises as soon as enough higher
+scores are known, and keeps the pairs above it. Where a FAR admits more of them than memory should hold, a second pass
+finds them again, perhaps on another machine; it skips blocks without a score of interest.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tfface.evaluation.exact.score_bands import BLOCK, Blocks, Near, find_band
+from tfface.evaluation.exact.score_bands import BLOCK, Blocks, Kept, Near, find_band, lowest_needed, pairs_above
 from tfface.evaluation.exact.similarity import (
     UnitVectors,
     checked_labels,
@@ -69,7 +69,7 @@ def exhaustive_tar_at_far(
         removed at the end.
       save_seconds: float, shortest time between two saves, seconds.
       product: as in `highest_scores`.
-      progress: function around the list of blocks, in each of the two passes, such as `tfface.progress.bar`.
+      progress: function around the list of blocks, in each pass, such as `tfface.progress.bar`.
 
     Returns:
       ExhaustiveResult.
@@ -101,9 +101,10 @@ def exhaustive_tar_at_far(
     if wanted:
         blocks = Blocks(left, right, person if distractors is None else None, product)
         saved = Checkpoint(checkpoint, save_seconds, _identity(left, right, person, distractors is None, wanted))
-        counts, peaks = _count(blocks, max(wanted), saved, progress)
+        counts, peaks, kept = _count(blocks, max(wanted), saved, progress)
         bands = [find_band(counts, count) for count in wanted]
-        for count, near in zip(wanted, _refine(blocks, bands, counts, peaks, saved, progress), strict=True):
+        nears = _refine(blocks, bands, counts, peaks, kept, saved, progress)
+        for count, near in zip(wanted, nears, strict=True):
             points[count] = _point(genuine, near, count, pairs)
         saved.remove()
     return ExhaustiveResult(dict(zip(fars, [points[count] for count in allowed], strict=True)), genuine.size, pairs)
@@ -132,25 +133,28 @@ def _identity(left, right, person, paired, wanted):
 
 
 def _count(blocks, most, saved, progress):
-    """Counts float32 scores per bin, as far as up to `most` impostors need; also finds the peak of every block."""
+    """Counts float32 scores per bin, as far as up to `most` impostors need; also finds the peak of every block.
+
+    Returns:
+      (counts, peaks, kept): int64 [bins], float32 [blocks], and Kept, which holds the counted pairs if they are few.
+    """
     state = saved.load()
     counts = state.get("counts", np.zeros(blocks.bins, np.int64))
     peaks = state.get("peaks", np.full(len(blocks.corners), -np.inf, np.float32))
+    kept = Kept(state or None)
     for number in progress(range(int(state.get("counted", 0)), len(blocks.corners))):
-        above = np.cumsum(counts[::-1])[::-1]
-        # More than `most` scores lie above the highest such bin, so lower bins do not matter.
-        floor = np.float32(blocks.edge(max(np.sum(above > most) - 1, 0)))
-        scores = blocks.scores(number)
-        highest = scores.max(axis=1)
-        found = scores[highest >= floor]
-        found, peaks[number] = found[found >= floor], highest.max()
-        np.add(counts, np.bincount(blocks.bin(found), minlength=blocks.bins), out=counts)
+        for strip in blocks.strips(number):
+            floor = np.float32(blocks.edge(lowest_needed(counts, most)))
+            pairs, highest = pairs_above(strip, floor)
+            np.add(counts, np.bincount(blocks.bin(pairs.scores), minlength=blocks.bins), out=counts)
+            kept.add(pairs, floor)
+            peaks[number] = max(peaks[number], highest)
         done = number + 1
-        saved.save(lambda done=done: {"counts": counts, "peaks": peaks, "counted": done})
-    return counts, peaks
+        saved.save(lambda done=done: {"counts": counts, "peaks": peaks, "counted": done, **kept.arrays()})
+    return counts, peaks, kept
 
 
-def _refine(blocks, bands, counts, peaks, saved, progress):
+def _refine(blocks, bands, counts, peaks, kept, saved, progress):
     """Finds the exact scores in the bands: a list of Near, one per band."""
     state = saved.load()
     names = ("values", "times", "above")
@@ -158,6 +162,12 @@ def _refine(blocks, bands, counts, peaks, saved, progress):
         Near(blocks, band, *(state[f"{name}{at}"] for name in names if f"{name}{at}" in state))
         for at, band in enumerate(bands)
     ]
+    floor = np.float32(blocks.edge(min(band.low for band in bands) - 1))
+    if (pairs := kept.pairs()) is not None:
+        for near in nears:
+            near.add(pairs.above(floor))
+            near.settle()
+        return nears
 
     def arrays(done):
         for near in nears:
@@ -165,12 +175,11 @@ def _refine(blocks, bands, counts, peaks, saved, progress):
         found = {f"{name}{at}": getattr(near, name) for at, near in enumerate(nears) for name in names}
         return {"counts": counts, "peaks": peaks, "counted": len(peaks), "refined": done, **found}
 
-    floor = np.float32(blocks.edge(min(band.low for band in bands) - 1))
     for number in progress(range(int(state.get("refined", 0)), len(blocks.corners))):
-        if peaks[number] >= floor:
-            row, column, found = blocks.scores_above(number, floor)
+        for strip in blocks.strips(number) if peaks[number] >= floor else ():
+            pairs, _ = pairs_above(strip, floor)
             for near in nears:
-                near.add(row, column, found)
+                near.add(pairs)
         done = number + 1
         saved.save(lambda done=done: arrays(done))
     arrays(len(peaks))
