@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfface.backbones import batch_norm, layers, synchronize_batch_norm
 from tfface.backbones.batch_norm import FusedBatchNormalization
+from tfface.backbones.prelu import FusedPReLU
 
 RNG = np.random.default_rng(0)
 
@@ -52,6 +53,46 @@ def test_fused_normalisation_equals_that_of_keras():
     theirs = normalise(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5), x, weights)
     for our, their in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-4)
+
+
+def activate(layer, x, weights):
+    """Outputs and all gradients of a training step."""
+    layer.build(x.shape)
+    layer.alpha.assign(np.linspace(-0.5, 1.5, layer.alpha.shape[-1]) * np.ones(layer.alpha.shape))
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x, training=True)
+        loss = tf.reduce_sum(outputs * weights)
+    return [np.asarray(array) for array in (outputs, *tape.gradient(loss, [x, layer.alpha]))]
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (2, 1, 1, 3), (4, 3)], ids=["maps", "pixels", "vectors"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_fused_prelu_equals_that_of_keras(shape, shared, policy):
+    x = RNG.normal(size=shape).astype(np.float32)
+    x.flat[::7] = 0  # Where its slope is undefined, both take zero.
+    weights = RNG.normal(size=shape).astype(np.float32)
+    options = {"shared_axes": list(range(1, len(shape) - 1)) if shared else None, "dtype": policy}
+    ours = activate(FusedPReLU(**options), x, weights)
+    theirs = activate(keras.layers.PReLU(**options), x, weights)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our.shape, our.dtype) == (their.shape, their.dtype)
+        np.testing.assert_array_equal(our, their)
+
+
+def test_prelu_of_an_export_needs_no_xla():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.prelu(inputs))
+    spec = tf.TensorSpec((None, 8, 8, 3))
+
+    def functions(training):
+        graph = tf.function(lambda x: model(x, training=training)).get_concrete_function(spec).graph
+        return graph.as_graph_def().library.function
+
+    assert any("_XlaMustCompile" in function.attr for function in functions(training=True))
+    assert not any("_XlaMustCompile" in function.attr for function in functions(training=False))
 
 
 @pytest.mark.parametrize("option", ["trainable", "training"])

@@ -21,6 +21,7 @@ _HOMES = {
         "InsightFaceMobileFaceNet",
         "MobileFaceNet",
     ),
+    "prelu": (),
     "resnet": ("ResNet50",),
     "sfnet": (
         "SFNet",
@@ -38,6 +39,7 @@ _HOMES = {
 SERIALIZABLE = {
     "batch_norm": ("FusedBatchNormalization",),
     "greyscale": ("Greyscale",),
+    "prelu": ("FusedPReLU",),
     "vit": ("PositionEmbedding", "SelfAttention"),
 }
 

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers
 
+from tfface.backbones.prelu import FusedPReLU
 from tfface.backbones.vit import PositionEmbedding, SelfAttention
 
 # Their outputs are views of their inputs.
@@ -16,10 +17,11 @@ _NEED_INPUT = (
     layers.Dense,
     layers.DepthwiseConv2D,
     layers.LayerNormalization,
+    FusedPReLU,
     SelfAttention,
 )
 _NEED_OUTPUT = (layers.Activation, layers.ReLU)
-_NEED_NEITHER = (layers.Add, layers.Dropout, layers.PReLU, layers.ZeroPadding2D, PositionEmbedding)
+_NEED_NEITHER = (layers.Add, layers.Dropout, layers.ZeroPadding2D, PositionEmbedding)
 
 
 def activation_bytes(network: keras.Model) -> int:
@@ -64,8 +66,6 @@ def _needed(operation, inputs, outputs):
 def _inside(operation, inputs):
     """Bytes of the tensors inside of a layer that its gradient needs."""
     size = sum(map(_bytes, inputs))
-    if isinstance(operation, layers.PReLU):
-        return 2 * size  # The positive and the negative part.
     if isinstance(operation, layers.Dropout):
         return 0 if operation.noise_shape else size
     if isinstance(operation, SelfAttention):

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from tfface.backbones.batch_norm import FusedBatchNormalization
+from tfface.backbones.prelu import FusedPReLU
 
 MIN_IMAGE_SIZE = 56
 
@@ -67,7 +68,7 @@ def batch_norm(x: keras.KerasTensor, name: str | None = None, epsilon: float = 1
 def prelu(x: keras.KerasTensor, name: str | None = None) -> keras.KerasTensor:
     """PReLU with one slope per channel, 0.25 at the start."""
     shared_axes = list(range(1, len(x.shape) - 1))
-    return layers.PReLU(keras.initializers.Constant(0.25), shared_axes=shared_axes, name=name)(x)
+    return FusedPReLU(keras.initializers.Constant(0.25), shared_axes=shared_axes, name=name)(x)
 
 
 def full_precision() -> str:
