@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfface
 from tfface import heads
+from tfface.optimizers import row_sgd
 from tfface.optimizers.lamb import LAMB
 from tfface.optimizers.row_sgd import RowSGD
 
@@ -60,6 +61,27 @@ def test_replicas_train_as_one_device(name, partition, mirrored):
     for ours, theirs, start in zip(parallel, expected, START, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
         assert np.abs(theirs - start).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "form, partition", [("coupled", None), ("coupled", "replicas"), ("decoupled", "replicas"), ("constant", "replicas")]
+)
+def test_decay_in_xla_is_that_of_one_device(form, partition, mirrored, monkeypatch):
+    """Large variables are decayed and updated in XLA, here all of them; the expected update is that of small ones."""
+
+    def optimizer():
+        return RowSGD(0.01, momentum=0.9, weight_decay=0.1, decay_form=form)
+
+    expected = trained(optimizer)
+    compiled = []
+    in_xla = row_sgd._decay_and_update
+    monkeypatch.setattr(row_sgd, "_XLA_FROM_SIZE", 1)
+    monkeypatch.setattr(row_sgd, "_decay_and_update", lambda *args: compiled.append(args) or in_xla(*args))
+    with mirrored(3).scope():
+        parallel = trained(optimizer, partition)
+    assert len(compiled) >= len(START)
+    for ours, theirs in zip(parallel, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
 def test_clipped_rows_equal_clipped_dense_gradients():

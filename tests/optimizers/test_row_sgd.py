@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfface import heads
+from tfface.optimizers import row_sgd
 from tfface.optimizers.row_sgd import DECAY_FORMS, RowSGD
 
 RNG = np.random.default_rng(0)
@@ -31,6 +32,13 @@ def test_rows_with_gradients_move_as_by_hand_and_others_stay(momentum, weight_de
     np.testing.assert_allclose(variable, weights, rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture(params=[False, True], ids=["small", "large"])
+def in_xla(request, monkeypatch):
+    """Whether variables are as large as those that are updated in XLA."""
+    monkeypatch.setattr(row_sgd, "_XLA_FROM_SIZE", 1 if request.param else 1 << 60)
+
+
+@pytest.mark.usefixtures("in_xla")
 @pytest.mark.parametrize("excluded", [False, True])
 def test_dense_gradients_are_those_of_sgd(excluded):
     start = RNG.normal(size=(10, 3)).astype(np.float32)
@@ -46,6 +54,7 @@ def test_dense_gradients_are_those_of_sgd(excluded):
     np.testing.assert_allclose(*variables, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("in_xla")
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_coupled_decay_is_the_gradient_of_an_l2_term(momentum):
     start = RNG.normal(size=(10, 3)).astype(np.float32)

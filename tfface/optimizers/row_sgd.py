@@ -8,6 +8,9 @@ from tfface.checks import check_option
 
 DECAY_FORMS = ("decoupled", "coupled", "constant")
 
+# Numbers in a variable from which XLA repays its compilation: its update with weight decay makes no temporary arrays.
+_XLA_FROM_SIZE = 1 << 22
+
 
 @keras.saving.register_keras_serializable("tfface")
 class RowSGD(keras.optimizers.SGD):
@@ -73,6 +76,11 @@ class RowSGD(keras.optimizers.SGD):
             self._update_rows(weights, momentum, gradient, rate, shrinkage, coupling)
             return
         gradient = tf.cast(gradient, weights.dtype)
+        if momentum is not None and decay and weights.shape.num_elements() >= _XLA_FROM_SIZE:
+            _decay_and_update(
+                weights.handle, momentum.handle, gradient, rate, shrinkage, coupling, tf.constant(self.momentum)
+            )
+            return
         if coupling:
             gradient += coupling * weights
         elif decay:
@@ -102,6 +110,15 @@ class RowSGD(keras.optimizers.SGD):
 
     def get_config(self):
         return {**super().get_config(), "decay_form": self.decay_form}
+
+
+@tf.function(jit_compile=True)
+def _decay_and_update(weights, momentum, gradient, rate, shrinkage, coupling, factor):
+    """Updates two variables, given by their handles, in one pass over them and the gradient."""
+    before, velocity = (tf.raw_ops.ReadVariableOp(resource=each, dtype=gradient.dtype) for each in (weights, momentum))
+    velocity = factor * velocity - rate * (gradient + coupling * before)
+    tf.raw_ops.AssignVariableOp(resource=momentum, value=velocity)
+    tf.raw_ops.AssignVariableOp(resource=weights, value=before - shrinkage * before + velocity)
 
 
 @tf.function(jit_compile=True)
