@@ -4,8 +4,8 @@
     python benchmarks/evaluation.py --only=megaface    # rows whose name contains it
 
 Every row runs on random embeddings of 512 numbers, in a process of its own. The bare products are measured there too,
-half of them before and half after, since machines differ and are noisy. Memory is the peak of the process less the
-embeddings.
+half of them before and half after each repetition, since machines differ and are noisy. Times and ratios are medians,
+with half of the range from the smallest to the largest. Memory is the peak of the process less the embeddings.
 """
 
 import json
@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 from absl import flags
 
 from tfface.cli import program
 
 _ONLY = flags.DEFINE_string("only", "", "Rows whose name contains this.")
 _SCALE = flags.DEFINE_float("scale", 1.0, "Fraction of the full sizes, for a quick look.", 0.001, 1.0)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Repetitions of each row.", lower_bound=1)
 _ROW = flags.DEFINE_string("row", None, "Measure this row in this process and print JSON; used by the script itself.")
 
 DIM = 512
@@ -29,27 +31,29 @@ def main():
     if _ROW.value:
         print(json.dumps(ROWS[_ROW.value](_SCALE.value)))
         return
-    header = ("pairs", 13), ("s", 8), ("bare s", 8), ("ratio", 6), ("s per 1e9", 10), ("GB beyond", 10)
+    header = ("pairs", 13), ("s", 14), ("bare s", 8), ("ratio", 13), ("s per 1e9", 10), ("GB beyond", 10)
     print(f"{'row':11} {' '.join(f'{title:>{width}}' for title, width in header)}  bare products")
     for name in ROWS:
         if _ONLY.value in name:
-            command = [sys.executable, __file__, f"--row={name}", f"--scale={_SCALE.value}"]
-            child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            options = f"--row={name}", f"--scale={_SCALE.value}", f"--repeats={_REPEATS.value}"
+            child = subprocess.run([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=False)
             if child.returncode:
                 raise ValueError(f"row {name} ended with status {child.returncode}.")
             for row in json.loads(child.stdout):
+                seconds, ratio = (_median(row[key]) for key in ("seconds", "ratios"))
                 print(
-                    f"{row['name']:11} {row['pairs']:13,} {row['seconds']:8.2f} {row['bare']:8.2f} "
-                    f"{row['seconds'] / row['bare']:6.2f} {row['seconds'] / row['pairs'] * 1e9:10.1f} "
-                    f"{row['memory']:10.2f}  {row['what']}",
+                    f"{row['name']:11} {row['pairs']:13,} {seconds:>14} {np.median(row['bare']):8.2f} {ratio:>13} "
+                    f"{np.median(row['seconds']) / row['pairs'] * 1e9:10.1f} {row['memory']:10.2f}  {row['what']}",
                     flush=True,
                 )
 
 
+def _median(values):
+    return f"{np.median(values):.2f} ± {np.ptp(values) / 2:.2f}"
+
+
 def measure_templates(scale):
     """IJB-C 1:1: 15.6 million pairs of 3,531 gallery and 19,593 probe templates."""
-    import numpy as np
-
     from tfface import evaluation
 
     rng = np.random.default_rng(0)
@@ -81,8 +85,6 @@ def measure_templates(scale):
 
 def measure_megaface(scale):
     """MegaFace: 3,530 probes of 80 people and a million distractors, rank 1 to 10 and TAR at FAR 1e-6."""
-    import numpy as np
-
     from tfface import evaluation
 
     rng = np.random.default_rng(0)
@@ -101,9 +103,7 @@ def measure_megaface(scale):
 
 
 def measure_exhaustive(scale):
-    """10^9 pairs of 44,722 images of 11,181 people, with both passes."""
-    import numpy as np
-
+    """10^9 pairs of 44,722 images of 11,181 people."""
     from tfface import evaluation
 
     rng = np.random.default_rng(0)
@@ -131,8 +131,6 @@ ROWS = {"templates": measure_templates, "megaface": measure_megaface, "exhaustiv
 
 
 def _embeddings(rng, count):
-    import numpy as np
-
     rows = rng.standard_normal((count, DIM), np.float32)
     # In place: a copy would count as memory of the measurement.
     rows /= np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
@@ -143,17 +141,21 @@ def _timed(function, bare, size):
     """Seconds of a function, and of bare products over [0, size), of which half run before and half after it."""
     times = []
     bare((0, min(size, 4096)))
-    for call in (lambda: bare((0, size // 2)), function, lambda: bare((size // 2, size))):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return times[1], times[0] + times[2]
+    for _ in range(_REPEATS.value):
+        times.append([])
+        for call in (lambda: bare((0, size // 2)), function, lambda: bare((size // 2, size))):
+            start = time.perf_counter()
+            call()
+            times[-1].append(time.perf_counter() - start)
+    first, taken, second = np.transpose(times)
+    return taken, first + second
 
 
 def _row(name, pairs, seconds, bare, arrays, what):
     # Linux counts in KiB.
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - arrays) / 1e9
-    return {"name": name, "pairs": pairs, "seconds": seconds, "bare": bare, "memory": memory, "what": what}
+    times = {"seconds": seconds.tolist(), "bare": bare.tolist(), "ratios": (seconds / bare).tolist()}
+    return {"name": name, "pairs": pairs, **times, "memory": memory, "what": what}
 
 
 if __name__ == "__main__":
