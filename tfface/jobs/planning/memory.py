@@ -22,8 +22,8 @@ _MATRICES = 5
 _WORKSPACE = 0.2
 # Sampled rows in an update of `RowSGD`: those of the head, rows of weights and of momentum, and the change of each.
 _ROW_COPIES = 5
-# Arrays of the size of a variable in its update.
-_UPDATE_COPIES = {"SGD": 1, "AdamW": 2, "LAMB": 3}
+# Arrays of the size of a variable in its update. `RowSGD` changes large variables in place.
+_UPDATE_COPIES = {"SGD": 0, "AdamW": 2, "LAMB": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,6 @@ class Setup:
       rate: share of the classes that are sampled; None: all classes.
       chunk_size: classes at a time; None: all at once.
       optimizer: its name.
-      decay: whether weights decay.
       clips: whether gradients are clipped.
       sync_batch_norm: whether replicas take statistics of batch normalisation together.
       forest: bytes of the sampler of one shard.
@@ -53,7 +52,6 @@ class Setup:
     rate: float | None = None
     chunk_size: int | None = None
     optimizer: str = "SGD"
-    decay: bool = True
     clips: bool = False
     sync_batch_norm: bool = True
     forest: int = 0
@@ -133,7 +131,7 @@ def memory_of(sizes: Sizes, setup: Setup) -> Memory:
 
     gradients = earlier + row_gradient + (row_gradient if sampled and parts > 1 else 0)
     summed = _summed_over_replicas(sizes, setup, row_gradient * parts)
-    copies = _UPDATE_COPIES.get(setup.optimizer, 2) - (setup.optimizer == "SGD" and not setup.decay)
+    copies = _UPDATE_COPIES.get(setup.optimizer, 2)
     update = _ROW_COPIES * row_gradient * parts if sampled else copies * max(rows, sizes.trained)
     moments = {
         "initial values": {"weights": weights, "temporary": 2 * rows if setup.shards == 1 and not on_host else 0},

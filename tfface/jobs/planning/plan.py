@@ -100,7 +100,6 @@ def plan_training(
         rate=getattr(head.sampler, "rate", None),
         chunk_size=getattr(head, "chunk_size", None),
         optimizer=specs.parse(settings.optimizer).name,
-        decay=bool(settings.weight_decay),
         clips=bool(settings.clip_norm),
         sync_batch_norm=settings.sync_batch_norm,
     )
