@@ -1,4 +1,4 @@
-"""What the program of a training reads."""
+"""The batches that the program of a training reads."""
 
 import pathlib
 

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfface.distribute import xla
+
 
 @keras.saving.register_keras_serializable(package="tfface")
 class FusedPReLU(keras.layers.PReLU):
@@ -12,11 +14,11 @@ class FusedPReLU(keras.layers.PReLU):
     positive and the negative part for the gradient. Here XLA makes one pass of each, and the gradient needs the input
     only. A training step of MobileFaceNet on a CPU takes a fifth less time.
 
-    Outside of training it is Keras' own, so that an export needs no XLA.
+    Outside of training, and where TensorFlow has no XLA, it is Keras' own; so an export needs no XLA.
     """
 
     def call(self, inputs, training: bool | None = None):
-        if not training or len(inputs.shape) != 4:
+        if not training or len(inputs.shape) != 4 or not xla.available():
             return super().call(inputs)
         return _prelu(inputs, tf.convert_to_tensor(self.alpha))
 
@@ -32,12 +34,12 @@ def _prelu(x, slopes):
     return _outputs(x, slopes), gradient
 
 
-@tf.function(jit_compile=True, autograph=False)
+@xla.compiled
 def _outputs(x, slopes):
     return tf.nn.relu(x) + slopes * tf.minimum(x, 0)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@xla.compiled
 def _gradients(upstream, x, slopes):
     """Returns the gradient to x, and that to the slopes of every value."""
     # At zero it is zero, as that of ReLU.

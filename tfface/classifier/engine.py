@@ -22,6 +22,7 @@ import typing
 import tensorflow as tf
 
 from tfface.classifier import chunks
+from tfface.distribute import xla
 from tfface.geometry import inverse_norms, unit_rows
 
 # XLA repays its compilation where the matrix [B, K] is large.
@@ -66,7 +67,7 @@ class Engine:
       sub_centers: int, rows of weights per class; the one with the largest cosine counts.
       chunk_size: int, classes at a time; None: all at once.
       compute_dtype: dtype that the operands of the matrix products are rounded to; all sums are float32.
-      jit_compile: bool, XLA for the two phases; None: where there are many classes.
+      jit_compile: bool, XLA for the two phases; None: where there are many classes and XLA is available.
     """
 
     def __init__(
@@ -292,7 +293,8 @@ class Engine:
         Loops over them stay outside of XLA, which copies the inputs of its loops, here the class weights.
         """
         at_once = self.chunk_size if self._chunked(operands) else operands.classes.shape[0] or 0
-        return self._compiled[at_once >= _XLA_FROM_CLASSES if self.jit_compile is None else self.jit_compile]
+        wanted = at_once >= _XLA_FROM_CLASSES and xla.available() if self.jit_compile is None else self.jit_compile
+        return self._compiled[wanted]
 
     def _products(self, operands, scale):
         """Products [B, n · sub_centers], with the factors 1/‖w‖ [n · sub_centers] where cosines are wanted."""

@@ -1,3 +1,3 @@
-"""Replicas: strategies, collective operations, and variables partitioned among the replicas."""
+"""Replicas and their devices: strategies, collective operations, partitioned variables, and whether XLA compiles."""
 
 from tfface import needs_tensorflow  # noqa: F401

@@ -30,7 +30,7 @@ class ClassificationHead(keras.layers.Layer):
       class_weights_initializer: Keras initializer of the class weights [K, d]; None: normal with deviation 0.01.
       chunk_size: int, classes at a time, so that the matrix [B, K] never exists. None: all at once.
       sampler: sampler of `tfface.classifier.samplers`, which chooses the classes of a training step; None: all classes.
-      jit_compile: bool, XLA for the loss; None: with many classes.
+      jit_compile: bool, XLA for the loss; None: with many classes, where XLA is available.
       partition: where the rows of classes are. None: all of them on every replica. "replicas": each replica of the
         `tf.distribute` strategy has its share of the classes. "host": the same in host memory; each step copies the
         sampled rows.

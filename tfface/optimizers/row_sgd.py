@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfface import keras_private
 from tfface.checks import check_option
+from tfface.distribute import xla
 
 DECAY_FORMS = ("decoupled", "coupled", "constant")
 
@@ -76,7 +77,8 @@ class RowSGD(keras.optimizers.SGD):
             self._update_rows(weights, momentum, gradient, rate, shrinkage, coupling)
             return
         gradient = tf.cast(gradient, weights.dtype)
-        if momentum is not None and decay and weights.shape.num_elements() >= _XLA_FROM_SIZE:
+        large = weights.shape.num_elements() >= _XLA_FROM_SIZE
+        if momentum is not None and decay and large and xla.available():
             _decay_and_update(
                 weights.handle, momentum.handle, gradient, rate, shrinkage, coupling, tf.constant(self.momentum)
             )
@@ -112,7 +114,7 @@ class RowSGD(keras.optimizers.SGD):
         return {**super().get_config(), "decay_form": self.decay_form}
 
 
-@tf.function(jit_compile=True)
+@xla.compiled
 def _decay_and_update(weights, momentum, gradient, rate, shrinkage, coupling, factor):
     """Updates two variables, given by their handles, in one pass over them and the gradient."""
     before, velocity = (tf.raw_ops.ReadVariableOp(resource=each, dtype=gradient.dtype) for each in (weights, momentum))
@@ -121,7 +123,7 @@ def _decay_and_update(weights, momentum, gradient, rate, shrinkage, coupling, fa
     tf.raw_ops.AssignVariableOp(resource=weights, value=before - shrinkage * before + velocity)
 
 
-@tf.function(jit_compile=True)
+@xla.compiled
 def _changes(gradient, rate, first, of_momentum, of_weights, momentum, shrinkage, coupling):
     """Returns the changes of rows of weights and of momentum; compiled into one pass over the rows."""
     step = -rate * (gradient + first * coupling * of_weights)

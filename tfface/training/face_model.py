@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfface import keras_private
 from tfface.data import origins
 from tfface.data.images.decoding import normalize
-from tfface.distribute import collectives
+from tfface.distribute import collectives, xla
 from tfface.optimizers.replica_aware import make_replica_aware
 from tfface.training import keras_options
 from tfface.training.ema import clone_for_average, update_average
@@ -127,7 +127,8 @@ class FaceModel(keras.Model):
         steps_per_execution = kwargs.get("steps_per_execution", 1)
         keras_options.check_compile(self, optimizer, loss, loss_weights, wanted, auto_scale_loss, steps_per_execution)
         # On CPU, XLA makes a convolutional network several times slower, so only jit_compile=True asks for it.
-        wants_jit = kwargs.get("jit_compile") is True or bool(tf.config.list_physical_devices("GPU"))
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        wants_jit = kwargs.get("jit_compile") is True or (on_gpu and xla.available())
         self.supports_jit = wants_jit and collectives.replica_count() == 1
         if optimizer is not None:
             strategy = keras_private.strategy_of(optimizer)
