@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfface.evaluation.exact.found_pairs import PairList, Pairs
 from tfface.evaluation.exact.similarity import UnitVectors, listed_scores, tolerance
 
 BLOCK = 4096
@@ -87,30 +88,6 @@ class Blocks:
             yield row + start, column, scores[start : start + _STRIP]
 
 
-class Pairs(NamedTuple):
-    """Pairs and their float32 scores."""
-
-    row: np.ndarray
-    column: np.ndarray
-    scores: np.ndarray
-
-    def above(self, floor: float) -> "Pairs":
-        """Returns the pairs with a score at or above the floor."""
-        return Pairs(*(values[self.scores >= floor] for values in self))
-
-
-def pairs_above(strip: tuple[int, int, np.ndarray], floor: float) -> tuple[Pairs, float]:
-    """Returns the pairs of a strip at or above the floor, and the highest score of the strip."""
-    first_row, first_column, scores = strip
-    highest = scores.max(axis=1)
-    promising = np.flatnonzero(highest >= floor)
-    # Most rows have nothing above the floor; if all have, they need not be copied.
-    looked_at = scores if len(promising) == len(scores) else scores[promising]
-    row, column = np.divmod(np.flatnonzero(looked_at >= floor), scores.shape[1])
-    found = looked_at[row, column]
-    return Pairs(first_row + promising[row], first_column + column, found), highest.max()
-
-
 class Kept:
     """The pairs above a rising floor, as long as there are few enough to be held in memory.
 
@@ -119,35 +96,30 @@ class Kept:
     """
 
     def __init__(self, saved: Mapping[str, np.ndarray] | None = None) -> None:
-        none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-        self._parts: list[Pairs] | None = [none]
+        self._pairs: PairList | None = PairList()
         if saved is not None:
             # Checkpoints of earlier releases, and those of too many pairs, have none.
             known = all(f"kept_{name}" in saved for name in Pairs._fields)
-            self._parts = [Pairs(*(saved[f"kept_{name}"] for name in Pairs._fields))] if known else None
+            self._pairs = PairList(Pairs(*(saved[f"kept_{name}"] for name in Pairs._fields))) if known else None
 
     def add(self, pairs: Pairs, floor: float) -> None:
         """Adds pairs above the floor, below which no pair is needed any more."""
-        if self._parts is None:
+        if self._pairs is None:
             return
-        self._parts.append(pairs)
-        if sum(len(part.scores) for part in self._parts) > _MOST_KEPT:
-            self._parts = [self._joined().above(floor)]
-            if len(self._parts[0].scores) > _MOST_KEPT // 2:
-                self._parts = None
+        self._pairs.add(pairs)
+        if len(self._pairs) > _MOST_KEPT:
+            self._pairs = PairList(self._pairs.joined().above(floor))
+            if len(self._pairs) > _MOST_KEPT // 2:
+                self._pairs = None
 
     def pairs(self) -> Pairs | None:
         """Returns all pairs above the last floor and some below; None: they are too many to be held."""
-        return None if self._parts is None else self._joined()
+        return None if self._pairs is None else self._pairs.joined()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the pairs for a checkpoint."""
         pairs = self.pairs()
         return {} if pairs is None else {f"kept_{name}": values for name, values in pairs._asdict().items()}
-
-    def _joined(self):
-        self._parts = [Pairs(*map(np.concatenate, zip(*self._parts, strict=True)))]
-        return self._parts[0]
 
 
 class Near:
@@ -160,25 +132,25 @@ class Near:
         # Outside these bounds, the float32 score alone decides.
         self._unsure = blocks.edge(band.low - 1), blocks.edge(band.high + 1)
         self.values, self.times, self.above = np.array(values, float), np.array(times, np.int64), int(above)
-        self._waiting: list[Pairs] = []
+        self._waiting = PairList()
 
     def add(self, pairs: Pairs) -> None:
         """Adds pairs with float32 scores."""
         self.above += int(np.sum(pairs.scores >= self._unsure[1]))
         unsure = (pairs.scores >= self._unsure[0]) & (pairs.scores < self._unsure[1])
-        self._waiting.append(Pairs(*(values[unsure] for values in pairs)))
-        if sum(len(part.scores) for part in self._waiting) > _BATCH:
+        self._waiting.add(Pairs(*(values[unsure] for values in pairs)))
+        if len(self._waiting) > _BATCH:
             self.settle()
 
     def settle(self) -> None:
         """Computes the exact scores of the added pairs."""
-        if not self._waiting:
+        if not len(self._waiting):
             return
-        row, column, screened = map(np.concatenate, zip(*self._waiting, strict=True))
+        row, column, screened = self._waiting.joined()
         exact = listed_scores(self._blocks.left, self._blocks.right, row, column)
         if exact.size and (worst := np.abs(exact - screened).max()) > self._blocks.error:
             raise ValueError(f"`product` must be as accurate as float32 ({self._blocks.error:.1e}), got {worst:.1e}.")
-        self._waiting = []
+        self._waiting = PairList()
         self.above += int(np.sum(exact >= self._bounds[1]))
         inside = exact[(exact >= self._bounds[0]) & (exact < self._bounds[1])]
         self.values, index = np.unique(np.concatenate([self.values, inside]), return_inverse=True)

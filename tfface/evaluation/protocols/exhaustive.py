@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tfface.evaluation.exact.score_bands import BLOCK, Blocks, Kept, Near, find_band, lowest_needed, pairs_above
+from tfface.evaluation.exact.found_pairs import pairs_above
+from tfface.evaluation.exact.score_bands import BLOCK, Blocks, Kept, Near, find_band, lowest_needed
 from tfface.evaluation.exact.similarity import (
     UnitVectors,
     checked_labels,

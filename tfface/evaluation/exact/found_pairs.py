@@ -1,0 +1,58 @@
+"""Pairs whose scores reach a floor, found in blocks of scores and collected part by part."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_MOST_PARTS = 1 << 10  # More are joined: each takes memory and time beside its pairs.
+
+
+class Pairs(NamedTuple):
+    """Pairs and their float32 scores."""
+
+    row: np.ndarray
+    column: np.ndarray
+    scores: np.ndarray
+
+    def above(self, floor: float) -> "Pairs":
+        """Returns the pairs with a score at or above the floor."""
+        return Pairs(*(values[self.scores >= floor] for values in self))
+
+
+_NONE = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+def pairs_above(strip: tuple[int, int, np.ndarray], floor: float) -> tuple[Pairs, float]:
+    """Returns the pairs of a strip at or above the floor, and the highest score of the strip."""
+    first_row, first_column, scores = strip
+    highest = scores.max(axis=1)
+    promising = np.flatnonzero(highest >= floor)
+    # Most rows have nothing above the floor; if all have, they need not be copied.
+    looked_at = scores if len(promising) == len(scores) else scores[promising]
+    row, column = np.divmod(np.flatnonzero(looked_at >= floor), scores.shape[1])
+    found = looked_at[row, column]
+    return Pairs(first_row + promising[row], first_column + column, found), highest.max()
+
+
+class PairList:
+    """Pairs that are collected part by part."""
+
+    def __init__(self, pairs: Pairs = _NONE) -> None:
+        self._parts = [pairs]
+        self._count = len(pairs.scores)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, pairs: Pairs) -> None:
+        """Adds pairs."""
+        if len(pairs.scores):
+            self._parts.append(pairs)
+            self._count += len(pairs.scores)
+        if len(self._parts) > _MOST_PARTS:
+            self.joined()
+
+    def joined(self) -> Pairs:
+        """Returns all pairs."""
+        self._parts = [Pairs(*map(np.concatenate, zip(*self._parts, strict=True)))]
+        return self._parts[0]
