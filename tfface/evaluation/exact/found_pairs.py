@@ -1,9 +1,11 @@
 """Pairs whose scores reach a floor, found in blocks of scores and collected part by part."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+_STRIP = 256  # Rows that are looked through at a time: few enough for the processor's cache.
 _MOST_PARTS = 1 << 10  # More are joined: each takes memory and time beside its pairs.
 
 
@@ -22,14 +24,26 @@ class Pairs(NamedTuple):
 _NONE = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-def pairs_above(strip: tuple[int, int, np.ndarray], floor: float) -> tuple[Pairs, float]:
-    """Returns the pairs of a strip at or above the floor, and the highest score of the strip."""
+def strips(row: int, column: int, scores: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yields (first row, first column, scores) of some rows at a time of a block that begins at this row and column."""
+    for start in range(0, len(scores), _STRIP):
+        yield row + start, column, scores[start : start + _STRIP]
+
+
+def pairs_above(strip: tuple[int, int, np.ndarray], floor: float | np.ndarray) -> tuple[Pairs, float]:
+    """Returns the pairs of a strip at or above the floor, and the highest score of the strip.
+
+    Args:
+      strip: (first row, first column, float [n, m] scores).
+      floor: float, or float [n], one of each row.
+    """
     first_row, first_column, scores = strip
+    floor = np.broadcast_to(np.asarray(floor, scores.dtype), len(scores))
     highest = scores.max(axis=1)
     promising = np.flatnonzero(highest >= floor)
     # Most rows have nothing above the floor; if all have, they need not be copied.
     looked_at = scores if len(promising) == len(scores) else scores[promising]
-    row, column = np.divmod(np.flatnonzero(looked_at >= floor), scores.shape[1])
+    row, column = np.divmod(np.flatnonzero(looked_at >= floor[promising, None]), scores.shape[1])
     found = looked_at[row, column]
     return Pairs(first_row + promising[row], first_column + column, found), highest.max()
 

@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfface.evaluation.exact.found_pairs import PairList, Pairs
+from tfface.evaluation.exact.found_pairs import PairList, Pairs, strips
 from tfface.evaluation.exact.similarity import UnitVectors, listed_scores, tolerance
 
 BLOCK = 4096
-# Rows of a block that are looked through at a time: few enough for the processor's cache.
-_STRIP = 256
 # Narrower bins are not worth the time that they take; with 512 coordinates they cannot be narrower.
 _NARROWEST = 2.0**-14
 _MOST_VALUES = 1 << 26
@@ -82,10 +80,7 @@ class Blocks:
 
     def strips(self, number: int) -> Iterator[tuple[int, int, np.ndarray]]:
         """Yields (first row, first column, scores) of some rows of a block at a time."""
-        scores = self.scores(number)
-        row, column = self.corners[number]
-        for start in range(0, len(scores), _STRIP):
-            yield row + start, column, scores[start : start + _STRIP]
+        return strips(*self.corners[number], self.scores(number))
 
 
 class Kept:

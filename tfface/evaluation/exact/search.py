@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from tfface.evaluation.exact.found_pairs import pairs_above, strips
 from tfface.evaluation.exact.similarity import UnitVectors, float32_product, listed_scores, tolerance
 
 _ROWS, _COLUMNS, _FIRST_COLUMNS = 4096, 2048, 256
@@ -123,14 +124,12 @@ def _scan(probes, gallery, rows, count, overall, mates, product, progress):
         begin, end = np.searchsorted(mates[1], [first, last])
         mate_rows = position[mates[0][begin:end]]
         scores[mate_rows[mate_rows >= 0], mates[1][begin:end][mate_rows >= 0] - first] = -np.inf
-        floor = np.minimum(best.floor[start : start + _ROWS], top.floor)
-        # Most rows have nothing above their floor, and their maximum is quicker than a look at each score.
-        promising = np.flatnonzero(scores.max(axis=1) > floor)
-        row, column = np.divmod(np.flatnonzero(scores[promising] > floor[promising, None]), last - first)
-        row = promising[row]
-        found = scores[row, column]
-        best.add(start + row, block[row], first + column, found)
-        top.add(np.zeros_like(row), block[row], first + column, found)
+        # The next number above the floor: equal scores are of no use.
+        floor = np.nextafter(np.minimum(best.floor[start : start + _ROWS], top.floor), np.inf, dtype=scores.dtype)
+        for strip in strips(0, first, scores):
+            row, column, found = pairs_above(strip, floor[strip[0] : strip[0] + len(strip[2])])[0]
+            best.add(start + row, block[row], column, found)
+            top.add(np.zeros_like(row), block[row], column, found)
     return best, top
 
 
