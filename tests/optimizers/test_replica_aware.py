@@ -64,7 +64,13 @@ def test_replicas_train_as_one_device(name, partition, mirrored):
 
 
 @pytest.mark.parametrize(
-    "form, partition", [("coupled", None), ("coupled", "replicas"), ("decoupled", "replicas"), ("constant", "replicas")]
+    "form, partition",
+    [
+        ("coupled", None),
+        ("decoupled", "replicas"),
+        pytest.param("coupled", "replicas", marks=pytest.mark.slow),
+        pytest.param("constant", "replicas", marks=pytest.mark.slow),
+    ],
 )
 def test_decay_in_xla_is_that_of_one_device(form, partition, mirrored, monkeypatch):
     """Large variables are decayed and updated in XLA, here all of them; the expected update is that of small ones."""
