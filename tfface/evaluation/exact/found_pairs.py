@@ -38,12 +38,13 @@ def pairs_above(strip: tuple[int, int, np.ndarray], floor: float | np.ndarray) -
       floor: float, or float [n], one of each row.
     """
     first_row, first_column, scores = strip
-    floor = np.broadcast_to(np.asarray(floor, scores.dtype), len(scores))
+    floor = np.asarray(floor, scores.dtype)
     highest = scores.max(axis=1)
     promising = np.flatnonzero(highest >= floor)
     # Most rows have nothing above the floor; if all have, they need not be copied.
     looked_at = scores if len(promising) == len(scores) else scores[promising]
-    row, column = np.divmod(np.flatnonzero(looked_at >= floor[promising, None]), scores.shape[1])
+    floors = floor[promising, None] if floor.ndim else floor
+    row, column = np.divmod(np.flatnonzero(looked_at >= floors), scores.shape[1])
     found = looked_at[row, column]
     return Pairs(first_row + promising[row], first_column + column, found), highest.max()
 
