@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfface.backbones import batch_norm, layers, synchronize_batch_norm
+from tfface.backbones import batch_norm, layers, prelu, synchronize_batch_norm
 from tfface.backbones.batch_norm import FusedBatchNormalization
 from tfface.backbones.prelu import FusedPReLU
 
@@ -55,6 +55,11 @@ def test_fused_normalisation_equals_that_of_keras():
         np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-4)
 
 
+@pytest.fixture
+def all_maps_are_large(monkeypatch):
+    monkeypatch.setattr(prelu, "_XLA_FROM_SIZE", 1)
+
+
 def activate(layer, x, weights):
     """Outputs and all gradients of a training step."""
     layer.build(x.shape)
@@ -70,6 +75,7 @@ def activate(layer, x, weights):
 @pytest.mark.parametrize("shape", [(4, 5, 6, 3), (2, 1, 1, 3), (4, 3)], ids=["maps", "pixels", "vectors"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.usefixtures("all_maps_are_large")
 def test_fused_prelu_equals_that_of_keras(shape, shared, policy):
     x = RNG.normal(size=shape).astype(np.float32)
     x.flat[::7] = 0  # Where its slope is undefined, both take zero.
@@ -82,17 +88,17 @@ def test_fused_prelu_equals_that_of_keras(shape, shared, policy):
         np.testing.assert_array_equal(our, their)
 
 
-def test_prelu_of_an_export_needs_no_xla():
-    inputs = keras.Input((8, 8, 3))
+@pytest.mark.parametrize(
+    ("shape", "training", "expected"),
+    [((32, 32, 8), True, True), ((32, 32, 8), False, False), ((32, 32, 7), True, False), ((None, 32, 8), True, False)],
+    ids=["training", "export", "small", "of any size"],
+)
+def test_prelu_is_in_xla_where_large_maps_are_trained(shape, training, expected):
+    inputs = keras.Input(shape)
     model = keras.Model(inputs, layers.prelu(inputs))
-    spec = tf.TensorSpec((None, 8, 8, 3))
-
-    def functions(training):
-        graph = tf.function(lambda x: model(x, training=training)).get_concrete_function(spec).graph
-        return graph.as_graph_def().library.function
-
-    assert any("_XlaMustCompile" in function.attr for function in functions(training=True))
-    assert not any("_XlaMustCompile" in function.attr for function in functions(training=False))
+    traced = tf.function(lambda x: model(x, training=training)).get_concrete_function(tf.TensorSpec((None, *shape)))
+    functions = traced.graph.as_graph_def().library.function
+    assert any("_XlaMustCompile" in function.attr for function in functions) == expected
 
 
 @pytest.mark.parametrize("option", ["trainable", "training"])

@@ -14,7 +14,7 @@ from tfface.distribute import xla
 from tfface.optimizers import row_sgd
 
 RNG = np.random.default_rng(0)
-IMAGES, LABELS = RNG.uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32), np.array([3, 5, 5, 9999])
+IMAGES, LABELS = RNG.uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32), np.array([3, 5, 5, 9999])
 
 
 @pytest.fixture

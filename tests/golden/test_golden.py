@@ -66,15 +66,9 @@ def assert_same_curve(path, expected):
 
 def assert_finished_as_recorded(run, expected):
     assert_same_curve(run / "log.csv", f"expected/{expected}.csv")
-    numbers, close = np.load(f"expected/{expected}.npz"), closeness(expected)
-    np.testing.assert_allclose(heldout(run), numbers["embeddings"], **close)
-    np.testing.assert_allclose(training.read_class_weights(run)[1], numbers["class_weights"], **close)
-
-
-def closeness(run):
-    # On two replicas, TensorFlow's arithmetic optimizer rounded the PReLU of release 0.1 otherwise than on one device;
-    # the steps after the checkpoint magnify the last digit of the loss to 6e-5 of it, and to 1e-3 of the embeddings.
-    return {"rtol": 3e-3, "atol": 3e-3} if run == "replicas" else CLOSE
+    numbers = np.load(f"expected/{expected}.npz")
+    np.testing.assert_allclose(heldout(run), numbers["embeddings"], **CLOSE)
+    np.testing.assert_allclose(training.read_class_weights(run)[1], numbers["class_weights"], **CLOSE)
 
 
 def heldout(model):
@@ -120,7 +114,7 @@ def test_train_script_resumes_from_the_flags_of_a_run_and_exports(run, golden):
     script("train.py", f"--flagfile=runs/{run}/flags.txt", f"--run_dir={resumed}", "--resume", cwd=golden)
     assert_finished_as_recorded(resumed, run)
     expected = np.load(f"expected/{run}.npz")["embeddings"]
-    np.testing.assert_allclose(unit(heldout(resumed / "export/1")), unit(expected), **closeness(run))
+    np.testing.assert_allclose(unit(heldout(resumed / "export/1")), unit(expected), **CLOSE)
 
 
 def unit(vectors):

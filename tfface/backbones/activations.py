@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from tfface.backbones.prelu import FusedPReLU
+from tfface.backbones.prelu import FusedPReLU, is_large
 from tfface.backbones.vit import PositionEmbedding, SelfAttention
 
 # Their outputs are views of their inputs.
@@ -17,11 +17,10 @@ _NEED_INPUT = (
     layers.Dense,
     layers.DepthwiseConv2D,
     layers.LayerNormalization,
-    FusedPReLU,
     SelfAttention,
 )
 _NEED_OUTPUT = (layers.Activation, layers.ReLU)
-_NEED_NEITHER = (layers.Add, layers.Dropout, layers.ZeroPadding2D, PositionEmbedding)
+_NEED_NEITHER = (layers.Add, layers.Dropout, layers.PReLU, layers.ZeroPadding2D, PositionEmbedding)
 
 
 def activation_bytes(network: keras.Model) -> int:
@@ -53,7 +52,7 @@ def activation_bytes(network: keras.Model) -> int:
 
 
 def _needed(operation, inputs, outputs):
-    if isinstance(operation, _NEED_INPUT):
+    if isinstance(operation, _NEED_INPUT) or _is_fused(operation, inputs):
         return inputs
     if isinstance(operation, _NEED_OUTPUT):
         return outputs
@@ -66,6 +65,8 @@ def _needed(operation, inputs, outputs):
 def _inside(operation, inputs):
     """Bytes of the tensors inside of a layer that its gradient needs."""
     size = sum(map(_bytes, inputs))
+    if isinstance(operation, layers.PReLU):
+        return 0 if _is_fused(operation, inputs) else 2 * size  # The positive and the negative part.
     if isinstance(operation, layers.Dropout):
         return 0 if operation.noise_shape else size
     if isinstance(operation, SelfAttention):
@@ -74,6 +75,10 @@ def _inside(operation, inputs):
         # before and after the softmax.
         return size + 2 * 4 * operation.num_heads * tokens**2
     return 0
+
+
+def _is_fused(operation, inputs):
+    return isinstance(operation, FusedPReLU) and is_large(inputs[0].shape)
 
 
 def _bytes(tensor):

@@ -1,14 +1,19 @@
 """PReLU in one pass over the feature map forward and one backward."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from tfface.distribute import xla
 
+# XLA repays its compilation where the feature map of an image has as many numbers.
+_XLA_FROM_SIZE = 8192
+
 
 @keras.saving.register_keras_serializable(package="tfface")
 class FusedPReLU(keras.layers.PReLU):
-    """`keras.layers.PReLU`, faster in training on feature maps; the numbers are the same.
+    """`keras.layers.PReLU`, faster in training on large feature maps; the numbers are the same.
 
     Keras computes it by six operations and as many gradients, each of which passes over the feature map, and keeps the
     positive and the negative part for the gradient. Here XLA makes one pass of each, and the gradient needs the input
@@ -18,9 +23,14 @@ class FusedPReLU(keras.layers.PReLU):
     """
 
     def call(self, inputs, training: bool | None = None):
-        if not training or len(inputs.shape) != 4 or not xla.available():
+        if not training or not is_large(inputs.shape) or not xla.available():
             return super().call(inputs)
         return _prelu(inputs, tf.convert_to_tensor(self.alpha))
+
+
+def is_large(shape: tuple[int | None, ...]) -> bool:
+    """Returns whether feature maps of this shape are those that `FusedPReLU` has XLA compute."""
+    return len(shape) == 4 and None not in shape[1:] and math.prod(shape[1:]) >= _XLA_FROM_SIZE
 
 
 @tf.custom_gradient
