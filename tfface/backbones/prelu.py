@@ -30,7 +30,8 @@ class FusedPReLU(keras.layers.PReLU):
 
 def is_large(shape: tuple[int | None, ...]) -> bool:
     """Returns whether feature maps of this shape are those that `FusedPReLU` has XLA compute."""
-    return len(shape) == 4 and None not in shape[1:] and math.prod(shape[1:]) >= _XLA_FROM_SIZE
+    sizes = [size for size in shape[1:] if size is not None]
+    return len(shape) == 4 and len(sizes) == 3 and math.prod(sizes) >= _XLA_FROM_SIZE
 
 
 @tf.custom_gradient
