@@ -288,6 +288,7 @@ def test_evaluating_training_records_compares_embeddings_with_class_weights(run,
     assert "W-EC" not in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # tests/jobs/test_exports.py has the same of the library.
 def test_export_script_writes_what_the_run_exported(run, folder):
     run_dir, _ = run
     result = script(
@@ -400,6 +401,7 @@ def test_records_with_more_labels_than_their_description_are_named(run, folder, 
         train(settings)
 
 
+@pytest.mark.slow  # tests/data/test_damaged_records.py has the same of readers.
 def test_damaged_records_stop_a_training_or_are_left_out_and_listed(run, tmp_path, undetermined):
     run_dir, _ = run
     for name in ("train", "heldout"):
