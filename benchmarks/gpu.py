@@ -17,8 +17,6 @@ kernels: the share of a step during which no kernel runs, by TensorFlow's profil
 determinism: images per second with op determinism, which `tfface train` turns on by default.
 """
 
-import glob
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -298,40 +296,30 @@ def fits(name, classes):
 
 def kernels(name, precision):
     """The share of a step during which no kernel runs."""
-    import tensorflow as tf
+    import steps
 
     batch = 16 if _SMALL.value else BATCH
     step = stepper(face_model(name, precision), images_in_memory(batch))
     for _ in range(3):
         step()
-    with tempfile.TemporaryDirectory() as folder:
-        tf.profiler.experimental.start(folder)
-        start = time.perf_counter()
-        for _ in range(_STEPS.value):
-            step()
-        seconds = time.perf_counter() - start
-        tf.profiler.experimental.stop()
-        busy = busy_seconds(folder)
+    seconds, space = steps.traced(step, _STEPS.value)
+    busy = busy_seconds(space)
     return {"ms of a step": 1e3 * seconds / _STEPS.value, "share outside of kernels": 1 - busy / seconds}
 
 
-def busy_seconds(folder):
+def busy_seconds(space):
     """Seconds during which at least one kernel ran, in a trace of the profiler; on a CPU, operations count."""
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
     intervals = []
-    for path in glob.glob(str(pathlib.Path(folder) / "**" / "*.xplane.pb"), recursive=True):
-        space = xplane_pb2.XSpace.FromString(pathlib.Path(path).read_bytes())
-        planes = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
-        for plane in planes or [plane for plane in space.planes if plane.name == "/host:CPU"]:
-            for line in plane.lines:
-                # The streams of a GPU; on a CPU, the threads that compute.
-                if planes and "Stream" not in line.name or not planes and "tf_" not in line.name:
-                    continue
-                start = 1000 * line.timestamp_ns
-                intervals += [
-                    (start + event.offset_ps, start + event.offset_ps + event.duration_ps) for event in line.events
-                ]
+    planes = [plane for plane in space.planes if plane.name.startswith("/device:GPU")]
+    for plane in planes or [plane for plane in space.planes if plane.name == "/host:CPU"]:
+        for line in plane.lines:
+            # The streams of a GPU; on a CPU, the threads that compute.
+            if planes and "Stream" not in line.name or not planes and "tf_" not in line.name:
+                continue
+            start = 1000 * line.timestamp_ns
+            intervals += [
+                (start + event.offset_ps, start + event.offset_ps + event.duration_ps) for event in line.events
+            ]
     busy, end = 0, 0
     for first, last in sorted(intervals):
         busy += max(0, last - max(first, end))

@@ -14,11 +14,9 @@ operator after the other, so that their times add up; each still has all cores.
 
 import collections
 import json
-import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 import time
 
 import numpy as np
@@ -75,14 +73,16 @@ def _in_process(name, *options):
 
 def measure(backbone, classes):
     """Returns the milliseconds of each step, of the network and of the head."""
-    steps = {
+    import steps
+
+    parts = {
         "step": whole_step(backbone, classes),
-        "network": network_step(backbone),
+        "network": steps.network_step(_network(backbone), _optimizer(), _images()),
         "head": head_step(classes),
     }
-    times = {part: [] for part in steps}
+    times = {part: [] for part in parts}
     for repeat in range(2 + _STEPS.value):  # The first two trace, allocate and warm up.
-        for part, step in steps.items():
+        for part, step in parts.items():
             start = time.perf_counter()
             step()
             if repeat >= 2:
@@ -92,19 +92,14 @@ def measure(backbone, classes):
 
 def profile(backbone, classes):
     """Returns the milliseconds a step of the operators of each kind, and of the largest of the others."""
+    import steps
     import tensorflow as tf
 
     tf.config.threading.set_inter_op_parallelism_threads(1)
     step = whole_step(backbone, classes)
     step(), step()
-    with tempfile.TemporaryDirectory() as folder:
-        tf.profiler.experimental.start(folder)
-        start = time.perf_counter()
-        for _ in range(_STEPS.value):
-            step()
-        taken = time.perf_counter() - start
-        tf.profiler.experimental.stop()
-        types = operator_seconds(next(pathlib.Path(folder).rglob("*.xplane.pb")))
+    taken, space = steps.traced(step, _STEPS.value)
+    types = operator_seconds(space)
     kinds = dict.fromkeys(KINDS, 0.0)
     others = collections.Counter()
     for operator, seconds in types.items():
@@ -119,11 +114,8 @@ def profile(backbone, classes):
     return {kind: 1e3 * seconds / _STEPS.value for kind, seconds in kinds.items()}
 
 
-def operator_seconds(path):
-    """Returns the seconds of each type of operator in a profile, without those of operators within them."""
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    space = xplane_pb2.XSpace.FromString(path.read_bytes())
+def operator_seconds(space):
+    """Returns the seconds of each type of operator in a trace, without those of operators within them."""
     seconds = collections.Counter()
     for plane in space.planes:
         types = {number: _type(metadata.name) for number, metadata in plane.event_metadata.items()}
@@ -162,23 +154,6 @@ def whole_step(backbone, classes):
     batches = iter(tf.data.Dataset.from_tensors({"image": _images(), "label": labels}).repeat())
     model.make_train_function()
     return lambda: model.train_function(batches)
-
-
-def network_step(backbone):
-    """Returns a function that makes a step of the network alone."""
-    import tensorflow as tf
-
-    network, optimizer, images = _network(backbone), _optimizer(), _images()
-    optimizer.build(network.trainable_variables)
-
-    @tf.function
-    def step():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(network(images, training=True)))
-        optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
-        return loss
-
-    return step
 
 
 def head_step(classes):

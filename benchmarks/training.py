@@ -72,23 +72,14 @@ def measure(steps, repeats):
 def keras_step(name, images):
     """Returns a function that trains our backbone by one step."""
     import keras
+    import steps
     import tensorflow as tf
 
     from tfface import backbones
 
     options = {"dropout": 0} if name.startswith("IResNet") else {}
     model = getattr(backbones, name)(EMBEDDING_DIM, IMAGE_SIZE, **options)
-    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-    optimizer.build(model.trainable_variables)
-    batch = tf.constant(images)
-
-    @tf.function
-    def step():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(model(batch, training=True)))
-        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-        return loss
-
+    step = steps.network_step(model, keras.optimizers.SGD(0.01, momentum=0.9), tf.constant(images))
     return lambda: step().numpy()
 
 
